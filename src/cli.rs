@@ -1,0 +1,167 @@
+//! The command line: verbs and their flags. No logic; what a flag means stands in its row of `options.rs`.
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::options as o;
+
+/// A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends
+#[derive(Debug, Parser)]
+#[command(name = "jobpass", version, disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Request a token for a service account and hand it to the job
+    Request(RequestArgs),
+    /// Revoke the job's tokens and prove that they are dead
+    Revoke(RevokeArgs),
+}
+
+/// The flags of `request`.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[command(after_help = "Examples:
+  . \"$(jobpass request --service-account ci/deploy-bot)\"            in a shell or a GitLab CI job; `jobpass revoke` ends it
+  jobpass request --service-account ci/deploy-bot --ttl 15m         in a GitHub Actions step: exported to the steps after it
+  jobpass request --service-account ci/deploy-bot --no-variable     only KUBECONFIG, no token in the environment
+
+Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.
+The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG.")]
+pub struct RequestArgs {
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
+    service_account: Option<String>,
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
+    namespace: Option<String>,
+    #[arg(long, value_name = "DURATION", help = o::TTL.help)]
+    ttl: Option<String>,
+    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.help)]
+    audience: Vec<String>,
+    #[arg(long, value_name = "NAME", help = o::VARIABLE.help)]
+    variable: Option<String>,
+    #[arg(long, help = o::NO_VARIABLE.help)]
+    no_variable: bool,
+    #[arg(long, value_name = "PATH", help = o::KUBECONFIG_OUT.help)]
+    kubeconfig_out: Option<String>,
+    #[arg(long, help = o::NO_KUBECONFIG.help)]
+    no_kubeconfig: bool,
+    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.help)]
+    target_namespace: Option<String>,
+    #[arg(long, value_name = "MODE", help = o::FILE_MODE.help)]
+    file_mode: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    job: JobArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// The flags of `revoke`.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[command(
+    after_help = "Without a flag: on GitHub, GitLab and Tekton every pass of this job; on a plain shell the one that $JOBPASS_LEASE names,
+or the only one there is. With --service-account on GitLab and Tekton also the lease whose file is lost.
+Nothing to revoke is success."
+)]
+pub struct RevokeArgs {
+    #[arg(long, value_name = "NAMESPACE/NAME", help = o::LEASE.help)]
+    lease: Option<String>,
+    #[arg(long, value_name = "PATH", help = o::LEASE_FILE.help)]
+    lease_file: Option<String>,
+    #[arg(long, help = o::ALL_LEASES.help)]
+    all: bool,
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
+    service_account: Option<String>,
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
+    namespace: Option<String>,
+    #[arg(long, help = o::STRICT.help)]
+    strict: bool,
+    #[arg(long, help = o::WAIT_DEAD.help)]
+    wait_dead: bool,
+    #[arg(long, value_name = "PATH", help = o::RECEIPT.help)]
+    receipt: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    job: JobArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// Which job this is and how it is told; the same for all verbs.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct JobArgs {
+    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.help)]
+    platform: Option<String>,
+    #[arg(long, value_name = "DIR", help = o::DIR.help)]
+    dir: Option<String>,
+    #[arg(long, value_name = "TEXT", help = o::JOB_KEY.help)]
+    job_key: Option<String>,
+    #[arg(long, short, value_name = "FORMAT", help = o::OUTPUT.help)]
+    output: Option<String>,
+    #[arg(long, value_name = "DURATION", help = o::TIMEOUT.help)]
+    timeout: Option<String>,
+}
+
+/// How the API server is reached and as whom; the same for all verbs.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[command(next_help_heading = "Connection")]
+struct ConnectionArgs {
+    #[arg(long, value_name = "URL", help = o::SERVER.help)]
+    server: Option<String>,
+    #[arg(long, value_name = "FILE-OR-PEM-OR-BASE64", help = o::CERTIFICATE_AUTHORITY.help)]
+    certificate_authority: Option<String>,
+    #[arg(long, value_name = "PATH", help = o::KUBECONFIG.help)]
+    kubeconfig: Option<String>,
+    #[arg(long, value_name = "NAME", help = o::CONTEXT.help)]
+    context: Option<String>,
+    #[arg(long, value_name = "PATH", help = o::IDENTITY_TOKEN_FILE.help)]
+    identity_token_file: Option<String>,
+    #[arg(long, help = o::INSECURE_SKIP_TLS_VERIFY.help)]
+    insecure_skip_tls_verify: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_is_a_setting_and_every_plain_setting_a_flag() {
+        let command = Cli::command();
+        let flags: BTreeSet<_> = command
+            .get_subcommands()
+            .flat_map(clap::Command::get_arguments)
+            .filter_map(|arg| arg.get_long())
+            .filter(|name| *name != "help")
+            .collect();
+        let plain = |setting: &&&o::Setting| setting.kind != o::Kind::Secret;
+        let settings: BTreeSet<_> = o::ALL.iter().filter(plain).map(|setting| setting.name).collect();
+        assert_eq!(flags, settings);
+    }
+
+    #[test]
+    fn no_secret_is_a_flag() {
+        for secret in o::ALL.iter().filter(|setting| setting.kind == o::Kind::Secret) {
+            let flag = format!("--{}=x", secret.name);
+            assert!(Cli::try_parse_from(["jobpass", "request", &flag]).is_err(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,399 @@
+//! The only network code towards the API server: connect once, then create, request, delete, probe; one deadline, one retry rule.
+
+use std::time::Duration;
+
+use http::{Method, header};
+use http_body_util::{BodyExt, Limited};
+use jiff::{Timestamp, fmt::rfc2822};
+use k8s_openapi::{
+    api::{
+        authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
+        core::v1::Secret as LeaseSecret,
+    },
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions},
+};
+use kube::client::Body;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout_at};
+use zeroize::Zeroizing;
+
+use crate::{env::Env, failure::Failure, identity::Identity, lease::Lease, options::human, secret::Secret, spec::TokenSpec};
+
+pub mod answer;
+mod broken;
+mod connect;
+mod leaf;
+
+use answer::{Answer, Refusal, Request, Shown};
+use broken::Broken;
+use connect::Connector;
+
+/// No answer that we need is larger; a token is about 1 kB.
+const LARGEST: usize = 1 << 20;
+
+/// The first wait before a request is sent again; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// The longest such wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The API server, as the CI identity sees it.
+pub struct Cluster {
+    identity: Identity,
+    env: Env,
+    connector: Connector,
+    deadline: Instant,
+    timeout: Duration,
+    renewed: bool,
+    /// Whether something of ours may exist on the server: only then is there anything to undo.
+    pub left_something: bool,
+}
+
+/// A token that was granted.
+pub struct Granted {
+    /// The token.
+    pub token: Secret,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// What the server warned of.
+    pub warnings: Vec<String>,
+}
+
+/// How a DELETE ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// The Secret is gone.
+    Removed,
+    /// It was not there.
+    Absent,
+    /// Another one of the same name is there and was not touched; ours is gone.
+    Replaced,
+    /// A finalizer holds it: the token lives 60 s more, and 10 s in the cache.
+    Deleting,
+}
+
+/// What the API server says to a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// 401.
+    Dead,
+    /// Any answer that an authenticated client gets.
+    Accepted,
+    /// No answer that says either.
+    Unknown(String),
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    status: TokenStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenStatus {
+    token: Secret,
+    expiration_timestamp: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    metadata: CreatedMetadata,
+}
+
+#[derive(Deserialize)]
+struct CreatedMetadata {
+    uid: String,
+}
+
+impl Cluster {
+    /// Prepares the connection as the CI identity. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When its credential cannot be had in time.
+    pub async fn connect(identity: Identity, env: &Env, timeout: Duration) -> Result<Self, Failure> {
+        let deadline = Instant::now() + timeout;
+        let connector = bounded(&identity, env, deadline, timeout).await?;
+        Ok(Self { identity, env: env.clone(), connector, deadline, timeout, renewed: false, left_something: false })
+    }
+
+    /// The CI identity's own token, so that it can be masked.
+    #[must_use]
+    pub fn identity_token(&self) -> Option<&Secret> {
+        self.connector.token.as_ref()
+    }
+
+    /// The identity.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Creates the lease Secret and returns its uid.
+    ///
+    /// A name that is taken is ours, from an answer that was lost or a run that was killed: 128 bits of it are our own, and the
+    /// policies let this identity make nothing else of that name. It is deleted, which kills whatever was bound to it, and made anew.
+    /// Where a uid of ours is known, only the Secret of that uid is deleted.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn create_lease(&mut self, lease: &Lease, secret: &LeaseSecret, known: Option<&str>) -> Result<String, Failure> {
+        let request = Request::Create { lease: lease.id(), account: lease.service_account.clone() };
+        let path = secrets(lease);
+        let mut replaced = false;
+        loop {
+            let answer = self.ask(&request, &Method::POST, &path, secret).await?;
+            if answer.refusal() == Refusal::AlreadyExists && !replaced {
+                replaced = true;
+                if self.delete_lease(lease, known).await? == Deleted::Replaced {
+                    return Err(answer
+                        .failure(&request, &self.shown())
+                        .cause("it is not the one that this job made")
+                        .hint("find out who made it; jobpass leaves it alone"));
+                }
+                continue;
+            }
+            if !answer.is_success() {
+                return Err(answer.failure(&request, &self.shown()));
+            }
+            self.left_something = true;
+            let created: Created = parsed(&answer, &request)?;
+            return Ok(created.metadata.uid);
+        }
+    }
+
+    /// Requests a token that is bound to the lease Secret and its uid.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn request_token(&mut self, lease: &Lease, spec: &TokenSpec) -> Result<Granted, Failure> {
+        let account = &lease.service_account;
+        let request = Request::Token { account: account.clone() };
+        let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", account.namespace, account.name);
+        let body = TokenRequest {
+            spec: Some(TokenRequestSpec {
+                // None lets the API server put in its own.
+                audiences: (!spec.audiences.is_empty()).then(|| spec.audiences.clone()),
+                bound_object_ref: Some(BoundObjectReference {
+                    api_version: Some("v1".into()),
+                    kind: Some("Secret".into()),
+                    name: Some(lease.name.clone()),
+                    uid: lease.uid.clone(),
+                }),
+                expiration_seconds: Some(i64::try_from(spec.ttl.as_secs()).unwrap_or(i64::MAX)),
+                ..TokenRequestSpec::default()
+            }),
+            ..TokenRequest::default()
+        };
+        let answer = self.ask(&request, &Method::POST, &path, &body).await?;
+        if !answer.is_success() {
+            return Err(answer.failure(&request, &self.shown()));
+        }
+        let granted: TokenAnswer = parsed(&answer, &request)?;
+        Ok(Granted { token: granted.status.token, expires_at: granted.status.expiration_timestamp, warnings: answer.warnings })
+    }
+
+    /// Deletes the lease Secret: with it every token that was bound to it ends.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn delete_lease(&mut self, lease: &Lease, uid: Option<&str>) -> Result<Deleted, Failure> {
+        let request = Request::Delete { lease: lease.id() };
+        let path = format!("{}/{}", secrets(lease), lease.name);
+        let options = DeleteOptions {
+            preconditions: uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() }),
+            // Foreground and Orphan would add a finalizer, and the token would live 60 s more.
+            propagation_policy: Some("Background".into()),
+            ..DeleteOptions::default()
+        };
+        let answer = self.ask(&request, &Method::DELETE, &path, &options).await?;
+        if answer.is_success() {
+            #[derive(Deserialize)]
+            struct Kind {
+                #[serde(default)]
+                kind: String,
+            }
+            let kind: Kind = parsed(&answer, &request)?;
+            return Ok(if kind.kind == "Secret" { Deleted::Deleting } else { Deleted::Removed });
+        }
+        match answer.refusal() {
+            Refusal::LeaseMissing | Refusal::NamespaceMissing => Ok(Deleted::Absent),
+            Refusal::Conflict if uid.is_some() => Ok(Deleted::Replaced),
+            _ => Err(answer.failure(&request, &self.shown())),
+        }
+    }
+
+    /// Asks once, on a connection of its own and as nobody else, what the API server says to a token.
+    ///
+    /// Over our own connection a client certificate would answer for the token.
+    pub async fn probe(&self, token: &Secret) -> Probed {
+        let as_token = Identity {
+            origin: self.identity.origin.clone(),
+            why: "the token itself".into(),
+            cluster: self.identity.cluster.clone(),
+            user: kube::config::AuthInfo { token: Some(token.expose().to_owned().into()), ..kube::config::AuthInfo::default() },
+            authority: self.identity.authority.clone(),
+            pod_namespace: None,
+        };
+        let Ok(connector) = bounded(&as_token, &self.env, self.deadline, self.timeout).await else {
+            return Probed::Unknown("the time was up".into());
+        };
+        let review = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+        let sent = send(&connector, &Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &review, self.deadline).await;
+        match sent {
+            Ok(answer) if answer.status == 401 => Probed::Dead,
+            Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
+            Ok(answer) => Probed::Unknown(format!("the API server answered {}", answer.status)),
+            Err(broken) => Probed::Unknown(broken.brief(self.timeout)),
+        }
+    }
+
+    /// Waits, but not beyond the deadline.
+    pub async fn wait(&self, length: Duration) {
+        let _ = timeout_at(self.deadline, sleep(length)).await;
+    }
+
+    /// Gives what follows a time of its own: cleaning up must not fail because the request took all there was.
+    pub fn extend(&mut self, timeout: Duration) {
+        self.deadline = Instant::now() + timeout;
+        self.timeout = timeout;
+    }
+
+    /// Whether there is time left.
+    #[must_use]
+    pub fn has_time(&self) -> bool {
+        Instant::now() < self.deadline
+    }
+
+    fn shown(&self) -> Shown<'_> {
+        Shown { why: &self.identity.why, token: self.identity_token(), now: Timestamp::now() }
+    }
+
+    /// Sends a request, again where that helps: broken connections, 429 and 5xx with growing waits; 401 once, after the identity
+    /// was read anew.
+    async fn ask(&mut self, request: &Request, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let sent = send(&self.connector, method, path, body, self.deadline).await;
+            // An answer that was lost, late or an error of the server's may stand for a request that was carried out.
+            self.left_something |= match &sent {
+                Ok(answer) => answer.status >= 500,
+                Err(broken) => broken.may_have_arrived(),
+            };
+            let asked_for = match &sent {
+                Ok(answer) if answer.status == 401 && !self.renewed && self.identity.is_renewable() => {
+                    self.renewed = true;
+                    self.renew().await?;
+                    continue;
+                }
+                Ok(answer) if answer.status == 429 || answer.status >= 500 => answer.retry_after.map(Duration::from_secs),
+                Err(broken) if broken.is_passing() => None,
+                Ok(_) | Err(_) => return self.settled(request, sent).await,
+            };
+            // Half of the wait is by chance, so that jobs which fail together do not come back together.
+            let pause = asked_for.unwrap_or_else(|| wait / 2 + wait.mul_f64(chance() / 2.0));
+            if Instant::now() + pause >= self.deadline {
+                return self.settled(request, sent).await;
+            }
+            sleep(pause).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// An answer, or the failure to get one.
+    async fn settled(&self, request: &Request, sent: Result<Answer, Broken>) -> Result<Answer, Failure> {
+        match sent {
+            Ok(answer) => Ok(answer),
+            Err(broken) => {
+                let presented = if broken.is_about_certificate() { self.connector.presented().await } else { None };
+                let leaf = presented.as_ref().map(leaf::describe);
+                Err(broken.failure(&request.what(), &self.identity, leaf, self.timeout))
+            }
+        }
+    }
+
+    /// Reads the credential anew, as far as it has a place where a newer one can be.
+    async fn renew(&mut self) -> Result<(), Failure> {
+        if let Some(path) = &self.identity.user.token_file
+            && let Ok(text) = crate::place::read_named(path.as_ref())
+        {
+            self.identity.user.token = Some(text.trim().to_owned().into());
+        }
+        self.connector = bounded(&self.identity, &self.env, self.deadline, self.timeout).await?;
+        Ok(())
+    }
+}
+
+/// Prepares a connection within the time there is.
+async fn bounded(identity: &Identity, env: &Env, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
+    timeout_at(deadline, Connector::new(identity, env)).await.unwrap_or_else(|_| {
+        Err(Failure::new(format!("cannot use the CI identity: {}", identity.why))
+            .cause(format!("its credential plugin did not answer within {}", human(timeout)))
+            .hint("run the plugin by hand in the job; it must not ask questions"))
+    })
+}
+
+/// Sends one request and reads the whole answer.
+async fn send(connector: &Connector, method: &Method, path: &str, body: &impl Serialize, deadline: Instant) -> Result<Answer, Broken> {
+    let body = serde_json::to_vec(body).map_err(|_| Broken::Unsendable)?;
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json")
+        .body(Body::from(body))
+        .map_err(|_| Broken::Unsendable)?;
+    let exchange = async {
+        let response = connector.client.send(request).await.map_err(|error| Broken::of(&error))?;
+        let (head, body) = response.into_parts();
+        let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        let warnings = head.headers.get_all(header::WARNING).iter().filter_map(|value| warning(value.to_str().ok()?)).collect();
+        let (status, retry_after) = (head.status.as_u16(), text(header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok()));
+        let date = text(header::DATE).and_then(|date| rfc2822::parse(date).ok()).map(|zoned| zoned.timestamp());
+        let body = Limited::new(body, LARGEST).collect().await.map_err(|_| Broken::Cut)?;
+        Ok(Answer { status, retry_after, date, warnings, body: Zeroizing::new(body.to_bytes().to_vec()) })
+    };
+    timeout_at(deadline, exchange).await.unwrap_or(Err(Broken::Late))
+}
+
+/// The text of a `Warning: 299 - "text"` header.
+fn warning(header: &str) -> Option<String> {
+    let text = header.split_once('"')?.1.rsplit_once('"')?.0;
+    Some(text.replace("\\\"", "\"").replace("\\\\", "\\"))
+}
+
+/// Reads a yes. What cannot be read is not repeated: it may hold a token.
+fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> Result<T, Failure> {
+    serde_json::from_slice(&answer.body).map_err(|_| {
+        Failure::new(request.what())
+            .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))
+            .hint("check `--server`: it is the API server's address, not the console's or a proxy's")
+    })
+}
+
+fn secrets(lease: &Lease) -> String {
+    format!("/api/v1/namespaces/{}/secrets", lease.service_account.namespace)
+}
+
+/// A number from 0 to 1 by chance.
+fn chance() -> f64 {
+    let random: Result<ring::rand::Random<[u8; 2]>, _> = ring::rand::generate(&ring::rand::SystemRandom::new());
+    random.map_or(0.5, |random| f64::from(u16::from_be_bytes(random.expose())) / f64::from(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_warning_is_taken_out_of_its_header() {
+        let header = r#"299 - "requested expiration of 7201 seconds shortened to 7200 seconds""#;
+        assert_eq!(warning(header).as_deref(), Some("requested expiration of 7201 seconds shortened to 7200 seconds"));
+        assert_eq!(warning(r#"299 - "unknown field \"spec.foo\"""#).as_deref(), Some(r#"unknown field "spec.foo""#));
+        assert_eq!(warning("nonsense"), None);
+    }
+
+    #[test]
+    fn chance_stays_within_its_bounds() {
+        assert!((0..100).map(|_| chance()).all(|chance| (0.0..=1.0).contains(&chance)));
+    }
+}

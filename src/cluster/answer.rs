@@ -1,0 +1,339 @@
+//! What the API server answered: its Status told apart, and what to do about it in our words.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use zeroize::Zeroizing;
+
+use crate::{failure::Failure, jwt::Claims, secret::Secret, spec::ServiceAccount};
+
+/// An answer as it came.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// How long to wait, in seconds, if the server says so.
+    pub retry_after: Option<u64>,
+    /// The server's clock.
+    pub date: Option<Timestamp>,
+    /// Its warnings.
+    pub warnings: Vec<String>,
+    /// The body; it may hold a token.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// What was asked, for the sentence that says what could not be done.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Create the lease Secret.
+    Create {
+        /// `namespace/name`.
+        lease: String,
+        /// For whom.
+        account: ServiceAccount,
+    },
+    /// Request the token.
+    Token {
+        /// For whom.
+        account: ServiceAccount,
+    },
+    /// Delete the lease Secret.
+    Delete {
+        /// `namespace/name`.
+        lease: String,
+    },
+}
+
+impl Request {
+    /// The sentence.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::Create { lease, account } => format!("cannot create the lease `{lease}` for service account `{account}`"),
+            Self::Token { account } => format!("cannot request a token for service account `{account}`"),
+            Self::Delete { lease } => format!("cannot revoke the lease `{lease}`"),
+        }
+    }
+
+    fn permission(&self) -> String {
+        match self {
+            Self::Create { account, .. } => format!("`create` on `secrets` in namespace `{}`", account.namespace),
+            Self::Token { account } => {
+                format!("`create` on `serviceaccounts/token` (resourceName `{}`) in namespace `{}`", account.name, account.namespace)
+            }
+            Self::Delete { lease } => format!("`delete` on `secrets` in namespace `{}`", lease.split('/').next().unwrap_or_default()),
+        }
+    }
+}
+
+/// Why the answer is no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401.
+    Unauthorized,
+    /// 403: no such right.
+    Rbac,
+    /// 403: nobody was recognised.
+    Anonymous,
+    /// 403: the namespace is full.
+    Quota,
+    /// 403: the namespace is being deleted.
+    Terminating,
+    /// 403 or 422: an admission policy.
+    Policy,
+    /// 403 or another: an admission webhook.
+    Webhook,
+    /// 404: the service account.
+    ServiceAccountMissing,
+    /// 404: the namespace.
+    NamespaceMissing,
+    /// 404: the lease Secret.
+    LeaseMissing,
+    /// 404 of somebody who is no API server.
+    NoSuchPath,
+    /// 409: the name is taken.
+    AlreadyExists,
+    /// 409: the uid is another's.
+    Conflict,
+    /// 422 or 400.
+    Invalid,
+    /// 429.
+    TooManyRequests,
+    /// 5xx.
+    Server,
+    /// Anything else.
+    Other,
+}
+
+impl Answer {
+    /// Whether it is a yes.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Its Status, if it is one.
+    fn message(&self) -> Status {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// Why it is a no.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        let status = self.message();
+        let text = status.message.as_deref().unwrap_or_default();
+        let details = status.details.unwrap_or_default();
+        let terminating = details.causes.iter().flatten().any(|cause| cause.reason.as_deref() == Some("NamespaceTerminating"));
+        if matches!(self.status, 400..=499) {
+            if text.contains("ValidatingAdmissionPolicy '") {
+                return Refusal::Policy;
+            }
+            if text.contains("admission webhook \"") {
+                return Refusal::Webhook;
+            }
+        }
+        match self.status {
+            401 => Refusal::Unauthorized,
+            403 if terminating || text.contains("because it is being terminated") => Refusal::Terminating,
+            403 if text.contains("exceeded quota") => Refusal::Quota,
+            403 if text.contains("User \"system:anonymous\"") => Refusal::Anonymous,
+            403 if text.contains(" cannot ") => Refusal::Rbac,
+            404 => match details.kind.as_deref() {
+                Some("serviceaccounts") => Refusal::ServiceAccountMissing,
+                Some("namespaces") => Refusal::NamespaceMissing,
+                Some("secrets") => Refusal::LeaseMissing,
+                Some(_) | None => Refusal::NoSuchPath,
+            },
+            409 if status.reason.as_deref() == Some("AlreadyExists") => Refusal::AlreadyExists,
+            409 => Refusal::Conflict,
+            400 | 422 => Refusal::Invalid,
+            429 => Refusal::TooManyRequests,
+            500..=599 => Refusal::Server,
+            _ => Refusal::Other,
+        }
+    }
+
+    /// Says why it is a no, in the server's words, and what to do in ours.
+    #[must_use]
+    pub fn failure(&self, request: &Request, identity: &Shown<'_>) -> Failure {
+        let refusal = self.refusal();
+        let status = self.message();
+        let said = match status.message.as_deref() {
+            Some(text) if !text.is_empty() => format!(": {text}"),
+            // Not an API server's answer: a proxy's page may hold anything and is not repeated.
+            Some(_) | None => String::new(),
+        };
+        let failure = Failure::new(request.what()).cause(format!("{} {}{said}", self.status, name_of(self.status)));
+        match refusal {
+            Refusal::Unauthorized => identity.explain(failure, self.date),
+            Refusal::Rbac => {
+                failure.hint(format!("grant it with `kubectl apply -f deploy/`, or ask a cluster admin for {}", request.permission()))
+            }
+            Refusal::Anonymous => failure
+                .cause(format!("the API server recognised nobody in {}", identity.why))
+                .hint("check that the CI identity holds a token or a client certificate of this cluster"),
+            Refusal::Quota => failure
+                .hint("ask for a higher quota of `secrets`, or remove leases that are left behind: Secrets of type `jobpass.dev/lease`"),
+            Refusal::Terminating => failure.hint("use another namespace: this one is being deleted"),
+            Refusal::Policy => failure.hint("ask the cluster's admins: an admission policy of theirs (or of `deploy/policy.yaml`) says no"),
+            Refusal::Webhook => failure.hint("ask the cluster's admins: an admission webhook of theirs says no"),
+            Refusal::ServiceAccountMissing => {
+                let hint = match request {
+                    Request::Create { account, .. } | Request::Token { account } => {
+                        format!(
+                            "create it with `kubectl create serviceaccount {} -n {}`; tokens of a deleted one stay dead",
+                            account.name, account.namespace
+                        )
+                    }
+                    Request::Delete { .. } => "nothing is left to revoke".to_owned(),
+                };
+                failure.hint(hint)
+            }
+            Refusal::NamespaceMissing => failure.hint("check the namespace's name, and that this is the right cluster"),
+            Refusal::LeaseMissing => failure.hint("somebody deleted the lease meanwhile: request again"),
+            Refusal::NoSuchPath if status.message.is_none() => failure
+                .cause("the answer is not a Kubernetes API server's")
+                .hint("check `--server`: it is the API server's address, not the console's or a proxy's"),
+            Refusal::TooManyRequests => match self.retry_after {
+                Some(seconds) => failure.hint(format!("try again in {seconds} s, as the server asks")),
+                None => failure,
+            },
+            Refusal::NoSuchPath | Refusal::AlreadyExists | Refusal::Conflict | Refusal::Invalid | Refusal::Server | Refusal::Other => {
+                failure
+            }
+        }
+    }
+}
+
+/// What a message may show of the CI identity.
+pub struct Shown<'a> {
+    /// Which one it is.
+    pub why: &'a str,
+    /// Its token, to look into and never to show.
+    pub token: Option<&'a Secret>,
+    /// Our clock.
+    pub now: Timestamp,
+}
+
+impl Shown<'_> {
+    /// The API server says no more than 401, so what can be known is read off the token itself.
+    fn explain(&self, failure: Failure, server_clock: Option<Timestamp>) -> Failure {
+        let failure = failure.cause(format!("the API server did not accept {}", self.why));
+        let Some(claims) = self.token.and_then(Claims::of) else {
+            return failure.hint("renew the CI identity's credential: it is expired, revoked, or of another cluster");
+        };
+        let now = server_clock.unwrap_or(self.now);
+        let skew = self.now.duration_since(now).abs();
+        let failure = if skew > SignedDuration::from_secs(60) {
+            failure.cause(format!("this machine's clock and the API server's differ by {} s", skew.as_secs()))
+        } else {
+            failure
+        };
+        if let Some(end) = claims.expires_at().filter(|end| *end <= now) {
+            return failure
+                .cause(format!("its token expired at {} ({} ago)", instant(end), ago(now.duration_since(end))))
+                .hint("renew the CI identity's credential, or request earlier in the job");
+        }
+        if let Some(start) = claims.valid_from().filter(|start| *start > now) {
+            return failure
+                .cause(format!("its token is not valid before {} (in {})", instant(start), ago(start.duration_since(now))))
+                .hint("set the clock of the machine that issued it, or of this one");
+        }
+        let audiences = claims.audiences();
+        let shown = audiences.iter().map(|audience| format!("`{audience}`")).collect::<Vec<_>>().join(", ");
+        let issuer = claims.iss.as_deref().map_or_else(|| "no issuer".to_owned(), |issuer| format!("`{issuer}`"));
+        let ends = claims.expires_at().map_or_else(|| "without end".to_owned(), |end| format!("valid until {}", instant(end)));
+        failure
+            .cause(format!("its token is {ends}, for audience {}, from {issuer}", if shown.is_empty() { "none".into() } else { shown }))
+            .hint("check that this cluster trusts that issuer and audience, and that the token was not revoked")
+    }
+}
+
+/// A moment as we print it: RFC 3339, whole seconds, UTC.
+#[must_use]
+pub fn instant(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+fn ago(length: SignedDuration) -> String {
+    match length.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86400),
+    }
+}
+
+fn name_of(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("unknown status")
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    use super::*;
+
+    fn answer(status: u16, body: &serde_json::Value) -> Answer {
+        Answer { status, retry_after: None, date: None, warnings: vec![], body: Zeroizing::new(body.to_string().into_bytes()) }
+    }
+
+    fn says(status: u16, message: &str) -> Refusal {
+        answer(status, &serde_json::json!({"kind": "Status", "message": message})).refusal()
+    }
+
+    #[test]
+    fn a_403_is_told_apart() {
+        let rbac = r#"secrets is forbidden: User "alice" cannot create resource "secrets" in API group "" in the namespace "ci""#;
+        assert_eq!(says(403, rbac), Refusal::Rbac);
+        assert_eq!(says(403, &rbac.replace("alice", "system:anonymous")), Refusal::Anonymous);
+        assert_eq!(
+            says(403, r#"secrets "x" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1"#),
+            Refusal::Quota
+        );
+        let dying = r#"secrets "x" is forbidden: unable to create new content in namespace dying because it is being terminated"#;
+        assert_eq!(says(403, dying), Refusal::Terminating);
+        let policy = "secrets \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        assert_eq!((says(403, policy), says(422, policy)), (Refusal::Policy, Refusal::Policy));
+        assert_eq!(says(403, r#"admission webhook "w.example.com" denied the request: no"#), Refusal::Webhook);
+    }
+
+    #[test]
+    fn a_404_is_told_apart() {
+        let missing = |kind: &str| answer(404, &serde_json::json!({"kind": "Status", "details": {"kind": kind}})).refusal();
+        assert_eq!(missing("serviceaccounts"), Refusal::ServiceAccountMissing);
+        assert_eq!(missing("namespaces"), Refusal::NamespaceMissing);
+        assert_eq!(missing("secrets"), Refusal::LeaseMissing);
+        assert_eq!(answer(404, &serde_json::json!("<html>")).refusal(), Refusal::NoSuchPath);
+    }
+
+    #[test]
+    fn only_an_api_servers_words_are_repeated() {
+        let request = Request::Delete { lease: "ci/x".into() };
+        let shown = Shown { why: "w", token: None, now: Timestamp::UNIX_EPOCH };
+        let page = Answer { body: Zeroizing::new(b"<html>hunter2</html>".to_vec()), ..answer(502, &serde_json::Value::Null) };
+        assert!(!page.failure(&request, &shown).to_string().contains("hunter2"));
+    }
+
+    fn unauthorized(claims: &serde_json::Value, now: i64, server: Option<i64>) -> String {
+        let token = Secret::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string())));
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        let shown = Shown { why: "the identity", token: Some(&token), now: at(now) };
+        let answer = Answer { date: server.map(at), ..answer(401, &serde_json::json!({"kind": "Status", "message": "Unauthorized"})) };
+        answer.failure(&Request::Delete { lease: "ci/x".into() }, &shown).to_string()
+    }
+
+    #[test]
+    fn a_401_is_explained_from_the_token_itself() {
+        let expired = unauthorized(&serde_json::json!({"exp": 1000}), 4600, None);
+        assert!(expired.contains("its token expired at 1970-01-01T00:16:40Z (60 min ago)"), "{expired}");
+        let early = unauthorized(&serde_json::json!({"nbf": 1000}), 900, None);
+        assert!(early.contains("not valid before 1970-01-01T00:16:40Z (in 100 s)"), "{early}");
+        let other = unauthorized(&serde_json::json!({"aud": "https://other", "iss": "https://i"}), 0, None);
+        assert!(other.contains("for audience `https://other`, from `https://i`"), "{other}");
+    }
+
+    #[test]
+    fn the_servers_clock_decides_and_a_difference_is_named() {
+        let skewed = unauthorized(&serde_json::json!({"exp": 2000}), 1000, Some(2500));
+        assert!(skewed.contains("differ by 1500 s") && skewed.contains("expired at"), "{skewed}");
+    }
+}

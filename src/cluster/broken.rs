@@ -1,0 +1,146 @@
+//! No answer at all: why the connection failed, told apart, and what to do about it.
+
+use std::{error::Error, io, time::Duration};
+
+use rustls::CertificateError;
+
+use crate::{failure::Failure, identity::Identity, options::human, out::one_line};
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// Nobody was reached.
+    Unreachable(String),
+    /// The server's certificate is not trusted.
+    Certificate(String),
+    /// The TLS handshake failed for another reason.
+    Tls(String),
+    /// The connection ended before the whole answer was there.
+    Cut,
+    /// The time was up.
+    Late,
+    /// The request could not be made.
+    Unsendable,
+}
+
+impl Broken {
+    /// Finds the reason in kube's, hyper's and rustls' chain of errors.
+    pub(super) fn of(error: &kube::Error) -> Self {
+        let mut connecting = false;
+        let mut innermost = String::new();
+        let mut next: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(error) = next {
+            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+                return match tls {
+                    rustls::Error::InvalidCertificate(reason) => Self::Certificate(certificate(reason)),
+                    other => Self::Tls(one_line(&other.to_string())),
+                };
+            }
+            if let Some(client) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+                connecting |= client.is_connect();
+            }
+            innermost = error.to_string();
+            // An io::Error passes over the error that it wraps when it is asked for its source.
+            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(inner) => Some(inner as &(dyn Error + 'static)),
+                None => error.source(),
+            };
+        }
+        let words = innermost.split(" (os error").next().unwrap_or_default().to_lowercase();
+        if connecting { Self::Unreachable(one_line(&words)) } else { Self::Cut }
+    }
+
+    /// Whether the same request may find a better moment.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Cut => true,
+            Self::Certificate(_) | Self::Tls(_) | Self::Late | Self::Unsendable => false,
+        }
+    }
+
+    /// Whether the server may have carried the request out all the same.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Cut | Self::Late => true,
+            Self::Unreachable(_) | Self::Certificate(_) | Self::Tls(_) | Self::Unsendable => false,
+        }
+    }
+
+    /// Whether it is about the server's certificate.
+    pub(super) fn is_about_certificate(&self) -> bool {
+        matches!(self, Self::Certificate(_))
+    }
+
+    /// In a few words.
+    pub(super) fn brief(&self, timeout: Duration) -> String {
+        match self {
+            Self::Unreachable(why) => format!("the API server cannot be reached: {why}"),
+            Self::Certificate(why) => format!("the API server's certificate is not trusted: {why}"),
+            Self::Tls(why) => format!("the TLS handshake failed: {why}"),
+            Self::Cut => "the connection ended in the middle of the answer".into(),
+            Self::Late => format!("the API server did not answer within {}", human(timeout)),
+            Self::Unsendable => "the request cannot be made".into(),
+        }
+    }
+
+    /// As the user reads it.
+    pub(super) fn failure(&self, what: &str, identity: &Identity, leaf: Option<String>, timeout: Duration) -> Failure {
+        let server = identity.server();
+        let failure = Failure::new(what).cause(format!("`{server}`: {}", self.brief(timeout)));
+        match self {
+            Self::Unreachable(_) => {
+                let proxy = identity.cluster.proxy_url.as_deref().is_some_and(|proxy| !proxy.is_empty());
+                let hint = if proxy {
+                    "check the address and the kubeconfig's `proxy-url`"
+                } else {
+                    "check the address, `HTTPS_PROXY` and `NO_PROXY`, and that this runner may reach it"
+                };
+                failure.hint(hint)
+            }
+            Self::Certificate(_) => {
+                let failure = match leaf {
+                    Some(leaf) => failure.cause(format!("it presented a certificate with {leaf}")),
+                    None => failure,
+                };
+                failure.cause(format!("it was checked against {}", identity.authority)).hint(
+                    "give the API server's own authority by `--certificate-authority`, as in the ConfigMap `kube-root-ca.crt` of any namespace",
+                )
+            }
+            Self::Tls(_) => failure.hint("check that the address is the API server's and that no proxy on the way breaks TLS"),
+            Self::Late => failure.hint("try again, or give it more time by `--timeout`"),
+            Self::Cut | Self::Unsendable => failure,
+        }
+    }
+}
+
+fn certificate(reason: &CertificateError) -> String {
+    match reason {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => "it is signed by an unknown authority".into(),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name".into(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".into(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet: check this machine's clock".into()
+        }
+        CertificateError::Revoked => "it was revoked".into(),
+        other => one_line(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tls_error_is_found_below_what_wraps_it() {
+        let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let wrapped = kube::Error::Service(Box::new(io::Error::other(tls)));
+        assert_eq!(Broken::of(&wrapped), Broken::Certificate("it is signed by an unknown authority".into()));
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_may_be_asked_for_again() {
+        let broken = Broken::of(&kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionReset))));
+        assert_eq!(broken, Broken::Cut);
+        assert!(broken.is_passing() && !Broken::Late.is_passing());
+    }
+}

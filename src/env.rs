@@ -1,0 +1,110 @@
+//! The only reader of the process environment: one snapshot at the start, typed getters afterwards.
+#![expect(clippy::disallowed_methods, reason = "this is the one door to the environment")]
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::secret::Secret;
+
+/// What the process was started with. Its `Debug` shows names only, as any value may be a secret.
+#[derive(Clone, Default)]
+pub struct Env {
+    variables: BTreeMap<String, String>,
+    directory: PathBuf,
+}
+
+impl Env {
+    /// The environment of this process. Variables that are not UTF-8 are passed over: none of ours ever is.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self { variables: variables.collect(), directory: std::env::current_dir().unwrap_or_default() }
+    }
+
+    /// The value of a variable; an empty one counts as unset, as CI systems cannot unset.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a variable is there although it holds nothing: what an absent CI secret looks like.
+    #[must_use]
+    pub fn is_empty(&self, name: &str) -> bool {
+        self.variables.get(name).is_some_and(String::is_empty)
+    }
+
+    /// Whether a variable says `true`.
+    #[must_use]
+    pub fn is_true(&self, name: &str) -> bool {
+        self.get(name) == Some("true")
+    }
+
+    /// The value of a variable that holds a secret.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<Secret> {
+        self.get(name).map(|value| Secret::new(value.to_owned()))
+    }
+
+    /// The value of a variable that holds a path.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// A path made absolute from the directory that we were started in.
+    #[must_use]
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    /// Every variable whose name begins with `prefix`, under the rest of its name in kebab-case.
+    ///
+    /// All values are kept as secrets until the setting that they belong to says otherwise.
+    #[must_use]
+    pub fn prefixed(&self, prefix: &str) -> BTreeMap<String, Secret> {
+        let values: BTreeMap<String, Secret> = envy::prefixed(prefix).from_iter(self.variables.clone()).unwrap_or_default();
+        values.into_iter().map(|(name, value)| (name.replace('_', "-"), value)).collect()
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, directory: PathBuf::from("/") }
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.variables.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_is_unset_but_known_to_be_empty() {
+        let env: Env = [("A", ""), ("B", "b")].into_iter().collect();
+        assert_eq!(env.get("A"), None);
+        assert!(env.is_empty("A") && !env.is_empty("B") && !env.is_empty("C"));
+    }
+
+    #[test]
+    fn prefixed_variables_come_in_kebab_case_and_as_secrets() {
+        let env: Env = [("JOBPASS_SERVICE_ACCOUNT", "ci/x"), ("JOBPASS_TTL", "1h"), ("OTHER", "o")].into_iter().collect();
+        let settings = env.prefixed("JOBPASS_");
+        assert_eq!(settings.keys().collect::<Vec<_>>(), ["service-account", "ttl"]);
+        assert!(!format!("{settings:?}").contains("ci/x"));
+    }
+
+    #[test]
+    fn debug_shows_names_and_no_value() {
+        let env: Env = [("TOKEN", "hunter2")].into_iter().collect();
+        assert_eq!(format!("{env:?}"), r#"["TOKEN"]"#);
+    }
+}

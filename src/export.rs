@@ -1,0 +1,310 @@
+//! Hands a pass to the job: mask first, then files, variables last.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::{
+    cluster::answer::instant,
+    env::Env,
+    failure::Failure,
+    identity::kubeconfig::{marked, pass_of},
+    jwt::Claims,
+    kubeconfig,
+    lease::{API_VERSION, Lease, random_hex},
+    out::Out,
+    pass::Pass,
+    place,
+    platform::{
+        Platform,
+        github::{self, FileCommand},
+        gitlab, mask, shell,
+    },
+    receipt::Receipt,
+    secret::Secret,
+    spec::TokenSpec,
+};
+
+/// The way from a pass to the job.
+pub struct Export<'a> {
+    /// The platform.
+    pub platform: Platform,
+    /// The environment.
+    pub env: &'a Env,
+    /// The way out.
+    pub out: &'a Out,
+    /// Whether stdout is JSON.
+    pub json: bool,
+}
+
+impl Export<'_> {
+    /// Refuses what could only fail once a token exists: the files by which the runner takes our answers.
+    ///
+    /// # Errors
+    /// When one of them is not named or cannot be written.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.platform != Platform::Github {
+            return Ok(());
+        }
+        for command in [FileCommand::State, FileCommand::Output, FileCommand::Env, FileCommand::Summary] {
+            let path = self.file(command)?;
+            place::append(&path, "").map_err(|failure| failure.hint("run it in a step of a job: the runner makes these files"))?;
+        }
+        Ok(())
+    }
+
+    /// Saves the lease where the platform keeps state, if it keeps any.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, lease: &Lease) -> Result<(), Failure> {
+        match self.platform {
+            Platform::Github => place::append(&self.file(FileCommand::State)?, &github::state(lease)),
+            Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
+        }
+    }
+
+    /// Masks every form of a secret, as far as the platform can, and hides it from our own talk.
+    ///
+    /// # Errors
+    /// When the mask cannot be written: then the token must not go on.
+    pub fn mask(&self, secret: &Secret) -> Result<(), Failure> {
+        let forms = mask::forms(secret);
+        forms.iter().for_each(|form| self.out.hide(form));
+        if !self.masks() {
+            return Ok(());
+        }
+        forms.iter().try_for_each(|form| self.out.command(github::mask_command(form).expose()))
+    }
+
+    /// Whether the platform hides a value when it is told to.
+    fn masks(&self) -> bool {
+        match self.platform {
+            Platform::Github => true,
+            // Where the runner does not listen, or our talk goes to a file, the command itself would publish the token.
+            Platform::Gitlab => gitlab::masking_database(self.env).is_some_and(|path| path.is_file()) && self.out.is_piped(),
+            Platform::Tekton | Platform::Local => false,
+        }
+    }
+
+    /// Writes the files of the pass, and then hands them over.
+    ///
+    /// # Errors
+    /// When something cannot be written; then the caller ends the pass.
+    pub fn hand_over(&self, pass: &Pass, spec: &TokenSpec) -> Result<(), Failure> {
+        self.mask(&pass.token)?;
+        let lease = &pass.lease;
+        pass.place.write(place::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
+        let token_file = pass.place.file(place::TOKEN);
+        let config = match (&spec.kubeconfig_out, spec.kubeconfig) {
+            (_, false) => None,
+            (None, true) => {
+                // Named relatively, so that the directory can be mounted elsewhere.
+                let text = kubeconfig::render(pass.cluster.identity(), lease, &pass.token, place::TOKEN.as_ref(), &spec.target_namespace);
+                pass.place.write(place::KUBECONFIG, text.expose().as_bytes(), spec.file_mode)?;
+                Some(pass.place.file(place::KUBECONFIG))
+            }
+            (Some(path), true) => {
+                let text = kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
+                place::write_named(path, text.expose().as_bytes(), spec.file_mode, |text| marked(text).is_some())?;
+                Some(path.clone())
+            }
+        };
+        let outputs = Outputs::of(lease, spec, &token_file, config.as_ref());
+        self.warn_of_another(spec, lease);
+        match self.platform {
+            Platform::Github => self.to_runner(pass, spec, &outputs),
+            Platform::Gitlab | Platform::Tekton | Platform::Local => self.to_shell(pass, spec, &outputs),
+        }
+    }
+
+    /// GitHub: by the runner's files, the variables last.
+    fn to_runner(&self, pass: &Pass, spec: &TokenSpec, outputs: &Outputs) -> Result<(), Failure> {
+        let random = random_hex();
+        let mut records = String::new();
+        for (name, value) in &outputs.plain {
+            records += &github::record(name, value, &random)?;
+        }
+        let token = Secret::new(github::record("token", pass.token.expose(), &random)?);
+        place::append(&self.file(FileCommand::Output)?, &(records + token.expose()))?;
+        let summary = github::summary("jobpass: a pass for this job", &outputs.rows());
+        place::append(&self.file(FileCommand::Summary)?, &summary)?;
+        self.say(pass);
+        if self.json {
+            self.out.data(&outputs.json(None))?;
+        }
+        let mut variables = String::new();
+        if let Some(name) = &spec.variable {
+            variables += &github::record(name, pass.token.expose(), &random)?;
+        }
+        for (name, value) in outputs.variables() {
+            variables += &github::record(name, &value, &random)?;
+        }
+        place::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose())
+    }
+
+    /// A shell: by a file that it sources, whose path is all that stdout carries.
+    fn to_shell(&self, pass: &Pass, spec: &TokenSpec, outputs: &Outputs) -> Result<(), Failure> {
+        let token_file = pass.place.file(place::TOKEN);
+        let traced = self.platform == Platform::Gitlab && gitlab::is_traced(self.env);
+        let mut variables = outputs.variables();
+        let mut token = spec.variable.as_deref().map(|name| (name, token_file.as_path()));
+        if traced {
+            // The trace shows every command with its expanded variables, and nothing masks ours.
+            variables.retain(|(name, _)| *name == "KUBECONFIG");
+            token = None;
+        }
+        pass.place.write(place::ENV, shell::env_file(&variables, token).as_bytes(), spec.file_mode)?;
+        self.say(pass);
+        if traced {
+            self.out.warn("`CI_DEBUG_TRACE` is on: no variable is exported but KUBECONFIG, as the log would show them");
+        }
+        let file = pass.place.file(place::ENV).to_string_lossy().into_owned();
+        let data = if self.json { outputs.json(Some(&file)) } else { file };
+        self.out.data(&data)
+    }
+
+    /// Tells the person who reads the log what there is now and how it ends.
+    fn say(&self, pass: &Pass) {
+        let lease = &pass.lease;
+        let until = instant(lease.expires_at);
+        self.out.say(format!("pass for service account `{}` until {until}, lease `{}`", lease.service_account, lease.id()));
+        self.out.say(format!("  asked as {}", pass.cluster.identity().why));
+        for warning in &pass.warnings {
+            self.out.warn(warning);
+        }
+        match self.platform {
+            Platform::Local => self.out.say(
+                "  nothing masks the token in this shell: do not print it\n  \
+                 use it:  . \"$(jobpass request …)\" sets the variables, and kubectl, oc and helm find it\n  \
+                 end it:  jobpass revoke",
+            ),
+            Platform::Gitlab | Platform::Tekton if !self.masks() => {
+                self.out.say(format!("  nothing masks the token in the log of this {} job: do not print it", self.platform));
+            }
+            Platform::Github | Platform::Gitlab | Platform::Tekton => {}
+        }
+    }
+
+    /// A second pass in one job takes over the names of the first, which lives on: say so, with both leases.
+    fn warn_of_another(&self, spec: &TokenSpec, lease: &Lease) {
+        let ours = lease.id();
+        let config = self.env.path("KUBECONFIG").filter(|_| spec.kubeconfig);
+        let of_config = config.and_then(|path| pass_of(&path)).map(|mark| ("KUBECONFIG".to_owned(), mark.lease));
+        let variable = spec.variable.as_deref().and_then(|name| Some((name, self.env.secret(name)?)));
+        let of_variable = variable.and_then(|(name, token)| Some((name.to_owned(), Claims::of(&token)?.lease()?)));
+        let mut others: Vec<(String, String)> = of_config.into_iter().chain(of_variable).filter(|(_, other)| *other != ours).collect();
+        if let [(one, lease), (two, same)] = others.as_slice()
+            && lease == same
+        {
+            others = vec![(format!("{one}` and `{two}"), lease.clone())];
+        }
+        for (names, other) in others {
+            self.out.warn(format!("`{names}` was set by the pass `{other}` and now by `{ours}`; the former lives on until it is revoked"));
+        }
+    }
+
+    /// Adds what became of the pass to the job's summary.
+    pub fn summarise(&self, receipt: &Receipt) {
+        if self.platform != Platform::Github || self.env.get(FileCommand::Summary.variable()).is_none() {
+            return;
+        }
+        let rows = [
+            ("service account", receipt.service_account.clone()),
+            ("lease", receipt.lease.clone()),
+            ("revoked at", instant(receipt.revoked_at)),
+            ("proof", receipt.proof.to_string()),
+        ];
+        let written =
+            self.file(FileCommand::Summary).and_then(|path| place::append(&path, &github::summary("jobpass: the pass is over", &rows)));
+        if let Err(failure) = written {
+            self.out.warn(failure.brief());
+        }
+    }
+
+    fn file(&self, command: FileCommand) -> Result<PathBuf, Failure> {
+        self.env.path(command.variable()).ok_or_else(|| {
+            Failure::usage(format!("`{}` is not set", command.variable())).hint("run it in a step of a job, or say `--platform local`")
+        })
+    }
+}
+
+/// What a pass tells of itself, without the token.
+struct Outputs {
+    plain: Vec<(&'static str, String)>,
+}
+
+impl Outputs {
+    fn of(lease: &Lease, spec: &TokenSpec, token_file: &std::path::Path, kubeconfig: Option<&PathBuf>) -> Self {
+        let mut plain = vec![
+            ("expires-at", instant(lease.expires_at)),
+            ("server", lease.server.clone()),
+            ("namespace", spec.target_namespace.clone()),
+            ("service-account", lease.service_account.to_string()),
+            ("lease", lease.id()),
+            ("jti", lease.jti.clone().unwrap_or_default()),
+            ("token-file", token_file.to_string_lossy().into_owned()),
+        ];
+        plain.extend(kubeconfig.map(|path| ("kubeconfig", path.to_string_lossy().into_owned())));
+        Self { plain }
+    }
+
+    fn get(&self, name: &str) -> String {
+        self.plain.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// The variables that a job gets besides the token.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let names = [
+            ("KUBECONFIG", "kubeconfig"),
+            ("JOBPASS_TOKEN_FILE", "token-file"),
+            ("JOBPASS_EXPIRES_AT", "expires-at"),
+            ("JOBPASS_LEASE", "lease"),
+            ("JOBPASS_PASS_SERVER", "server"),
+            ("JOBPASS_PASS_NAMESPACE", "namespace"),
+        ];
+        names.into_iter().map(|(variable, output)| (variable, self.get(output))).filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        ["service-account", "server", "expires-at", "lease"].into_iter().map(|name| (name, self.get(name))).collect()
+    }
+
+    fn json(&self, env_file: Option<&str>) -> String {
+        let mut pass = json!({"apiVersion": API_VERSION, "kind": "Pass"});
+        for (name, value) in self.plain.iter().map(|(name, value)| (*name, value.as_str())).chain(env_file.map(|path| ("env-file", path))) {
+            pass[camel(name)] = json!(value);
+        }
+        pass.to_string()
+    }
+}
+
+/// `token-file` as `tokenFile`.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('-');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + &part[..1].to_uppercase() + &part[1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::ALL;
+
+    #[test]
+    fn names_in_json_are_in_camel_case() {
+        assert_eq!(camel("service-account"), "serviceAccount");
+        assert_eq!(camel("jti"), "jti");
+    }
+
+    #[test]
+    fn no_variable_that_we_export_is_a_setting_of_ours() {
+        let outputs = Outputs {
+            plain: ["kubeconfig", "token-file", "expires-at", "lease", "server", "namespace"].map(|name| (name, "x".to_owned())).to_vec(),
+        };
+        let exported: Vec<_> = outputs.variables().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(exported.len(), 6);
+        let read: Vec<_> = ALL.iter().map(|setting| setting.variable()).filter(|name| exported.contains(&name.as_str())).collect();
+        assert_eq!(read, ["JOBPASS_LEASE"], "a nested jobpass must not take the outer pass's target");
+    }
+}

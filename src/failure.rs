@@ -1,0 +1,145 @@
+//! The shape of a failure: what we could not do, why, and what to do now; its rendering and its exit code.
+
+use std::fmt;
+
+use crate::out::one_line;
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Something could not be done: 1.
+    Failed,
+    /// The call itself is wrong, and nothing was sent: 2.
+    Usage,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+        }
+    }
+}
+
+/// A failure as the user reads it: `error:`, one `caused by:` a line, and a `hint:` where one helps.
+///
+/// It never holds a secret, a response body or an environment value. Foreign text comes in through [`Failure::cause`],
+/// which makes one harmless line of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    what: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    exit: Exit,
+}
+
+impl Failure {
+    /// What could not be done: lower case, names in backticks, no full stop.
+    pub fn new(what: impl fmt::Display) -> Self {
+        Self { what: one_line(&what.to_string()), causes: Vec::new(), hint: None, exit: Exit::Failed }
+    }
+
+    /// The same for a call that is wrong in itself; exit code 2.
+    pub fn usage(what: impl fmt::Display) -> Self {
+        Self { exit: Exit::Usage, ..Self::new(what) }
+    }
+
+    /// Adds one cause; the words of a server or of the system come last.
+    #[must_use]
+    pub fn cause(mut self, cause: impl fmt::Display) -> Self {
+        let cause = one_line(&cause.to_string());
+        // Libraries often repeat an inner error in the outer one's text.
+        if !cause.is_empty() && !self.causes.iter().any(|known| known.contains(&cause)) {
+            self.causes.push(cause);
+        }
+        self
+    }
+
+    /// Adds a whole chain of errors, outermost first.
+    #[must_use]
+    pub fn chain(self, error: &anyhow::Error) -> Self {
+        error.chain().fold(self, |failure, cause| failure.cause(cause))
+    }
+
+    /// One imperative sentence that helps.
+    #[must_use]
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(one_line(&hint.to_string()));
+        self
+    }
+
+    /// How the process ends because of it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Puts another sentence first and keeps the former one as the first cause.
+    #[must_use]
+    pub fn within(mut self, what: impl fmt::Display) -> Self {
+        self.causes.insert(0, std::mem::replace(&mut self.what, one_line(&what.to_string())));
+        self
+    }
+
+    /// What could not be done and why, on one line: for warnings and receipts.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        self.causes.iter().fold(self.what.clone(), |text, cause| text + ": " + cause)
+    }
+
+    /// The hint alone.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        for cause in &self.causes {
+            write!(f, "\n  caused by: {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_what_why_and_what_to_do() {
+        let failure = Failure::new("cannot x `a`").cause("403 Forbidden").cause("the server's words").hint("do y");
+        assert_eq!(failure.to_string(), "error: cannot x `a`\n  caused by: 403 Forbidden\n  caused by: the server's words\n\nhint: do y");
+        assert_eq!(failure.brief(), "cannot x `a`: 403 Forbidden: the server's words");
+        assert_eq!(failure.exit().code(), 1);
+    }
+
+    #[test]
+    fn a_cause_is_one_line_and_is_not_repeated() {
+        let failure = Failure::usage("w").cause("a\r\n::b").cause("a ::b").cause("::b");
+        assert_eq!(failure.to_string(), "error: w\n  caused by: a ::b\n  caused by: : :b");
+        assert_eq!(failure.exit().code(), 2);
+    }
+
+    #[test]
+    fn within_keeps_the_inner_sentence_as_the_first_cause() {
+        let failure = Failure::new("cannot read `f`").cause("gone").within("cannot load the lease");
+        assert_eq!(failure.to_string(), "error: cannot load the lease\n  caused by: cannot read `f`\n  caused by: gone");
+    }
+
+    #[test]
+    fn a_chain_keeps_its_order() {
+        let error = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(Failure::new("w").chain(&error).to_string(), "error: w\n  caused by: outer\n  caused by: inner");
+    }
+}

@@ -1,0 +1,262 @@
+//! The CI identity: as whom the job itself asks. Every kind of it becomes one cluster and one user of kube's kubeconfig types.
+
+use std::path::Path;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    env::Env,
+    failure::Failure,
+    options::{self as o, Options},
+    out::one_line,
+    place,
+    platform::Platform,
+    secret::Secret,
+};
+
+pub mod bearer;
+pub mod in_cluster;
+pub mod kubeconfig;
+pub mod server;
+
+/// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Origin {
+    /// One or several kubeconfig files, merged.
+    Kubeconfig {
+        /// The files.
+        paths: Vec<String>,
+        /// The context, if it is not the current one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context: Option<String>,
+    },
+    /// A kubeconfig that was handed over as text.
+    KubeconfigText,
+    /// The service account of the pod that we run in.
+    InCluster,
+    /// A token.
+    Bearer {
+        /// The file that holds it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token_file: Option<String>,
+    },
+}
+
+/// Who we are to the API server, and how it is reached.
+pub struct Identity {
+    /// Where it was found.
+    pub origin: Origin,
+    /// Which one it is and why, in one line.
+    pub why: String,
+    /// How the API server is reached: the server in its plain form, its CA inline.
+    pub cluster: Cluster,
+    /// What shows who we are.
+    pub user: AuthInfo,
+    /// What the API server's certificate is checked against, in words.
+    pub authority: String,
+    /// The namespace of our pod, if the identity is its service account.
+    pub pod_namespace: Option<String>,
+}
+
+impl Identity {
+    /// Finds the CI identity: what was asked for, else what `remembered` says, else what this place offers.
+    ///
+    /// # Errors
+    /// When there is none, or the one there is is no good. Nothing has been sent by then.
+    pub fn find(options: &Options, env: &Env, platform: Platform, remembered: Option<&Origin>) -> Result<Self, Failure> {
+        options.exclusive(&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN)?;
+        options.exclusive(&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG)?;
+        for token in [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN] {
+            for kubeconfig in [&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG] {
+                options.exclusive(token, kubeconfig)?;
+            }
+        }
+        options.exclusive(&o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY)?;
+        let found = match Self::asked(options, env)? {
+            Some(asked) => asked,
+            None => match remembered.map(|origin| Self::again(origin, options, env)).transpose()?.flatten() {
+                Some(again) => again,
+                None => Self::offered(options, env, platform)?.ok_or_else(|| none(options))?,
+            },
+        };
+        if let Some(context) = options.get(&o::CONTEXT)
+            && matches!(found.origin, Origin::InCluster | Origin::Bearer { .. })
+        {
+            return Err(Failure::usage(format!("{} needs a kubeconfig", context.source)).cause(format!("the CI identity is {}", found.why)));
+        }
+        found.with_overrides(options, env)
+    }
+
+    /// The identity that a setting names.
+    fn asked(options: &Options, env: &Env) -> Result<Option<Self>, Failure> {
+        if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
+            let path = env.absolute(given.text.as_ref());
+            return bearer::from_file(&path, &given.source.to_string(), options).map(Some);
+        }
+        if let Some((token, source)) = options.secret(&o::IDENTITY_TOKEN) {
+            return bearer::from_token(token, &source.to_string(), options).map(Some);
+        }
+        let context = options.text(&o::CONTEXT);
+        if let Some(given) = options.get(&o::KUBECONFIG) {
+            let path = env.absolute(given.text.as_ref());
+            return kubeconfig::from_files(&[path], context, &given.source.to_string()).map(Some);
+        }
+        if let Some((text, source)) = options.secret(&o::IDENTITY_KUBECONFIG) {
+            return kubeconfig::from_text(text, context, &source.to_string()).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// The identity that a pass was requested with, if it can still be found.
+    fn again(origin: &Origin, options: &Options, env: &Env) -> Result<Option<Self>, Failure> {
+        let why = "with which the pass was requested";
+        match origin {
+            Origin::Kubeconfig { paths, context } => {
+                let context = options.text(&o::CONTEXT).or(context.as_deref());
+                let paths: Vec<_> = paths.iter().map(|path| env.absolute(path.as_ref())).collect();
+                kubeconfig::from_files(&paths, context, why).map(Some)
+            }
+            Origin::Bearer { token_file: Some(path) } if options.get(&o::SERVER).is_some() => {
+                bearer::from_file(&env.absolute(path.as_ref()), why, options).map(Some)
+            }
+            Origin::InCluster => in_cluster::find(env, Path::new(in_cluster::MOUNT)),
+            Origin::Bearer { .. } | Origin::KubeconfigText => Ok(None),
+        }
+    }
+
+    /// What this place offers without being asked.
+    fn offered(options: &Options, env: &Env, platform: Platform) -> Result<Option<Self>, Failure> {
+        let context = options.text(&o::CONTEXT);
+        if let Some(list) = env.get("KUBECONFIG") {
+            let paths: Vec<_> =
+                std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).map(|path| env.absolute(&path)).collect();
+            let (passes, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| kubeconfig::pass_of(path).is_some());
+            if !others.is_empty() {
+                return kubeconfig::from_files(&others, context, "`KUBECONFIG`").map(Some);
+            }
+            // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
+            let before = passes.first().and_then(|path| kubeconfig::pass_of(path)).and_then(|mark| mark.identity);
+            if let Some(mut before) = before.map(|origin| Self::again(&origin, options, env)).transpose()?.flatten() {
+                before.why.push_str(", as `KUBECONFIG` is a pass of jobpass");
+                return Ok(Some(before));
+            }
+        }
+        if let Some(pod) = in_cluster::find(env, Path::new(in_cluster::MOUNT))? {
+            return Ok(Some(pod));
+        }
+        if platform == Platform::Local
+            && let Some(home) = env.path("HOME")
+        {
+            let path = home.join(".kube/config");
+            if path.exists() {
+                return kubeconfig::from_files(&[path], context, "nothing else is set").map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Applies `--server`, `--certificate-authority` and `--insecure-skip-tls-verify`, and brings the rest into its plain form.
+    fn with_overrides(mut self, options: &Options, env: &Env) -> Result<Self, Failure> {
+        if let Some(given) = options.get(&o::SERVER) {
+            self.cluster.server = Some(given.text.clone());
+        }
+        let source = options.get(&o::SERVER).map_or_else(|| self.why.clone(), |given| given.source.to_string());
+        self.cluster.server = Some(server::plain(self.cluster.server.as_deref().unwrap_or_default(), &source)?);
+        if let Some(given) = options.get(&o::CERTIFICATE_AUTHORITY) {
+            let pem = server::authority(&given.text, &given.source.to_string(), env)?;
+            self.cluster.certificate_authority_data = Some(STANDARD.encode(pem));
+            self.cluster.certificate_authority = None;
+            self.cluster.insecure_skip_tls_verify = None;
+            self.authority = format!("the certificate authority of {}", given.source);
+        }
+        if options.switch(&o::INSECURE_SKIP_TLS_VERIFY)? {
+            self.cluster.insecure_skip_tls_verify = Some(true);
+        }
+        if self.cluster.insecure_skip_tls_verify == Some(true) {
+            self.cluster.certificate_authority = None;
+            self.cluster.certificate_authority_data = None;
+            "nothing".clone_into(&mut self.authority);
+        } else if self.cluster.certificate_authority_data.is_some() || self.cluster.certificate_authority.is_some() {
+            let pem = match (&self.cluster.certificate_authority_data, self.cluster.certificate_authority.take()) {
+                (Some(data), _) => STANDARD.decode(data.trim()).map_err(|_| "its base64 cannot be read".to_owned()),
+                (None, Some(path)) => {
+                    place::read_named(path.as_ref()).map(String::into_bytes).map_err(|error| format!("`{path}`: {error}"))
+                }
+                (None, None) => Ok(Vec::new()),
+            };
+            let pem = pem.and_then(|pem| server::checked_authority(&pem).map(|()| pem));
+            let pem = pem.map_err(|cause| {
+                let what = format!("cannot use {}", self.authority);
+                Failure::usage(what).cause(cause).hint("give the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace")
+            })?;
+            self.cluster.certificate_authority_data = Some(STANDARD.encode(pem));
+        } else {
+            "the system's roots, as no certificate authority was given".clone_into(&mut self.authority);
+        }
+        Ok(self)
+    }
+
+    /// The API server, in its plain form.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        self.cluster.server.as_deref().unwrap_or_default()
+    }
+
+    /// Whether reading it anew can give another credential.
+    #[must_use]
+    pub fn is_renewable(&self) -> bool {
+        self.user.exec.is_some()
+            || self.user.token_file.is_some()
+            || matches!(self.origin, Origin::InCluster | Origin::Bearer { token_file: Some(_) })
+    }
+
+    /// Kube's own form of it.
+    #[must_use]
+    pub fn kubeconfig(&self) -> Kubeconfig {
+        one(self.cluster.clone(), self.user.clone())
+    }
+}
+
+/// A kubeconfig of one cluster, one user and one context.
+#[must_use]
+pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
+    let name = || "jobpass".to_owned();
+    Kubeconfig {
+        clusters: vec![NamedCluster { name: name(), cluster: Some(cluster), ..NamedCluster::default() }],
+        auth_infos: vec![NamedAuthInfo { name: name(), auth_info: Some(user), ..NamedAuthInfo::default() }],
+        contexts: vec![NamedContext {
+            name: name(),
+            context: Some(Context { cluster: name(), user: Some(name()), ..Context::default() }),
+            ..NamedContext::default()
+        }],
+        current_context: Some(name()),
+        ..Kubeconfig::default()
+    }
+}
+
+/// There is none. On GitHub an empty input is how an absent secret looks.
+fn none(options: &Options) -> Failure {
+    let failure = Failure::usage("there is no CI identity to ask for a token with");
+    let empty = options.empty_secrets();
+    if empty.is_empty() {
+        return failure
+            .cause("no identity token, no kubeconfig, and no service account of a pod")
+            .hint("set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`");
+    }
+    failure
+        .cause(format!("{} is empty", empty.join(" and ")))
+        .hint("check the secret's name; secrets are not given to pull requests from forks or by Dependabot")
+}
+
+/// The credential's own words in a message: never more than one line of them.
+fn words(text: &str) -> String {
+    one_line(text)
+}
+
+/// A trimmed token, as kube wants it.
+fn token_of(token: &Secret) -> secrecy::SecretString {
+    secrecy::SecretString::from(token.trimmed().expose().to_owned())
+}

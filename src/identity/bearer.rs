@@ -1,0 +1,52 @@
+//! A CI identity that is a token: from a file, a variable or an input.
+
+use std::path::Path;
+
+use kube::config::{AuthInfo, Cluster};
+
+use super::{Identity, Origin, token_of};
+use crate::{
+    failure::Failure,
+    options::{self as o, Options},
+    place,
+    secret::Secret,
+};
+
+/// A token that a setting holds.
+pub(super) fn from_token(token: &Secret, source: &str, options: &Options) -> Result<Identity, Failure> {
+    identity(token, source, Origin::Bearer { token_file: None }, options)
+}
+
+/// A token that stands in a file.
+pub(super) fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
+    let text = place::read_named(path).map_err(|error| {
+        Failure::usage(format!("cannot read the identity token of {source}")).cause(format!("`{}`: {error}", path.display()))
+    })?;
+    let origin = Origin::Bearer { token_file: Some(path.to_string_lossy().into_owned()) };
+    identity(&Secret::new(text), source, origin, options)
+}
+
+fn identity(token: &Secret, source: &str, origin: Origin, options: &Options) -> Result<Identity, Failure> {
+    if token.is_blank() {
+        return Err(Failure::usage(format!("the identity token of {source} is empty"))
+            .hint("check the secret's name; secrets are not given to pull requests from forks or by Dependabot"));
+    }
+    if !token.trimmed().expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::usage(format!("the identity token of {source} is no token"))
+            .cause("a token is one word of printable ASCII")
+            .hint("hand over the token alone, without quotes, `Bearer` or line breaks"));
+    }
+    if options.get(&o::SERVER).is_none() {
+        return Err(
+            Failure::usage(format!("{} is missing", o::SERVER.names())).hint("an identity token needs the API server that it is for")
+        );
+    }
+    Ok(Identity {
+        origin,
+        why: format!("the identity token of {source}"),
+        cluster: Cluster::default(),
+        user: AuthInfo { token: Some(token_of(token)), ..AuthInfo::default() },
+        authority: String::new(),
+        pod_namespace: None,
+    })
+}

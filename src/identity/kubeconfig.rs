@@ -1,0 +1,155 @@
+//! A CI identity that stands in a kubeconfig: files or text, one context of it.
+
+use std::path::{Path, PathBuf};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kube::config::{AuthInfo, ExecInteractiveMode, Kubeconfig, KubeconfigError};
+use serde::{Deserialize, Serialize};
+
+use super::{Identity, Origin, token_of};
+use crate::{failure::Failure, place, secret::Secret};
+
+/// The name of the extension by which a kubeconfig of ours is known.
+pub const EXTENSION: &str = "jobpass.dev/pass";
+
+/// What that extension says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The pass's lease, as `namespace/name`.
+    pub lease: String,
+    /// Where the CI identity was found that requested it.
+    #[serde(default)]
+    pub identity: Option<Origin>,
+}
+
+/// The mark of a kubeconfig that we wrote.
+#[must_use]
+pub fn mark(config: &Kubeconfig) -> Option<Mark> {
+    let extension = config.extensions.iter().flatten().find(|extension| extension.name == EXTENSION)?;
+    serde_json::from_value(extension.extension.clone()).ok()
+}
+
+/// The mark of the kubeconfig in a file, if it is one of ours.
+#[must_use]
+pub fn pass_of(path: &Path) -> Option<Mark> {
+    // Ours are JSON, so that a large kubeconfig of somebody else costs nothing to tell apart.
+    marked(&place::read_named(path).ok()?)
+}
+
+/// The mark of a kubeconfig's text, if it is one of ours.
+#[must_use]
+pub fn marked(text: &str) -> Option<Mark> {
+    mark(&serde_json::from_str(text).ok()?)
+}
+
+/// An identity from files, merged as kubectl merges them: the first to say something wins.
+pub(super) fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<Identity, Failure> {
+    let shown = paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
+    let failed = |cause: String| Failure::usage(format!("cannot use the kubeconfig {shown}")).cause(cause);
+    let mut merged: Option<Kubeconfig> = None;
+    for path in paths {
+        // A list may name files that do not exist, as kubectl's may; a single one may not.
+        if paths.len() > 1 && !path.exists() {
+            continue;
+        }
+        let config = Kubeconfig::read_from(path).map_err(|error| failed(why(&error)))?;
+        merged = Some(match merged {
+            Some(merged) => merged.merge(config).map_err(|error| failed(why(&error)))?,
+            None => config,
+        });
+    }
+    let config = merged.ok_or_else(|| failed("none of these files exists".into()))?;
+    let origin = Origin::Kubeconfig {
+        paths: paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        context: context.map(str::to_owned),
+    };
+    let why = |context: &str| format!("context `{context}` of the kubeconfig {shown} ({source})");
+    select(&config, context, origin, why).map_err(|failure| failure.within(format!("cannot use the kubeconfig {shown}")))
+}
+
+/// An identity from a kubeconfig that a variable or input holds, as it is or in base64.
+pub(super) fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Identity, Failure> {
+    let what = format!("cannot use the kubeconfig of {source}");
+    let compact: String = text.expose().split_whitespace().collect();
+    let decoded = STANDARD.decode(compact).ok().and_then(|bytes| String::from_utf8(bytes).ok()).map(Secret::new);
+    let text = decoded.as_ref().unwrap_or(text);
+    let config = Kubeconfig::from_yaml(text.expose()).map_err(|error| {
+        let hint = "hand over the whole kubeconfig, as it is or in base64; a path goes to `--kubeconfig`";
+        Failure::usage(what.clone()).cause(why(&error)).hint(hint)
+    })?;
+    let why = |context: &str| format!("context `{context}` of the kubeconfig in {source}");
+    select(&config, context, Origin::KubeconfigText, why).map_err(|failure| failure.within(what))
+}
+
+/// Takes one context's cluster and user, and refuses what could only fail later and less clearly.
+fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl Fn(&str) -> String) -> Result<Identity, Failure> {
+    if let Some(mark) = mark(config) {
+        return Err(Failure::usage(format!("it is the pass `{}` of jobpass, which is never a CI identity", mark.lease))
+            .hint("name the kubeconfig of the CI identity itself"));
+    }
+    let known = || config.contexts.iter().map(|named| format!("`{}`", named.name)).collect::<Vec<_>>().join(", ");
+    let Some(name) = context.or(config.current_context.as_deref()).filter(|name| !name.is_empty()) else {
+        let failure = Failure::usage("it has no current context");
+        return Err(if config.contexts.is_empty() {
+            failure.cause("it has no context at all")
+        } else {
+            failure.hint(format!("choose one by `--context`: {}", known()))
+        });
+    };
+    let context = config.contexts.iter().find(|named| named.name == name).and_then(|named| named.context.as_ref());
+    let context = context.ok_or_else(|| {
+        let failure = Failure::usage(format!("it has no context `{name}`"));
+        if config.contexts.is_empty() { failure } else { failure.hint(format!("choose one by `--context`: {}", known())) }
+    })?;
+    let cluster = config.clusters.iter().find(|named| named.name == context.cluster).and_then(|named| named.cluster.clone());
+    let cluster = cluster
+        .ok_or_else(|| Failure::usage(format!("its context `{name}` names the cluster `{}`, which is not there", context.cluster)))?;
+    let user = context.user.as_deref().unwrap_or_default();
+    let user = config.auth_infos.iter().find(|named| named.name == user).and_then(|named| named.auth_info.clone()).ok_or_else(|| {
+        // kube and kubectl would go on as nobody, and the API server would speak of `system:anonymous`.
+        Failure::usage(format!("its context `{name}` names the user `{user}`, which is not there"))
+    })?;
+    let why = why(name);
+    Ok(Identity {
+        origin,
+        authority: format!("the certificate authority of {why}"),
+        why,
+        cluster,
+        user: usable(user)?,
+        pod_namespace: None,
+    })
+}
+
+/// The user with everything in it that kube would only stumble over.
+fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
+    if let Some(provider) = &user.auth_provider {
+        return Err(Failure::usage(format!("its user needs the auth provider `{}`, which Kubernetes removed in 1.26", provider.name))
+            .hint("use an exec plugin, such as `kubelogin` or `gke-gcloud-auth-plugin`"));
+    }
+    if user.token.is_none()
+        && let Some(path) = &user.token_file
+    {
+        let text = place::read_named(path.as_ref())
+            .map_err(|error| Failure::usage(format!("cannot read its token file `{path}`")).cause(error))?;
+        // kube would send the newline at its end too.
+        user.token = Some(token_of(&Secret::new(text)));
+    }
+    if let Some(exec) = &mut user.exec {
+        // A job has nobody to answer, and what the plugin prints must not go to the log unseen.
+        exec.interactive_mode = Some(ExecInteractiveMode::Never);
+    }
+    Ok(user)
+}
+
+/// The error in our words: kube's own ones quote the file, which may hold secrets.
+fn why(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(error, _) => error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+        KubeconfigError::Parse(error) => match error.location() {
+            Some(location) => format!("it is no kubeconfig: line {} cannot be read", location.line()),
+            None => "it is no kubeconfig".into(),
+        },
+        KubeconfigError::KindMismatch | KubeconfigError::ApiVersionMismatch => "its files are of different kinds".into(),
+        _ => "it is no kubeconfig".into(),
+    }
+}

@@ -1,0 +1,120 @@
+//! The API server's address in one plain form, and its certificate authority in whatever form it was given.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{Uri, uri::PathAndQuery};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use super::words;
+use crate::{env::Env, failure::Failure, place};
+
+/// The plain form: `https`, no trailing slash; a path prefix, as Rancher has one, stays.
+pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
+    let hint = "write it as `https://api.example.com:6443`";
+    let refused = |why: &str| Failure::usage(format!("the API server of {source} is no address")).cause(why).hint(hint);
+    let text = server.trim();
+    if text.is_empty() {
+        return Err(Failure::usage(format!("{source} names no API server")).hint(hint));
+    }
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let uri: Uri = with_scheme.parse().map_err(|error: http::uri::InvalidUri| refused(&words(&error.to_string())))?;
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") => {
+            return Err(Failure::usage(format!("the API server of {source} is reached without TLS"))
+                .cause("everybody on the way could read the tokens")
+                .hint("write `https://`"));
+        }
+        Some(_) | None => return Err(refused("its scheme is not `https`")),
+    }
+    let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
+        return Err(refused("it has no host"));
+    };
+    if authority.as_str().contains('@') {
+        return Err(refused("it holds a user or password"));
+    }
+    if uri.query().is_some() || with_scheme.contains('#') {
+        return Err(refused("it has a query or a fragment"));
+    }
+    if host.starts_with("console-openshift-console.") || host.starts_with("oauth-openshift.") {
+        return Err(Failure::usage(format!("{source} names OpenShift's web console, not its API server"))
+            .hint("take the address that `oc whoami --show-server` prints, such as `https://api.CLUSTER.DOMAIN:6443`"));
+    }
+    let path = uri.path_and_query().map_or("", PathAndQuery::path).trim_end_matches('/');
+    Ok(format!("https://{}{path}", authority.as_str().to_ascii_lowercase()))
+}
+
+/// A certificate authority given as PEM text, as base64 of it, or as a file.
+pub(super) fn authority(given: &str, source: &str, env: &Env) -> Result<Vec<u8>, Failure> {
+    let refused = |cause: String| {
+        Failure::usage(format!("cannot use the certificate authority of {source}"))
+            .cause(cause)
+            .hint("give a file, PEM text or base64 of it: the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace")
+    };
+    let path = env.absolute(given.as_ref());
+    let pem = if given.contains("-----BEGIN") {
+        given.as_bytes().to_vec()
+    } else if !given.contains('\n') && path.exists() {
+        place::read_named(&path).map_err(|error| refused(format!("`{}`: {error}", path.display())))?.into_bytes()
+    } else {
+        let compact: String = given.split_whitespace().collect();
+        STANDARD.decode(compact).map_err(|_| refused("it is neither a file that exists, nor PEM text, nor base64".to_owned()))?
+    };
+    checked_authority(&pem).map_err(refused)?;
+    Ok(pem)
+}
+
+/// Refuses what holds no certificate before anybody is called.
+pub(super) fn checked_authority(pem: &[u8]) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| "its PEM text cannot be read".to_owned())?;
+        roots.add(certificate).map_err(|error| format!("a certificate in it is not valid: {}", words(&error.to_string())))?;
+    }
+    if roots.is_empty() { Err("it holds no certificate".into()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_form_becomes_the_plain_one() {
+        for (given, expected) in [
+            ("https://api.example.com:6443", "https://api.example.com:6443"),
+            ("https://api.example.com:6443/", "https://api.example.com:6443"),
+            ("API.example.com:6443", "https://api.example.com:6443"),
+            ("https://rancher.example.com/k8s/clusters/c-1/", "https://rancher.example.com/k8s/clusters/c-1"),
+            ("https://[::1]:6443", "https://[::1]:6443"),
+        ] {
+            assert_eq!(plain(given, "`--server`").as_deref(), Ok(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_api_server_is_refused_by_name() {
+        for (given, part) in [
+            ("http://x", "without TLS"),
+            ("ftp://x", "is not `https`"),
+            ("https://u:p@x", "user or password"),
+            ("https://x/?a=b", "query"),
+            ("https://", "no address"),
+            ("", "names no API server"),
+            ("https://console-openshift-console.apps.x.y", "web console"),
+        ] {
+            let failure = plain(given, "`--server`").expect_err(given).to_string();
+            assert!(failure.contains(part) && failure.contains("`--server`"), "{given}: {failure}");
+            assert!(!failure.contains("u:p"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_authority_that_is_none_is_refused() {
+        let refused = |given: &str| authority(given, "`--certificate-authority`", &Env::default()).expect_err(given).to_string();
+        assert!(refused("/nowhere/ca.crt").contains("neither a file that exists, nor PEM text, nor base64"));
+        assert!(refused("aGVsbG8=").contains("it holds no certificate"));
+        assert!(refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").contains("not valid"));
+    }
+}

@@ -1,0 +1,154 @@
+//! Looks into a JWT without checking it: only to say more in a message, never to decide.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::secret::Secret;
+
+/// The claims that our messages and receipts speak of.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct Claims {
+    /// The token's own number.
+    pub jti: Option<String>,
+    /// Who issued it.
+    pub iss: Option<String>,
+    /// Whom it speaks for.
+    pub sub: Option<String>,
+    /// For whom it is.
+    aud: Audience,
+    /// When it ends, in seconds since 1970.
+    exp: Option<f64>,
+    /// Before when it is not valid.
+    nbf: Option<f64>,
+    /// When it was issued.
+    iat: Option<f64>,
+    /// What Kubernetes adds.
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: Kubernetes,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Default for Audience {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+struct Kubernetes {
+    namespace: Option<String>,
+    secret: Option<Bound>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+struct Bound {
+    name: Option<String>,
+    uid: Option<String>,
+}
+
+impl Claims {
+    /// The claims of a token, if it is a JWT.
+    #[must_use]
+    pub fn of(token: &Secret) -> Option<Self> {
+        let mut parts = token.expose().trim().split('.');
+        let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+        let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+        serde_json::from_slice(&payload).ok()
+    }
+
+    /// For whom the token is.
+    #[must_use]
+    pub fn audiences(&self) -> Vec<&str> {
+        match &self.aud {
+            Audience::One(audience) => vec![audience],
+            Audience::Several(audiences) => audiences.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        moment(self.exp)
+    }
+
+    /// When it begins.
+    #[must_use]
+    pub fn valid_from(&self) -> Option<Timestamp> {
+        moment(self.nbf.or(self.iat))
+    }
+
+    /// How long it was issued for, in seconds.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<i64> {
+        Some(self.expires_at()?.as_second() - moment(self.iat)?.as_second())
+    }
+
+    /// The lease that it is bound to, as `namespace/name`, if it is a pass's.
+    #[must_use]
+    pub fn lease(&self) -> Option<String> {
+        let name = self.kubernetes.secret.as_ref()?.name.as_ref().filter(|name| crate::lease::is_name(name))?;
+        Some(format!("{}/{name}", self.kubernetes.namespace.as_ref()?))
+    }
+
+    /// The uid of the Secret that it is bound to.
+    #[must_use]
+    pub fn secret_uid(&self) -> Option<&str> {
+        self.kubernetes.secret.as_ref()?.uid.as_deref()
+    }
+}
+
+fn moment(seconds: Option<f64>) -> Option<Timestamp> {
+    #[expect(clippy::cast_possible_truncation, reason = "fractions of a second do not matter; out of range is refused below")]
+    seconds.and_then(|seconds| Timestamp::from_second(seconds as i64).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &serde_json::Value) -> Secret {
+        Secret::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string())))
+    }
+
+    #[test]
+    fn reads_the_claims_of_a_bound_token() {
+        let claims = Claims::of(&token(&serde_json::json!({
+            "jti": "j", "exp": 1_700_000_000, "aud": ["a", "b"], "sub": "system:serviceaccount:ci:x",
+            "kubernetes.io": {"namespace": "ci", "secret": {"name": "jobpass-00000000000000000000000000000000", "uid": "u"}, "new": 1},
+        })))
+        .expect("a JWT");
+        assert_eq!(claims.lease().as_deref(), Some("ci/jobpass-00000000000000000000000000000000"));
+        assert_eq!((claims.audiences(), claims.secret_uid()), (vec!["a", "b"], Some("u")));
+        assert_eq!(claims.expires_at().map(|at| at.to_string()).as_deref(), Some("2023-11-14T22:13:20Z"));
+    }
+
+    #[test]
+    fn one_audience_may_be_a_plain_text_and_times_may_be_fractions() {
+        let claims = Claims::of(&token(&serde_json::json!({"aud": "a", "exp": 1.5, "nbf": 0}))).expect("a JWT");
+        assert_eq!(claims.audiences(), ["a"]);
+        assert!(claims.valid_from().is_some());
+    }
+
+    #[test]
+    fn what_is_no_jwt_says_nothing() {
+        for text in ["", "sha256~abc", "a.b", "a.!!.c", "e30.Ig.x"] {
+            assert_eq!(Claims::of(&Secret::new(text.into())), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_somebody_else_is_no_pass() {
+        let claims = Claims::of(&token(&serde_json::json!({"kubernetes.io": {"namespace": "ci", "secret": {"name": "other"}}})));
+        assert_eq!(claims.expect("a JWT").lease(), None);
+    }
+}

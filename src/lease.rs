@@ -1,0 +1,243 @@
+//! The lease: what must be known to revoke, saved before anything exists, with no secret in it.
+
+use jiff::Timestamp;
+use ring::digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::Failure,
+    identity::Origin,
+    platform::Platform,
+    secret::Secret,
+    spec::{ServiceAccount, is_label},
+};
+
+/// The version of the format.
+pub const API_VERSION: &str = "jobpass.dev/v1";
+
+/// What a lease's name begins with; the admission policies of `deploy/` hold us to it.
+const PREFIX: &str = "jobpass-";
+
+/// The revocable grant of a pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// `Lease`.
+    pub kind: String,
+    /// Name of the bound Secret.
+    pub name: String,
+    /// Whose token it is; the Secret is in the same namespace.
+    pub service_account: ServiceAccount,
+    /// The API server that issued it. Revoking anywhere else is refused.
+    pub server: String,
+    /// The bound Secret's uid, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// When it was begun.
+    pub issued_at: Timestamp,
+    /// The last moment that any of its tokens may live, fixed at creation.
+    pub expires_at: Timestamp,
+    /// The token's own number in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// SHA-256 of the last token, so that a probe can know it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_sha256: Option<String>,
+    /// Where it was begun.
+    pub platform: String,
+    /// The job that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_key: Option<String>,
+    /// The CI identity that asked for it: where it is found, never what it is.
+    pub identity: Origin,
+    /// The pass's directory.
+    pub place: String,
+    /// A kubeconfig outside of that directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig_out: Option<String>,
+}
+
+impl Lease {
+    /// `namespace/name` of the bound Secret.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.service_account.namespace, self.name)
+    }
+
+    /// Its JSON, on one line.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a lease and checks every part that a request to the API server or a file name will be made of.
+    ///
+    /// # Errors
+    /// When it is no lease, or one of another version. Its text is not repeated.
+    pub fn parse(json: &str) -> Result<Self, Failure> {
+        let refused = |why: &str| Failure::new("cannot read the lease").cause(why);
+        let lease: Self = serde_json::from_str(json.trim()).map_err(|error| {
+            // serde_json's own text could repeat what stands in the file.
+            refused(&format!("it is no lease of jobpass: {:?} error at column {}", error.classify(), error.column()))
+        })?;
+        if lease.api_version != API_VERSION || lease.kind != "Lease" {
+            return Err(
+                refused(&format!("it is of another version than `{API_VERSION}`")).hint("revoke with the jobpass that requested it")
+            );
+        }
+        if !is_name(&lease.name) || !is_label(&lease.service_account.namespace) {
+            return Err(refused("it names no lease Secret of jobpass"));
+        }
+        Ok(lease)
+    }
+
+    /// Whether the token in question is the last one of this lease.
+    #[must_use]
+    pub fn holds(&self, token: &Secret) -> bool {
+        self.token_sha256.as_deref() == Some(&fingerprint(token))
+    }
+
+    /// Whether no token of it can live any more: its end, the API server's minute of leeway and its cache are over.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now > last_breath(self.expires_at)
+    }
+}
+
+/// When the API server refuses a token at the latest: 60 s of leeway (`jwt.DefaultLeeway`) and 10 s of cache after its end.
+#[must_use]
+pub fn last_breath(expires_at: Timestamp) -> Timestamp {
+    expires_at.saturating_add(jiff::SignedDuration::from_secs(70)).unwrap_or(Timestamp::MAX)
+}
+
+/// Whether this is a name that only we give: the prefix and 128 bits in hex.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.strip_prefix(PREFIX).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+}
+
+/// A lease's name: derived from the job and the service account where the platform can say both again, else random.
+#[must_use]
+pub fn name(platform: Platform, job_key: Option<&str>, account: &ServiceAccount) -> String {
+    match job_key {
+        Some(key) if platform.derives_names() => {
+            let hash = digest::digest(&digest::SHA256, format!("{key}\0{account}").as_bytes());
+            format!("{PREFIX}{}", hex(&hash.as_ref()[..16]))
+        }
+        Some(_) | None => format!("{PREFIX}{}", random_hex()),
+    }
+}
+
+/// 128 random bits in hex.
+#[must_use]
+pub fn random_hex() -> String {
+    let random: Result<ring::rand::Random<[u8; 16]>, _> = ring::rand::generate(&ring::rand::SystemRandom::new());
+    // Without randomness of the system there is no TLS either, so nothing has been sent when this ends the process.
+    hex(&random.expect("the system has randomness").expose())
+}
+
+/// SHA-256 of a token in hex.
+#[must_use]
+pub fn fingerprint(token: &Secret) -> String {
+    hex(digest::digest(&digest::SHA256, token.expose().as_bytes()).as_ref())
+}
+
+/// Bytes in lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn lease() -> Lease {
+        Lease {
+            api_version: API_VERSION.into(),
+            kind: "Lease".into(),
+            name: "jobpass-0123456789abcdef0123456789abcdef".into(),
+            service_account: ServiceAccount { namespace: "ci".into(), name: "deploy-bot".into() },
+            server: "https://127.0.0.1:6443".into(),
+            uid: None,
+            issued_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::from_second(3600).expect("in range"),
+            jti: None,
+            token_sha256: None,
+            platform: "local".into(),
+            job_key: None,
+            identity: Origin::InCluster,
+            place: "/run/jobpass/x".into(),
+            kubeconfig_out: None,
+        }
+    }
+
+    #[test]
+    fn a_lease_is_one_line_and_comes_back_as_it_was() {
+        let json = lease().json();
+        assert_eq!(json.lines().count(), 1);
+        assert_eq!(Lease::parse(&json).expect("a lease"), lease());
+    }
+
+    #[test]
+    fn a_foreign_name_is_refused() {
+        for name in ["../../x", "db-password", "jobpass-XYZ", "jobpass-0123456789abcdef0123456789abcdef/../x", ""] {
+            let json = Lease { name: name.into(), ..lease() }.json();
+            assert!(Lease::parse(&json).is_err(), "{name}");
+        }
+        let elsewhere = ServiceAccount { namespace: "a/../b".into(), name: "x".into() };
+        assert!(Lease::parse(&Lease { service_account: elsewhere, ..lease() }.json()).is_err());
+    }
+
+    #[test]
+    fn a_broken_file_is_not_repeated() {
+        let failure = Lease::parse(r#"{"apiVersion": "hunter2""#).expect_err("broken");
+        assert!(!failure.to_string().contains("hunter2"), "{failure}");
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let json = Lease { api_version: "jobpass.dev/v9".into(), ..lease() }.json();
+        assert!(Lease::parse(&json).expect_err("newer").to_string().contains("another version"));
+    }
+
+    #[test]
+    fn the_derived_name_depends_on_job_and_service_account() {
+        let account = lease().service_account;
+        let of = |key: &str, account: &ServiceAccount| name(Platform::Gitlab, Some(key), account);
+        assert_eq!(of("gitlab.com/1/2", &account), of("gitlab.com/1/2", &account));
+        assert_ne!(of("gitlab.com/1/2", &account), of("gitlab.com/1/3", &account));
+        assert_ne!(of("k", &account), of("k", &ServiceAccount { name: "other".into(), ..account.clone() }));
+        assert!(is_name(&of("k", &account)));
+    }
+
+    #[test]
+    fn the_derived_name_is_the_documented_one() {
+        let account = lease().service_account;
+        // printf 'gitlab.com/1/2\0ci/deploy-bot' | sha256sum | cut -c1-32
+        assert_eq!(name(Platform::Gitlab, Some("gitlab.com/1/2"), &account), "jobpass-e592a040a709315c90afe0ed53746a3b");
+    }
+
+    #[test]
+    fn names_are_random_where_state_is_kept() {
+        let account = lease().service_account;
+        assert_ne!(name(Platform::Github, Some("k"), &account), name(Platform::Github, Some("k"), &account));
+        assert_ne!(name(Platform::Local, None, &account), name(Platform::Local, None, &account));
+    }
+
+    #[test]
+    fn a_lease_is_over_a_minute_and_the_cache_after_its_end() {
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        assert!(!lease().is_over(at(3670)));
+        assert!(lease().is_over(at(3671)));
+    }
+
+    #[test]
+    fn only_the_last_token_is_known_again() {
+        let token = Secret::new("tok".into());
+        assert!(!lease().holds(&token));
+        assert!(Lease { token_sha256: Some(fingerprint(&token)), ..lease() }.holds(&token));
+    }
+}

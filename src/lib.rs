@@ -1,0 +1,264 @@
+//! jobpass: a pass for one job.
+//!
+//! It requests a short-lived token for a named Kubernetes or OpenShift service account, hands it to a CI job as a masked variable
+//! and a kubeconfig, and revokes it when the job ends, with proof.
+//!
+//! # The one mechanism
+//!
+//! A token of the `TokenRequest` API can only be revoked by deleting the object that it is bound to. So every pass has a *lease*:
+//! an empty Secret whose deletion ends every token of the pass. The lease is saved before it is created, so that a pass can be
+//! ended whenever the job is killed.
+//!
+//! # The way of the data
+//!
+//! [`env`] (the environment, once) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
+//! one precedence) → [`spec`] (what is asked for, validated) → [`identity`] (as whom) → [`cluster`] (the only network) →
+//! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`export`] (mask, files, variables) → [`receipt`].
+//!
+//! A module uses only what stands to its left, and [`secret`], [`out`] and [`failure`].
+
+use std::{ffi::OsString, process::ExitCode, time::Duration};
+
+use clap::{
+    CommandFactory, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use jiff::Timestamp;
+
+use crate::{
+    cli::{Cli, Verb},
+    cluster::answer::instant,
+    env::Env,
+    export::Export,
+    failure::Failure,
+    identity::Identity,
+    options::{self as o, Flags, Options},
+    out::{Out, Talk},
+    pass::{Ending, Pass, Plan, Terms},
+    place::Place,
+    platform::Platform,
+    receipt::Proof,
+    spec::TokenSpec,
+};
+
+pub mod cli;
+pub mod cluster;
+pub mod env;
+pub mod export;
+pub mod failure;
+pub mod identity;
+pub mod jwt;
+pub mod kubeconfig;
+pub mod lease;
+pub mod options;
+pub mod out;
+pub mod pass;
+pub mod place;
+pub mod platform;
+pub mod receipt;
+pub mod secret;
+pub mod signals;
+pub mod spec;
+pub mod targets;
+
+/// Bounds of `--timeout`.
+const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
+
+/// How long `request` may take.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// How long `revoke` may take with its probe: GitHub's posts share less than five minutes.
+const REVOKE: Duration = Duration::from_secs(10);
+
+/// How long `revoke --wait-dead` may take: more than the API server's cache and its own clock.
+const WAIT_DEAD: Duration = Duration::from_secs(25);
+
+/// Runs one verb and says how the process ends.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let env = Env::of_process();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    let flags = match &cli.verb {
+        Verb::Request(args) => serde_json::to_value(args),
+        Verb::Revoke(args) => serde_json::to_value(args),
+    };
+    let flags: Flags = flags.ok().and_then(|flags| serde_json::from_value(flags).ok()).unwrap_or_default();
+    let (job, out) = match Job::of(&flags, &env) {
+        Ok(job) => job,
+        Err(failure) => {
+            Out::new(Talk::Stderr).say(failure.to_string());
+            return ExitCode::from(failure.exit().code());
+        }
+    };
+    let done = match cli.verb {
+        Verb::Request(_) => job.request(&out).await.map(|()| ExitCode::SUCCESS),
+        Verb::Revoke(_) => job.revoke(&out).await,
+    };
+    done.unwrap_or_else(|failure| {
+        out.say(failure.to_string());
+        ExitCode::from(failure.exit().code())
+    })
+}
+
+/// The job that we run in, as all verbs see it.
+struct Job {
+    options: Options,
+    env: Env,
+    platform: Platform,
+    json: bool,
+    user: u32,
+}
+
+impl Job {
+    fn of(flags: &Flags, env: &Env) -> Result<(Self, Out), Failure> {
+        let options = Options::resolve(flags, env)?;
+        let platform = Platform::detect(&options, env, in_tekton)?;
+        let json = match options.get(&o::OUTPUT) {
+            Some(given) if given.text == "json" => true,
+            Some(given) if given.text != "text" => return Err(Failure::usage(format!("{} is neither `text` nor `json`", given.source))),
+            Some(_) | None => false,
+        };
+        let out = Out::new(platform.talk(json));
+        Ok((Self { options, env: env.clone(), platform, json, user: rustix::process::geteuid().as_raw() }, out))
+    }
+
+    /// Validate, find out who asks, begin, hand over; undone if the hand-over fails.
+    async fn request(&self, out: &Out) -> Result<(), Failure> {
+        let Self { options, env, platform, json, .. } = self;
+        let export = Export { platform: *platform, env, out, json: *json };
+        let spec = TokenSpec::of(options, *platform, env)?;
+        let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REQUEST);
+        let base = platform.base(env, options.text(&o::DIR), self.user)?;
+        let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
+        export.check()?;
+        let identity = Identity::find(options, env, *platform, None)?;
+        self.warn_of_skipped_checks(out, &identity);
+        let name = lease::name(*platform, job_key.as_deref(), &spec.service_account);
+        let place = Place::of(&base, &name);
+        let lease = pass::lease(name, &spec, &identity, *platform, job_key, &place);
+        let save = |lease: &lease::Lease| export.save(lease);
+        let mask = |token: &secret::Secret| export.mask(token);
+        let plan = Plan { spec: &spec, env, platform: *platform, lease, place, timeout, save: &save, mask: &mask };
+        let pass = Pass::begin(plan, identity).await?;
+        match export.hand_over(&pass, &spec) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(pass.undo(*platform, failure).await),
+        }
+    }
+
+    /// Find the passes, end each, print the receipts. On CI a job does not fail for a pass that ends by itself soon.
+    async fn revoke(&self, out: &Out) -> Result<ExitCode, Failure> {
+        let Self { options, env, platform, .. } = self;
+        let strict = options.switch(&o::STRICT)? || !platform.tolerates_failed_revocation();
+        let wait_dead = options.switch(&o::WAIT_DEAD)?;
+        if wait_dead && env.get("JOBPASS_ACTION") == Some("post") {
+            return Err(Failure::usage("`--wait-dead` takes longer than a post step of GitHub has")
+                .hint("leave it out, or revoke in a step of its own"));
+        }
+        let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
+        let endings = targets::find(options, env, *platform, self.user)?;
+        if endings.is_empty() {
+            out.say("nothing to revoke");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut failed = None;
+        for ending in &endings {
+            failed = self.end(out, ending, Terms { timeout, wait_dead }).await?.or(failed);
+        }
+        match failed {
+            Some(failure) if strict => Err(failure),
+            Some(_) | None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    async fn end(&self, out: &Out, ending: &Ending, terms: Terms) -> Result<Option<Failure>, Failure> {
+        let Self { options, env, platform, json, .. } = self;
+        let export = Export { platform: *platform, env, out, json: *json };
+        let remembered = ending.known.then_some(&ending.lease.identity);
+        let identity = Identity::find(options, env, *platform, remembered);
+        if let Ok(identity) = &identity {
+            self.warn_of_skipped_checks(out, identity);
+        }
+        let (receipt, failure) = ending.end(identity, env, terms).await;
+        let whose =
+            if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
+        match &receipt.proof {
+            Proof::Failed { reason, until } => {
+                let left = until.duration_since(Timestamp::now()).as_mins().max(0);
+                out.warn(format!("the pass{whose} is not revoked: {reason}"));
+                if ending.known {
+                    out.warn(format!("its token stays valid until {} ({left} min); the lease is `{}`", instant(*until), receipt.lease));
+                }
+                if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
+                    out.say(format!("hint: {hint}"));
+                }
+            }
+            proof => out.say(format!("revoked the pass{whose}, lease `{}`\n  {proof}", receipt.lease)),
+        }
+        if let (true, Some(failure)) = (receipt.proof.is_success(), &failure) {
+            out.warn(failure.brief());
+        }
+        export.summarise(&receipt);
+        if let Some(given) = options.get(&o::RECEIPT) {
+            place::append(&env.absolute(given.text.as_ref()), &(receipt.json() + "\n"))?;
+        }
+        if *json {
+            out.data(&receipt.json())?;
+        }
+        Ok(failure)
+    }
+
+    fn warn_of_skipped_checks(&self, out: &Out, identity: &Identity) {
+        if identity.cluster.insecure_skip_tls_verify == Some(true) {
+            out.warn(format!(
+                "the certificate of `{}` is not checked: whoever answers there gets the CI identity's credential",
+                identity.server()
+            ));
+        }
+    }
+}
+
+/// Tekton gives a step no variable; its entrypoint is process 1.
+fn in_tekton() -> bool {
+    let first = place::read_named("/proc/1/comm".as_ref()).is_ok_and(|name| name.trim() == "entrypoint");
+    first && std::path::Path::new(platform::tekton::ENTRYPOINT).exists()
+}
+
+/// Says what is wrong with the command line, without repeating a value: it may be a secret that was put in the wrong place.
+fn refused(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let text = error.render().to_string();
+            return Out::new(Talk::Stderr).data(text.trim_end()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Out::new(Talk::Stderr).say(error.render().to_string());
+            return ExitCode::from(2);
+        }
+        _ => {}
+    }
+    let flag = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) if text.starts_with('-') => text.split(['=', ' ']).next().map(str::to_owned),
+        _ => None,
+    };
+    let what = match (error.kind(), flag(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(flag)) => format!("there is no flag `{flag}` here"),
+        (ErrorKind::UnknownArgument, None) => "there is an argument that belongs to no flag".to_owned(),
+        (ErrorKind::ArgumentConflict, Some(flag)) => format!("`{flag}` is given more than once"),
+        (ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand, _) => {
+            let verbs: Vec<_> = Cli::command().get_subcommands().map(|verb| format!("`{}`", verb.get_name())).collect();
+            format!("the verb is none of {}", verbs.join(", "))
+        }
+        (_, Some(flag)) => format!("`{flag}` needs another value, or none"),
+        (_, None) => "the command line cannot be read".to_owned(),
+    };
+    let hint = match flag(ContextKind::SuggestedArg) {
+        Some(flag) => format!("did you mean `{flag}`? `jobpass --help` shows them all"),
+        None => "run `jobpass --help`".to_owned(),
+    };
+    let failure = Failure::usage(what).hint(hint);
+    Out::new(Talk::Stderr).say(failure.to_string());
+    ExitCode::from(failure.exit().code())
+}

@@ -1,0 +1,415 @@
+//! Every setting, one row each: flag, action input, `JOBPASS_*` variable and default, resolved once for all verbs.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use jiff::SignedDuration;
+
+use crate::{env::Env, failure::Failure, secret::Secret};
+
+/// What a setting's text means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One value.
+    Text,
+    /// `true` or `false`; as a flag it takes no value.
+    Switch,
+    /// Several values: a repeated flag; lines or words elsewhere.
+    List,
+    /// A secret: never a flag, as an argument is readable for everybody on the machine.
+    Secret,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in kebab-case: the flag, the action input, and the variable in upper case.
+    pub name: &'static str,
+    /// What its text means.
+    pub kind: Kind,
+    /// What holds when nobody says anything.
+    pub default: Option<&'static str>,
+    /// What `--help` and the platforms' manifests say of it.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("JOBPASS_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+
+    /// How a message names it where nobody has set it yet.
+    #[must_use]
+    pub fn names(&self) -> String {
+        match self.kind {
+            Kind::Secret => format!("`{}`", self.variable()),
+            Kind::Text | Kind::Switch | Kind::List => format!("`--{}` (or `{}`)", self.name, self.variable()),
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $id:ident = $name:literal, $kind:ident, $default:expr;)+) => {
+        $($(#[doc = $doc])+ pub const $id: Setting = Setting { name: $name, kind: Kind::$kind, default: $default, help: concat!($($doc),+).trim_ascii() };)+
+        /// All settings, in the order in which help and manifests list them.
+        pub const ALL: &[&Setting] = &[$(&$id),+];
+    };
+}
+
+settings! {
+    /// Service account whose token the job gets, as NAMESPACE/NAME
+    SERVICE_ACCOUNT = "service-account", Text, None;
+    /// Namespace of a service account that is given by its bare name
+    NAMESPACE = "namespace", Text, None;
+    /// Lifetime of the token, 10m to 24h; the API server may shorten it
+    TTL = "ttl", Text, Some("1h");
+    /// Audience of the token, if not the API server's own; may be repeated
+    AUDIENCE = "audience", List, None;
+    /// Variable that gets the token
+    VARIABLE = "variable", Text, Some("OPENSHIFT_TOKEN");
+    /// Export no variable: the token is only in the kubeconfig and the token file
+    NO_VARIABLE = "no-variable", Switch, None;
+    /// Write the kubeconfig to this path, not to the pass's own directory
+    KUBECONFIG_OUT = "kubeconfig-out", Text, None;
+    /// Write no kubeconfig and export no KUBECONFIG
+    NO_KUBECONFIG = "no-kubeconfig", Switch, None;
+    /// Namespace that the kubeconfig works in, if not the service account's own
+    TARGET_NAMESPACE = "target-namespace", Text, None;
+    /// Directory under which the pass is kept, if not the platform's own
+    DIR = "dir", Text, None;
+    /// Mode of the token, kubeconfig and env files: 0600, 0400, 0640 or 0440
+    FILE_MODE = "file-mode", Text, Some("0600");
+    /// What names this job uniquely, if the platform does not say; the lease's name comes from it
+    JOB_KEY = "job-key", Text, None;
+    /// Lease to revoke, as NAMESPACE/NAME
+    LEASE = "lease", Text, None;
+    /// Lease file to revoke
+    LEASE_FILE = "lease-file", Text, None;
+    /// Revoke every pass that this user has left on this machine
+    ALL_LEASES = "all", Switch, None;
+    /// Fail if the lease could not be revoked, also on CI
+    STRICT = "strict", Switch, None;
+    /// Wait until the API server refuses the token, at most 25 s
+    WAIT_DEAD = "wait-dead", Switch, None;
+    /// Append the receipt, JSON without secrets, to this file
+    RECEIPT = "receipt", Text, None;
+    /// CI system: auto, github, gitlab, tekton or local
+    PLATFORM = "platform", Text, Some("auto");
+    /// What stdout carries: text or json
+    OUTPUT = "output", Text, Some("text");
+    /// The most that the verb may take, 1s to 10m [default: request 30s, revoke 10s]
+    TIMEOUT = "timeout", Text, None;
+    /// URL of the API server
+    SERVER = "server", Text, None;
+    /// Certificate authority of the API server: a file, PEM text or base64 of it
+    CERTIFICATE_AUTHORITY = "certificate-authority", Text, None;
+    /// Kubeconfig of the CI identity
+    KUBECONFIG = "kubeconfig", Text, None;
+    /// Context of the CI identity's kubeconfig
+    CONTEXT = "context", Text, None;
+    /// File that holds the CI identity's token
+    IDENTITY_TOKEN_FILE = "identity-token-file", Text, None;
+    /// Do not check the API server's certificate: whoever answers gets the CI identity's credential
+    INSECURE_SKIP_TLS_VERIFY = "insecure-skip-tls-verify", Switch, None;
+    /// Token of the CI identity
+    IDENTITY_TOKEN = "identity-token", Secret, None;
+    /// Kubeconfig of the CI identity, as text or base64 of it
+    IDENTITY_KUBECONFIG = "identity-kubeconfig", Secret, None;
+}
+
+/// Where a value came from, as a message names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A flag.
+    Flag(&'static str),
+    /// An input of the GitHub action.
+    Input(&'static str),
+    /// A `JOBPASS_*` variable.
+    Variable(String),
+    /// The default.
+    Default(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Default(name) => write!(f, "`--{name}`"),
+            Self::Input(name) => write!(f, "input `{name}`"),
+            Self::Variable(name) => write!(f, "`{name}`"),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The text; a list has one element a line.
+    pub text: String,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// The flags of the command line by name; clap has parsed them and knows no other source.
+pub type Flags = BTreeMap<String, serde_json::Value>;
+
+/// All settings of this run, by one precedence: flag, action input, `JOBPASS_*`, default. Empty counts as unset.
+#[derive(Debug)]
+pub struct Options {
+    plain: BTreeMap<&'static str, Given>,
+    secret: BTreeMap<&'static str, (Secret, Source)>,
+    empty: Vec<String>,
+}
+
+impl Options {
+    /// Resolves every setting.
+    ///
+    /// # Errors
+    /// When one of them holds a line break where one line is needed.
+    pub fn resolve(flags: &Flags, env: &Env) -> Result<Self, Failure> {
+        // The runner leaves one action's inputs in the environment of what that action starts, so they count only when our own
+        // shim has started us.
+        let inputs = matches!(env.get("JOBPASS_ACTION"), Some("main" | "post"));
+        let variables = env.prefixed("JOBPASS_");
+        let mut options = Self { plain: BTreeMap::new(), secret: BTreeMap::new(), empty: Vec::new() };
+        for setting in ALL {
+            let input_name = format!("INPUT_{}", setting.name.to_uppercase());
+            let input = if inputs { env.secret(&input_name).map(|value| (value, Source::Input(setting.name))) } else { None };
+            let variable = || {
+                let value = variables.get(setting.name).filter(|value| !value.is_blank())?;
+                Some((value.clone(), Source::Variable(setting.variable())))
+            };
+            let outside = input.filter(|(value, _)| !value.is_blank()).or_else(variable);
+            if setting.kind == Kind::Secret {
+                match outside {
+                    Some(found) => drop(options.secret.insert(setting.name, found)),
+                    None if inputs && env.is_empty(&input_name) => options.empty.push(Source::Input(setting.name).to_string()),
+                    None if env.is_empty(&setting.variable()) => options.empty.push(format!("`{}`", setting.variable())),
+                    None => {}
+                }
+                continue;
+            }
+            let flag = flags.get(setting.name).and_then(flag_text).map(|text| Given { text, source: Source::Flag(setting.name) });
+            let outside = || outside.map(|(value, source)| Given { text: value.expose().trim().to_owned(), source });
+            let default = || setting.default.map(|text| Given { text: text.to_owned(), source: Source::Default(setting.name) });
+            if let Some(given) = flag.or_else(outside).or_else(default) {
+                options.plain.insert(setting.name, checked(setting, given)?);
+            }
+        }
+        Ok(options)
+    }
+
+    /// The value of a setting.
+    #[must_use]
+    pub fn get(&self, setting: &Setting) -> Option<&Given> {
+        self.plain.get(setting.name)
+    }
+
+    /// The value of a setting, if somebody has set it and it is not the default.
+    #[must_use]
+    pub fn chosen(&self, setting: &Setting) -> Option<&Given> {
+        self.get(setting).filter(|given| !matches!(given.source, Source::Default(_)))
+    }
+
+    /// The text of a setting.
+    #[must_use]
+    pub fn text(&self, setting: &Setting) -> Option<&str> {
+        self.get(setting).map(|given| given.text.as_str())
+    }
+
+    /// A secret and where it came from.
+    #[must_use]
+    pub fn secret(&self, setting: &Setting) -> Option<&(Secret, Source)> {
+        self.secret.get(setting.name)
+    }
+
+    /// Identity inputs and variables that are there but hold nothing, as the CI system leaves them for pull requests of forks.
+    #[must_use]
+    pub fn empty_secrets(&self) -> &[String] {
+        &self.empty
+    }
+
+    /// A setting that is `true` or `false`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn switch(&self, setting: &Setting) -> Result<bool, Failure> {
+        match self.get(setting) {
+            None => Ok(false),
+            Some(Given { text, .. }) if text == "true" => Ok(true),
+            Some(Given { text, .. }) if text == "false" => Ok(false),
+            Some(Given { source, .. }) => Err(Failure::usage(format!("{source} is neither `true` nor `false`"))),
+        }
+    }
+
+    /// The elements of a list.
+    #[must_use]
+    pub fn list(&self, setting: &Setting) -> Vec<&str> {
+        self.text(setting).into_iter().flat_map(str::split_whitespace).collect()
+    }
+
+    /// A setting that is a length of time within bounds, in whole seconds.
+    ///
+    /// # Errors
+    /// When it is no length of time or out of bounds.
+    pub fn duration(&self, setting: &Setting, bounds: (Duration, Duration)) -> Result<Option<Duration>, Failure> {
+        let Some(given) = self.get(setting) else { return Ok(None) };
+        let hint = "write a length of time such as `30s`, `15m`, `1h` or `1h30m`; a bare number is seconds";
+        let seconds = given.text.parse::<u64>().ok().map(Duration::from_secs);
+        let parsed = seconds.or_else(|| given.text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok()));
+        let Some(length) = parsed else {
+            return Err(Failure::usage(format!("{} is no length of time", given.source)).hint(hint));
+        };
+        if length < bounds.0 || length > bounds.1 {
+            let (least, most) = (human(bounds.0), human(bounds.1));
+            return Err(Failure::usage(format!("{} is {}, but must be {least} to {most}", given.source, human(length))));
+        }
+        Ok(Some(Duration::from_secs(length.as_secs())))
+    }
+
+    /// Refuses two settings that cannot both hold.
+    ///
+    /// # Errors
+    /// When both are set.
+    pub fn exclusive(&self, one: &Setting, other: &Setting) -> Result<(), Failure> {
+        match (self.source(one), self.source(other)) {
+            (Some(one), Some(other)) => Err(Failure::usage(format!("{one} and {other} exclude each other")).hint("give one of them")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a setting or secret that is set (and not a switch that says `false`) came from.
+    fn source(&self, setting: &Setting) -> Option<&Source> {
+        let plain = self.chosen(setting).filter(|given| setting.kind != Kind::Switch || given.text == "true");
+        plain.map(|given| &given.source).or_else(|| self.secret(setting).map(|(_, source)| source))
+    }
+}
+
+/// A length of time as people write it: `1h`, `10m`, `90s`.
+#[must_use]
+pub fn human(length: Duration) -> String {
+    match length.as_secs() {
+        0 => format!("{} ms", length.as_millis()),
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds >= 3600 && seconds % 60 == 0 => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+/// The text of a flag; an empty one counts as not given.
+fn flag_text(value: &serde_json::Value) -> Option<String> {
+    let text = match value {
+        serde_json::Value::String(text) => text.trim().to_owned(),
+        serde_json::Value::Bool(true) => "true".to_owned(),
+        serde_json::Value::Array(items) => items.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("\n"),
+        _ => return None,
+    };
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// Only lists and PEM text have more than one line; anywhere else a line break would end up in a file of ours.
+fn checked(setting: &Setting, given: Given) -> Result<Given, Failure> {
+    let several = setting.kind == Kind::List || setting.name == CERTIFICATE_AUTHORITY.name;
+    if given.text.chars().any(|c| c.is_control() && !(several && matches!(c, '\n' | '\r' | '\t'))) {
+        return Err(Failure::usage(format!("{} must be one line without control characters", given.source)));
+    }
+    Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<Options, Failure> {
+        let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
+        Options::resolve(&flags, &env.iter().copied().collect())
+    }
+
+    #[test]
+    fn a_flag_beats_an_input_beats_a_variable_beats_the_default() {
+        let env = [("JOBPASS_ACTION", "main"), ("INPUT_TTL", "2h"), ("JOBPASS_TTL", "3h")];
+        let text = |flags: &[(&str, &str)], env: &[(&str, &str)]| options(flags, env).expect("valid").text(&TTL).map(str::to_owned);
+        assert_eq!(text(&[("ttl", "20m")], &env).as_deref(), Some("20m"));
+        assert_eq!(text(&[], &env).as_deref(), Some("2h"));
+        assert_eq!(text(&[], &env[2..]).as_deref(), Some("3h"));
+        assert_eq!(text(&[], &[]).as_deref(), Some("1h"));
+    }
+
+    #[test]
+    fn inputs_of_another_action_are_not_ours() {
+        let options = options(&[], &[("INPUT_SERVICE-ACCOUNT", "evil/one"), ("INPUT_IDENTITY-TOKEN", "t")]).expect("valid");
+        assert!(options.get(&SERVICE_ACCOUNT).is_none());
+        assert!(options.secret(&IDENTITY_TOKEN).is_none());
+    }
+
+    #[test]
+    fn an_empty_input_falls_through_to_the_variable() {
+        let env = [("JOBPASS_ACTION", "main"), ("INPUT_SERVICE-ACCOUNT", ""), ("JOBPASS_SERVICE_ACCOUNT", "ci/x")];
+        assert_eq!(options(&[], &env).expect("valid").text(&SERVICE_ACCOUNT), Some("ci/x"));
+    }
+
+    #[test]
+    fn an_empty_identity_is_remembered_by_name() {
+        let env = [("JOBPASS_ACTION", "main"), ("INPUT_IDENTITY-TOKEN", ""), ("JOBPASS_IDENTITY_KUBECONFIG", "")];
+        let options = options(&[], &env).expect("valid");
+        assert_eq!(options.empty_secrets(), ["input `identity-token`", "`JOBPASS_IDENTITY_KUBECONFIG`"]);
+    }
+
+    #[test]
+    fn a_secret_cannot_come_from_a_flag() {
+        let options = options(&[("identity-token", "tok")], &[]).expect("valid");
+        assert!(options.secret(&IDENTITY_TOKEN).is_none());
+    }
+
+    #[test]
+    fn a_line_break_is_refused_where_one_line_is_needed() {
+        let failure = options(&[], &[("JOBPASS_SERVICE_ACCOUNT", "ci/x\nevil=1")]).expect_err("two lines");
+        assert_eq!(failure.to_string(), "error: `JOBPASS_SERVICE_ACCOUNT` must be one line without control characters");
+        assert!(options(&[("audience", "a\nb")], &[]).is_ok());
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_and_bounded() {
+        let bounds = (Duration::from_secs(600), Duration::from_hours(24));
+        let ttl = |text: &str| options(&[("ttl", text)], &[]).expect("valid").duration(&TTL, bounds);
+        for (text, seconds) in [("1h", 3600), ("90m", 5400), ("1h30m", 5400), ("600", 600), ("600s", 600), ("24h", 86400)] {
+            assert_eq!(ttl(text).expect(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["1 parsec", "-1h", "", "h", "1.5"] {
+            if !text.is_empty() {
+                assert_eq!(ttl(text).expect_err(text).exit().code(), 2, "{text}");
+            }
+        }
+        assert_eq!(ttl("9m").expect_err("short").to_string(), "error: `--ttl` is 9m, but must be 10m to 24h");
+    }
+
+    #[test]
+    fn exclusive_settings_are_both_named() {
+        let options = options(&[("lease", "ci/a")], &[("JOBPASS_ALL", "true")]).expect("valid");
+        let failure = options.exclusive(&LEASE, &ALL_LEASES).expect_err("both");
+        assert_eq!(failure.to_string(), "error: `--lease` and `JOBPASS_ALL` exclude each other\n\nhint: give one of them");
+    }
+
+    #[test]
+    fn a_switch_that_says_false_excludes_nothing() {
+        let options = options(&[("variable", "X")], &[("JOBPASS_NO_VARIABLE", "false")]).expect("valid");
+        assert!(options.exclusive(&VARIABLE, &NO_VARIABLE).is_ok());
+        assert!(!options.switch(&NO_VARIABLE).expect("a switch"));
+    }
+
+    #[test]
+    fn a_switch_takes_true_and_false_only() {
+        let failure = options(&[], &[("JOBPASS_STRICT", "yes")]).expect("valid").switch(&STRICT).expect_err("yes");
+        assert_eq!(failure.to_string(), "error: `JOBPASS_STRICT` is neither `true` nor `false`");
+    }
+
+    #[test]
+    fn names_are_unique_and_in_kebab_case() {
+        let mut names: Vec<_> = ALL.iter().map(|setting| setting.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+    }
+}

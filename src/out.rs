@@ -1,0 +1,157 @@
+//! The only door out: stdout and stderr, sanitised and flushed line by line. It knows no CI system.
+#![expect(clippy::disallowed_methods, reason = "this is the one door to stdout and stderr")]
+
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+};
+
+use crate::{failure::Failure, secret::Secret};
+
+/// The most of a foreign text that one line of ours repeats, in characters.
+const LINE: usize = 2000;
+
+/// Where our talk goes; the data always goes to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// stdout is data for the caller, talk goes to stderr.
+    Stderr,
+    /// One stream for everything: the runner that reads us lets stderr overtake stdout, so a mask could come too late.
+    Stdout,
+}
+
+/// The way out for everything that we print.
+#[derive(Debug)]
+pub struct Out {
+    talk: Talk,
+    hidden: RefCell<Vec<Secret>>,
+}
+
+impl Out {
+    /// A way out whose talk goes where the platform wants it.
+    #[must_use]
+    pub fn new(talk: Talk) -> Self {
+        Self { talk, hidden: RefCell::default() }
+    }
+
+    /// From now on this value is taken out of everything that is said, whoever says it.
+    pub fn hide(&self, secret: &Secret) {
+        if !secret.is_blank() {
+            self.hidden.borrow_mut().push(secret.clone());
+        }
+    }
+
+    /// Says something to the person who reads the log. A closed log is no reason to fail.
+    pub fn say(&self, text: impl AsRef<str>) {
+        let mut text = text.as_ref().to_owned();
+        for secret in self.hidden.borrow().iter() {
+            text = text.replace(secret.expose(), "[redacted]");
+        }
+        let lines: String = text.lines().map(|line| harmless(line) + "\n").collect();
+        let _ = self.stream().write_all(lines.as_bytes());
+    }
+
+    /// Says what will not stop the job.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        self.say(format!("warning: {}", text.as_ref()));
+    }
+
+    /// Writes a workflow command as it is: lines that the platform itself rendered, such as masks.
+    ///
+    /// # Errors
+    /// When it cannot be written: without its mask a token must not go on.
+    pub fn command(&self, line: &str) -> Result<(), Failure> {
+        let written = self.stream().write_all(format!("{line}\n").as_bytes());
+        written.map_err(|error| Failure::new("cannot write to the log").cause(error))
+    }
+
+    /// Writes data for the caller to stdout, in one write.
+    ///
+    /// # Errors
+    /// When it cannot be written: a caller without our answer does not know its pass.
+    pub fn data(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush());
+        written.map_err(|error| Failure::new("cannot write to stdout").cause(error))
+    }
+
+    /// Whether talk ends in a pipe, as it does under a CI runner, and not in a file that would keep it.
+    #[must_use]
+    pub fn is_piped(&self) -> bool {
+        let stat = match self.talk {
+            Talk::Stdout => rustix::fs::fstat(io::stdout()),
+            Talk::Stderr => rustix::fs::fstat(io::stderr()),
+        };
+        stat.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo)
+    }
+
+    fn stream(&self) -> Box<dyn Write> {
+        match self.talk {
+            // `Stdout` is line-buffered and every write of ours ends a line.
+            Talk::Stdout => Box::new(io::stdout()),
+            Talk::Stderr => Box::new(io::stderr()),
+        }
+    }
+}
+
+/// One line out of a foreign text: no line break, no control or invisible formatting character, not endless.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.trim().chars().take(LINE) {
+        match character {
+            // Bidirectional overrides and zero-width characters can make a log read other than it is.
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {}
+            character if character.is_control() || character.is_whitespace() => {
+                if !line.ends_with(' ') {
+                    line.push(' ');
+                }
+            }
+            character => line.push(character),
+        }
+    }
+    if text.trim().chars().nth(LINE).is_some() {
+        line.push('…');
+    }
+    harmless(line.trim_end())
+}
+
+/// Breaks what a runner would take for a command: `##[` anywhere, `::` at the start.
+///
+/// See <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions>; the older form is found in the middle
+/// of a line too.
+fn harmless(line: &str) -> String {
+    let line: String = line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
+    let line = line.replace("##[", "## [");
+    match line.trim_start().strip_prefix("::") {
+        Some(rest) => format!(": :{rest}"),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_of_ours_is_a_workflow_command() {
+        assert_eq!(one_line("::set-output name=token::spoof"), ": :set-output name=token::spoof");
+        assert_eq!(one_line("x ##[save-state name=q]evil"), "x ## [save-state name=q]evil");
+        assert_eq!(harmless("   ::stop-commands::x"), ": :stop-commands::x");
+    }
+
+    #[test]
+    fn line_breaks_and_escapes_become_one_space() {
+        assert_eq!(one_line(" a\r\n\tb\x1b[31mc\0d "), "a b [31mc d");
+    }
+
+    #[test]
+    fn text_that_reads_backwards_is_straightened() {
+        assert_eq!(one_line("a\u{202e}b\u{200b}c\u{2028}d"), "abcd");
+    }
+
+    #[test]
+    fn an_endless_text_is_cut() {
+        assert_eq!(one_line(&"x".repeat(5000)).chars().count(), LINE + 1);
+    }
+}

@@ -1,0 +1,501 @@
+//! The private directory of a lease and the four names in it: made, filled and emptied here, without following any link.
+#![expect(clippy::disallowed_methods, reason = "this is the one door to files")]
+
+use std::{
+    fmt, fs,
+    io::{self, Read, Write},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, Stat},
+    io::Errno,
+    process::geteuid,
+};
+
+use crate::{failure::Failure, platform::Base};
+
+/// The lease.
+pub const LEASE: &str = "lease.json";
+/// The token.
+pub const TOKEN: &str = "token";
+/// The kubeconfig.
+pub const KUBECONFIG: &str = "kubeconfig";
+/// What a shell sources.
+pub const ENV: &str = "env";
+
+/// Every name that may stand in a place; the second is the lease while it is being replaced.
+const NAMES: [&str; 5] = [LEASE, "lease.json.new", TOKEN, KUBECONFIG, ENV];
+
+/// The directory that holds the places of all leases.
+const PARENT: &str = "jobpass";
+
+/// No file of ours is ever larger.
+const LARGEST: u64 = 1 << 20;
+
+/// `tmpfs` and `ramfs`, from `linux/magic.h`.
+const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// Where a lease's files are. Known before anything exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    base: Base,
+    name: String,
+}
+
+impl Place {
+    /// The place of a lease; nothing is made yet.
+    #[must_use]
+    pub fn of(base: &Base, lease: &str) -> Self {
+        Self { base: base.clone(), name: lease.to_owned() }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.base.path.join(PARENT).join(&self.name)
+    }
+
+    /// The path of one of the four files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Makes the directory, readable for nobody else, and takes away what an earlier pass of the same lease left in it.
+    ///
+    /// # Errors
+    /// When a part of the path is a link or somebody else's, or one of our names is taken by what is no file of ours.
+    pub fn create(&self, group: bool) -> Result<(), Failure> {
+        let what = || format!("cannot make the place of the pass `{}`", self.path().display());
+        let failed = |error: Errno| Failure::new(what()).cause(reason(error));
+        let base = self.open_base(true).map_err(|failure| failure.within(what()))?;
+        if self.base.in_memory && !is_in_memory(&base) {
+            return Err(Failure::usage(what())
+                .cause(format!("`{}` is not in memory, and files on a node's disk outlive the job", self.base.path.display()))
+                .hint("mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`"));
+        }
+        let mode = Mode::from_raw_mode(if group { 0o750 } else { 0o700 });
+        let parent = directory(&base, PARENT, Some(mode)).map_err(|cause| Failure::new(what()).cause(cause))?;
+        let place = directory(&parent, &self.name, Some(mode)).map_err(|cause| Failure::new(what()).cause(cause))?;
+        rustix::fs::fchmod(&place, mode).map_err(failed)?;
+        for name in NAMES {
+            match stat(&place, name).map_err(failed)? {
+                None => {}
+                Some(stat) if is_ours(&stat) => rustix::fs::unlinkat(&place, name, AtFlags::empty()).map_err(failed)?,
+                Some(_) => {
+                    let path = self.file(name);
+                    return Err(Failure::new(what())
+                        .cause(format!("`{}` is a link or belongs to somebody else", path.display()))
+                        .hint("find out who put it there, then remove it"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one of the files: made anew, exclusively, with just this mode whatever the umask.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
+        self.open().and_then(|place| create(&place, name, content, mode)).map_err(|error| unwritable(&self.file(name), error))
+    }
+
+    /// Replaces the lease in one step: there is always a whole one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_lease(&self, json: &str) -> Result<(), Failure> {
+        let save = || {
+            let place = self.open()?;
+            let _ = rustix::fs::unlinkat(&place, NAMES[1], AtFlags::empty());
+            create(&place, NAMES[1], json.as_bytes(), 0o600)?;
+            rustix::fs::renameat(&place, NAMES[1], &place, LEASE)
+        };
+        save().map_err(|error| unwritable(&self.file(LEASE), error))
+    }
+
+    /// Reads one of the files, if it is there.
+    ///
+    /// # Errors
+    /// When it is a link, somebody else's, or cannot be read.
+    pub fn read(&self, name: &str) -> Result<Option<String>, Failure> {
+        let failed = |cause: String| Failure::new(format!("cannot read `{}`", self.file(name).display())).cause(cause);
+        let place = match self.open() {
+            Ok(place) => place,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(failed(reason(error))),
+        };
+        read_at(&place, name).map_err(failed)
+    }
+
+    /// Removes the named files and then, if nothing foreign is left in it, the directory.
+    ///
+    /// # Errors
+    /// When one of them is there and cannot be removed.
+    pub fn remove(&self, names: &[&str]) -> Result<(), Failure> {
+        let failed =
+            |error| Failure::new(format!("cannot remove the files of the pass in `{}`", self.path().display())).cause(reason(error));
+        let place = match self.open() {
+            Ok(place) => place,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        for name in names {
+            // A link is removed itself; what it points to is not touched.
+            match rustix::fs::unlinkat(&place, *name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes everything of ours: the files and the directory.
+    ///
+    /// # Errors
+    /// When something is there and cannot be removed.
+    pub fn clear(&self) -> Result<(), Failure> {
+        self.remove(&NAMES)?;
+        let Ok(base) = self.open_base(false) else { return Ok(()) };
+        let Ok(parent) = directory(&base, PARENT, None) else { return Ok(()) };
+        match rustix::fs::unlinkat(&parent, &self.name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => {
+                let what = format!("cannot remove the directory of the pass `{}`", self.path().display());
+                return Err(Failure::new(what).cause(reason(error)));
+            }
+        }
+        // The others' places keep it; an empty one is not left behind.
+        let _ = rustix::fs::unlinkat(&base, PARENT, AtFlags::REMOVEDIR);
+        Ok(())
+    }
+
+    /// Whether there is such a directory.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.open().is_ok()
+    }
+
+    /// Opens the directory step by step, so that no part below the base can be a link.
+    fn open(&self) -> Result<OwnedFd, Errno> {
+        let base = self.open_base(false).map_err(|_| Errno::NOENT)?;
+        let open = |at: &OwnedFd, name: &str| rustix::fs::openat(at, name, DIRECTORY, Mode::empty());
+        let place = open(&open(&base, PARENT)?, &self.name)?;
+        if rustix::fs::fstat(&place)?.st_uid != geteuid().as_raw() {
+            return Err(Errno::PERM);
+        }
+        Ok(place)
+    }
+
+    /// Opens the base, which the user or the platform has chosen: links in its path are their business.
+    fn open_base(&self, make: bool) -> Result<OwnedFd, Failure> {
+        let path = &self.base.path;
+        let failed = |error| Failure::new(format!("cannot open `{}`", path.display())).cause(reason(error));
+        if make {
+            let mut builder = fs::DirBuilder::new();
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            if let Err(error) = builder.recursive(!self.base.private).create(path)
+                && error.kind() != io::ErrorKind::AlreadyExists
+            {
+                return Err(Failure::new(format!("cannot make `{}`", path.display())).cause(plain(&error)));
+            }
+        }
+        let flags = if self.base.private { DIRECTORY } else { DIRECTORY.difference(OFlags::NOFOLLOW) };
+        let base = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+        if self.base.private {
+            let stat = rustix::fs::fstat(&base).map_err(failed)?;
+            if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+                return Err(Failure::new(format!("cannot use `{}`", path.display()))
+                    .cause("it belongs to somebody else, or others may look into it")
+                    .hint("name a directory of your own by `--dir`"));
+            }
+        }
+        Ok(base)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path().display().fmt(f)
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The names of all places below a base, sorted. What cannot be looked into holds none of ours.
+#[must_use]
+pub fn list(base: &Base) -> Vec<Place> {
+    let entries = fs::read_dir(base.path.join(PARENT)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| crate::lease::is_name(name));
+    let mut places: Vec<_> = names.map(|name| Place::of(base, &name)).filter(Place::exists).collect();
+    places.sort_by(|a, b| a.name.cmp(&b.name));
+    places
+}
+
+/// Reads a file that the user named; links in its path are the user's business.
+///
+/// # Errors
+/// When it cannot be read, is no text or is endless.
+pub fn read_named(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(|error| plain(&error))?;
+    let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| plain(&error))?;
+    if read as u64 > LARGEST { Err("it is larger than 1 MiB".into()) } else { Ok(text) }
+}
+
+/// Writes a file that the user named: made anew, or a former one of ours replaced; never through a link.
+///
+/// # Errors
+/// When something else is there, or it cannot be written.
+pub fn write_named(path: &Path, content: &[u8], mode: u32, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    remove_named(path, is_former)?;
+    let (parent, name) = split(path);
+    let open = || rustix::fs::open(&parent, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty());
+    open().and_then(|parent| create(&parent, &name, content, mode)).map_err(|error| unwritable(path, error))
+}
+
+/// Removes a file that an earlier run of ours wrote where the user named it. Nothing there is success.
+///
+/// # Errors
+/// When it is no regular file, not ours, or not one that `is_former` knows again: then it is left alone.
+pub fn remove_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    let (parent, name) = split(path);
+    let Ok(parent) = rustix::fs::open(&parent, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty()) else { return Ok(()) };
+    match read_at(&parent, &name) {
+        Ok(None) => Ok(()),
+        Ok(Some(text)) if is_former(&text) => {
+            let removed = rustix::fs::unlinkat(&parent, &name, AtFlags::empty());
+            removed.map_err(|error| Failure::new(format!("cannot remove `{}`", path.display())).cause(reason(error)))
+        }
+        Ok(Some(_)) => Err(occupied(path, "another file is there")),
+        Err(cause) => Err(occupied(path, &cause)),
+    }
+}
+
+/// Appends to a file of the platform or the user in one write.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn append(path: &Path, content: &str) -> Result<(), Failure> {
+    let append = || fs::OpenOptions::new().append(true).create(true).open(path)?.write_all(content.as_bytes());
+    append().map_err(|error| Failure::new(format!("cannot write `{}`", path.display())).cause(plain(&error)))
+}
+
+fn occupied(path: &Path, cause: &str) -> Failure {
+    Failure::new(format!("cannot write `{}`", path.display())).cause(cause).hint("name a path where nothing is, or remove what is there")
+}
+
+fn unwritable(path: &Path, error: Errno) -> Failure {
+    Failure::new(format!("cannot write `{}`", path.display())).cause(reason(error))
+}
+
+/// The system's own words, without the number that Rust adds.
+fn reason(error: Errno) -> String {
+    match error {
+        Errno::EXIST => "something is already there, and files of a pass are only ever made anew".into(),
+        Errno::LOOP | Errno::NOTDIR => "a part of the path is a link or no directory".into(),
+        error => plain(&io::Error::from(error)),
+    }
+}
+
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+fn split(path: &Path) -> (PathBuf, String) {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    (parent.to_owned(), path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// Opens a directory below another one, and makes it first if `mode` says how.
+fn directory(at: &OwnedFd, name: &str, mode: Option<Mode>) -> Result<OwnedFd, String> {
+    if let Some(mode) = mode {
+        match rustix::fs::mkdirat(at, name, mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(reason(error)),
+        }
+    }
+    let opened = rustix::fs::openat(at, name, DIRECTORY, Mode::empty()).map_err(reason)?;
+    let stat = rustix::fs::fstat(&opened).map_err(reason)?;
+    if stat.st_uid != geteuid().as_raw() {
+        return Err(format!("the directory `{name}` belongs to somebody else"));
+    }
+    if stat.st_mode & 0o022 != 0 {
+        // An umask of 0, as in GitLab's containers, does not reach us: whoever made this one could exchange what is in it.
+        return Err(format!("others may write to the directory `{name}`"));
+    }
+    Ok(opened)
+}
+
+fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let written = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+        .and_then(|()| file.write_all(content).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)));
+    if written.is_err() {
+        // Half a file is worse than none; what could not be written is reported.
+        let _ = rustix::fs::unlinkat(at, name, AtFlags::empty());
+    }
+    written
+}
+
+fn read_at(at: &OwnedFd, name: &str) -> Result<Option<String>, String> {
+    // NONBLOCK: a pipe under our name must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match rustix::fs::openat(at, name, flags, Mode::empty()) {
+        Ok(file) => fs::File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err("it is a link".into()),
+        Err(error) => return Err(reason(error)),
+    };
+    if !is_ours(&rustix::fs::fstat(&file).map_err(reason)?) {
+        return Err("it is no regular file of this user".into());
+    }
+    let mut text = String::new();
+    let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| plain(&error))?;
+    if read as u64 > LARGEST { Err("it is larger than 1 MiB".into()) } else { Ok(Some(text)) }
+}
+
+fn stat(at: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_ours(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_uid == geteuid().as_raw()
+}
+
+fn is_in_memory(directory: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|stat| u64::try_from(stat.f_type).is_ok_and(|magic| IN_MEMORY.contains(&magic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    const NAME: &str = "jobpass-0123456789abcdef0123456789abcdef";
+
+    fn place() -> (tempfile::TempDir, Place) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let base = Base { path: directory.path().to_owned(), in_memory: false, private: false };
+        (directory, Place::of(&base, NAME))
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn directory_and_files_are_readable_for_the_user_only() {
+        let (_directory, place) = place();
+        place.create(false).expect("made");
+        place.write(TOKEN, b"tok", 0o600).expect("written");
+        place.save_lease("{}").expect("saved");
+        assert_eq!((mode(&place.path()), mode(&place.file(TOKEN)), mode(&place.file(LEASE))), (0o700, 0o600, 0o600));
+        assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
+    }
+
+    #[test]
+    fn nothing_is_left_after_clear() {
+        let (directory, place) = place();
+        place.create(false).expect("made");
+        place.write(TOKEN, b"tok", 0o600).expect("written");
+        place.clear().expect("cleared");
+        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 0);
+        place.clear().expect("twice is once");
+    }
+
+    #[test]
+    fn a_link_under_one_of_our_names_is_refused_and_its_target_untouched() {
+        let (directory, place) = place();
+        place.create(false).expect("made");
+        let target = directory.path().join("target");
+        fs::write(&target, "precious").expect("written");
+        symlink(&target, place.file(TOKEN)).expect("linked");
+        let failure = place.create(false).expect_err("a link");
+        assert!(failure.to_string().contains("is a link or belongs to somebody else"), "{failure}");
+        assert!(place.write(TOKEN, b"tok", 0o600).is_err());
+        assert!(place.read(TOKEN).is_err());
+        place.clear().expect("the link itself is removed");
+        assert_eq!(fs::read_to_string(target).expect("there"), "precious");
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_directory_is_refused() {
+        let (directory, place) = place();
+        let elsewhere = tempfile::tempdir().expect("a directory");
+        symlink(elsewhere.path(), directory.path().join(PARENT)).expect("linked");
+        assert!(place.create(false).expect_err("a link").to_string().contains("a part of the path is a link"));
+        assert_eq!(fs::read_dir(elsewhere.path()).expect("there").count(), 0);
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        let (directory, place) = place();
+        fs::create_dir(directory.path().join(PARENT)).expect("made");
+        fs::set_permissions(directory.path().join(PARENT), fs::Permissions::from_mode(0o777)).expect("set");
+        assert!(place.create(false).expect_err("open to all").to_string().contains("others may write"));
+    }
+
+    #[test]
+    fn a_private_base_that_others_may_read_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("jobpass-1");
+        fs::create_dir(&path).expect("made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
+        let place = Place::of(&Base { path, in_memory: false, private: true }, NAME);
+        assert!(place.create(false).expect_err("readable").to_string().contains("others may look into it"));
+    }
+
+    #[test]
+    fn a_base_that_must_be_in_memory_is_checked() {
+        let directory = tempfile::tempdir_in(".").expect("a directory on disk");
+        let memory = |path: &Path| Place::of(&Base { path: path.to_owned(), in_memory: true, private: false }, NAME);
+        let failure = memory(directory.path()).create(false).expect_err("on disk");
+        assert!(failure.to_string().contains("medium: Memory"), "{failure}");
+        let shared = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
+        memory(shared.path()).create(false).expect("in memory");
+    }
+
+    #[test]
+    fn a_second_pass_of_the_same_lease_replaces_the_first_ones_files() {
+        let (_directory, place) = place();
+        place.create(false).expect("made");
+        place.write(TOKEN, b"old", 0o600).expect("written");
+        assert!(place.write(TOKEN, b"new", 0o600).is_err(), "files are only ever made anew");
+        place.create(false).expect("emptied");
+        place.write(TOKEN, b"new", 0o600).expect("written");
+    }
+
+    #[test]
+    fn a_named_file_is_replaced_only_if_it_was_ours() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("k");
+        let ours = |text: &str| text.starts_with("ours");
+        write_named(&path, b"ours 1", 0o600, ours).expect("made");
+        write_named(&path, b"ours 2", 0o600, ours).expect("replaced");
+        assert_eq!(mode(&path), 0o600);
+        fs::write(&path, "theirs").expect("written");
+        assert!(write_named(&path, b"ours 3", 0o600, ours).is_err());
+        assert!(remove_named(&path, ours).is_err());
+        assert_eq!(fs::read_to_string(&path).expect("there"), "theirs");
+    }
+
+    #[test]
+    fn only_places_of_leases_are_listed() {
+        let (directory, place) = place();
+        place.create(false).expect("made");
+        fs::create_dir(directory.path().join(PARENT).join("other")).expect("made");
+        let base = Base { path: directory.path().to_owned(), in_memory: false, private: false };
+        assert_eq!(list(&base), [place]);
+    }
+}

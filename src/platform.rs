@@ -1,0 +1,256 @@
+//! The CI system that we run on: how it is recognised, where a pass is kept, what names the job, and what it reads from us.
+//!
+//! Everything here is pure: it looks at a snapshot of the environment and renders text; others read and write.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use crate::{
+    env::Env,
+    failure::Failure,
+    options::{self, Options},
+    out::Talk,
+};
+
+pub mod github;
+pub mod gitlab;
+pub mod local;
+pub mod mask;
+pub mod shell;
+pub mod tekton;
+
+/// A CI system, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// A step of a GitHub Actions job.
+    Github,
+    /// A GitLab CI job.
+    Gitlab,
+    /// A step of a Tekton task.
+    Tekton,
+    /// A plain shell.
+    Local,
+}
+
+/// Where passes are kept on this platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The directory that holds `jobpass/LEASE/`.
+    pub path: PathBuf,
+    /// Whether it must be a file system in memory, as on Tekton the others outlive the job.
+    pub in_memory: bool,
+    /// Whether we make it ourselves, readable for nobody else, in a directory that everybody may write to.
+    pub private: bool,
+}
+
+/// Variables that a CI system sets; one of them without a known platform means that we must not guess.
+const MARKERS_OF_CI: &[&str] = &["CI", "BUILD_ID", "JENKINS_URL", "TEAMCITY_VERSION", "TF_BUILD"];
+
+impl Platform {
+    /// Takes the platform that was asked for, or finds it by each platform's own marker.
+    ///
+    /// # Errors
+    /// When the name is unknown, or when this is a CI system that we do not know.
+    pub fn detect(options: &Options, env: &Env, in_tekton: impl Fn() -> bool) -> Result<Self, Failure> {
+        let asked = options.get(&options::PLATFORM);
+        match asked.map_or("auto", |given| given.text.as_str()) {
+            "github" => return Ok(Self::Github),
+            "gitlab" => return Ok(Self::Gitlab),
+            "tekton" => return Ok(Self::Tekton),
+            "local" => return Ok(Self::Local),
+            "auto" => {}
+            _ => {
+                let source = asked.map(|given| given.source.to_string()).unwrap_or_default();
+                let hint = "write `auto`, `github`, `gitlab`, `tekton` or `local`";
+                return Err(Failure::usage(format!("{source} names no platform")).hint(hint));
+            }
+        }
+        if env.is_true("GITHUB_ACTIONS") {
+            return Ok(Self::Github);
+        }
+        if env.is_true("GITLAB_CI") {
+            return Ok(Self::Gitlab);
+        }
+        if in_tekton() {
+            return Ok(Self::Tekton);
+        }
+        match MARKERS_OF_CI.iter().find(|name| env.get(name).is_some_and(|value| value != "false")) {
+            Some(marker) => Err(Failure::usage("this is a CI system that jobpass does not know")
+                .cause(format!("`{marker}` is set, but none of `GITHUB_ACTIONS`, `GITLAB_CI` and Tekton's entrypoint is there"))
+                .hint("say `--platform local` to use it as a plain shell; then nothing masks the token in the log")),
+            None => Ok(Self::Local),
+        }
+    }
+
+    /// Its name, as `--platform` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::Gitlab => "gitlab",
+            Self::Tekton => "tekton",
+            Self::Local => "local",
+        }
+    }
+
+    /// Where our talk goes.
+    #[must_use]
+    pub fn talk(self, json: bool) -> Talk {
+        match self {
+            Self::Github if !json => Talk::Stdout,
+            Self::Github | Self::Gitlab | Self::Tekton | Self::Local => Talk::Stderr,
+        }
+    }
+
+    /// Where passes are kept.
+    ///
+    /// # Errors
+    /// When the platform does not say where its temporary directory is.
+    pub fn base(self, env: &Env, dir: Option<&str>, user: u32) -> Result<Base, Failure> {
+        if let Some(dir) = dir {
+            let path = env.absolute(dir.as_ref());
+            return Ok(Base { path, in_memory: self == Self::Tekton, private: false });
+        }
+        match self {
+            Self::Github => github::base(env),
+            Self::Gitlab => gitlab::base(env),
+            Self::Tekton => Ok(tekton::base()),
+            Self::Local => Ok(local::base(env, user)),
+        }
+    }
+
+    /// What names this job uniquely; none on a plain shell, where there is no job.
+    ///
+    /// # Errors
+    /// When the platform should say it and does not.
+    pub fn job_key(self, env: &Env, asked: Option<&str>) -> Result<Option<String>, Failure> {
+        if let Some(key) = asked {
+            return Ok(Some(key.to_owned()));
+        }
+        match self {
+            Self::Github => Ok(github::job_key(env)),
+            Self::Gitlab => gitlab::job_key(env).map(Some),
+            Self::Tekton => tekton::job_key(env).map(Some),
+            Self::Local => Ok(None),
+        }
+    }
+
+    /// Whether a lease's name follows from the job key, so that `revoke` needs no state.
+    #[must_use]
+    pub fn derives_names(self) -> bool {
+        match self {
+            Self::Gitlab | Self::Tekton => true,
+            Self::Github | Self::Local => false,
+        }
+    }
+
+    /// Whether a job must not fail because its pass could not be revoked.
+    #[must_use]
+    pub fn tolerates_failed_revocation(self) -> bool {
+        match self {
+            Self::Github | Self::Gitlab | Self::Tekton => true,
+            Self::Local => false,
+        }
+    }
+
+    /// How long after the first signal the DELETE must have been sent: what is left before the platform kills.
+    #[must_use]
+    pub fn signal_budget(self) -> Duration {
+        match self {
+            Self::Gitlab => Duration::from_millis(2500),
+            Self::Github | Self::Local => Duration::from_secs(6),
+            Self::Tekton => Duration::from_secs(20),
+        }
+    }
+
+    /// Directories whose files end up in artifacts, caches and commits.
+    #[must_use]
+    pub fn workspace(self, env: &Env) -> Option<PathBuf> {
+        match self {
+            Self::Github => env.path("GITHUB_WORKSPACE"),
+            Self::Gitlab => env.path("CI_PROJECT_DIR"),
+            Self::Tekton => Some(PathBuf::from("/workspace")),
+            Self::Local => None,
+        }
+    }
+
+    /// Who runs which commit where, for the annotations of the lease Secret and with them for the audit log.
+    #[must_use]
+    pub fn provenance(self, env: &Env) -> Provenance {
+        match self {
+            Self::Github => github::provenance(env),
+            Self::Gitlab => gitlab::provenance(env),
+            Self::Tekton => tekton::provenance(env),
+            Self::Local => Provenance::default(),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where a pass comes from, as far as the platform says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// The run's own number; it becomes a label.
+    pub run_id: Option<String>,
+    /// The source repository.
+    pub repository: Option<String>,
+    /// Where a person can look at the run.
+    pub run_url: Option<String>,
+    /// The commit.
+    pub commit: Option<String>,
+    /// Who started it.
+    pub actor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn env(variables: &[(&str, &str)]) -> Env {
+        variables.iter().copied().collect()
+    }
+
+    fn detect(asked: Option<&str>, variables: &[(&str, &str)], in_tekton: bool) -> Result<Platform, Failure> {
+        let flags = asked.map(|text| ("platform".to_owned(), serde_json::json!(text))).into_iter().collect();
+        let env = env(variables);
+        Platform::detect(&Options::resolve(&flags, &env).expect("valid"), &env, || in_tekton)
+    }
+
+    #[test]
+    fn each_platform_is_found_by_its_own_marker() {
+        assert_eq!(detect(None, &[("GITHUB_ACTIONS", "true"), ("CI", "true")], false), Ok(Platform::Github));
+        assert_eq!(detect(None, &[("GITLAB_CI", "true"), ("CI", "true")], false), Ok(Platform::Gitlab));
+        assert_eq!(detect(None, &[], true), Ok(Platform::Tekton));
+        assert_eq!(detect(None, &[], false), Ok(Platform::Local));
+        assert_eq!(detect(None, &[("CI", "false")], false), Ok(Platform::Local));
+    }
+
+    #[test]
+    fn what_was_asked_for_beats_the_marker() {
+        assert_eq!(detect(Some("local"), &[("GITHUB_ACTIONS", "true")], false), Ok(Platform::Local));
+    }
+
+    #[test]
+    fn an_unknown_ci_is_not_guessed() {
+        let failure = detect(None, &[("CI", "true")], false).expect_err("unknown");
+        assert_eq!(failure.exit().code(), 2);
+        assert!(failure.to_string().contains("say `--platform local`"), "{failure}");
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_without_repeating_it() {
+        let failure = detect(Some("jenkins"), &[], false).expect_err("unknown");
+        assert!(failure.to_string().starts_with("error: `--platform` names no platform"), "{failure}");
+    }
+
+    #[test]
+    fn only_the_github_runner_reads_one_stream() {
+        assert_eq!(Platform::Github.talk(false), Talk::Stdout);
+        assert_eq!(Platform::Github.talk(true), Talk::Stderr);
+        assert_eq!(Platform::Gitlab.talk(false), Talk::Stderr);
+    }
+}

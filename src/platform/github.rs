@@ -1,0 +1,150 @@
+//! GitHub Actions: workflow commands, file commands, saved state.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{Base, Provenance};
+use crate::{env::Env, failure::Failure, secret::Secret};
+
+/// A file that the runner reads after the step; the name is that of the variable which holds its path.
+///
+/// See <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#environment-files>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileCommand {
+    /// Values for our own post step only.
+    State,
+    /// Outputs of this step.
+    Output,
+    /// Variables of the steps after this one.
+    Env,
+    /// The job summary.
+    Summary,
+}
+
+impl FileCommand {
+    /// The variable that holds the file's path.
+    #[must_use]
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::State => "GITHUB_STATE",
+            Self::Output => "GITHUB_OUTPUT",
+            Self::Env => "GITHUB_ENV",
+            Self::Summary => "GITHUB_STEP_SUMMARY",
+        }
+    }
+}
+
+/// The runner empties it before and after each job, and it lies outside the workspace.
+pub(super) fn base(env: &Env) -> Result<Base, Failure> {
+    let path = env.path("RUNNER_TEMP").ok_or_else(|| {
+        Failure::usage("`RUNNER_TEMP` is not set, so there is no place for the pass").hint("run it in a step of a job, or give `--dir`")
+    })?;
+    Ok(Base { path, in_memory: false, private: false })
+}
+
+/// The run, its attempt and the job: enough to know our own leases in a directory that one runner uses for one job at a time.
+pub(super) fn job_key(env: &Env) -> Option<String> {
+    let part = |name| env.get(name).unwrap_or_default();
+    let run = env.get("GITHUB_RUN_ID")?;
+    Some(format!("{}/{run}/{}/{}", part("GITHUB_REPOSITORY"), part("GITHUB_RUN_ATTEMPT"), part("GITHUB_JOB")))
+}
+
+pub(super) fn provenance(env: &Env) -> Provenance {
+    let text = |name| env.get(name).map(str::to_owned);
+    let run_url = match (env.get("GITHUB_SERVER_URL"), env.get("GITHUB_REPOSITORY"), env.get("GITHUB_RUN_ID")) {
+        (Some(server), Some(repository), Some(run)) => Some(format!("{server}/{repository}/actions/runs/{run}")),
+        _ => None,
+    };
+    Provenance {
+        run_id: text("GITHUB_RUN_ID"),
+        repository: text("GITHUB_REPOSITORY"),
+        run_url,
+        commit: text("GITHUB_SHA"),
+        actor: text("GITHUB_ACTOR"),
+    }
+}
+
+/// The command that masks one value from the next line on.
+#[must_use]
+pub fn mask_command(value: &Secret) -> Secret {
+    // The order matters: the escape character is escaped first.
+    let escaped = value.expose().replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    Secret::new(format!("::add-mask::{escaped}"))
+}
+
+/// One record of a file command, with a delimiter that nobody can foresee.
+///
+/// # Errors
+/// When the value holds the delimiter or the name is no plain word.
+pub fn record(name: &str, value: &str, random: &str) -> Result<String, Failure> {
+    let delimiter = format!("jobpass_{random}");
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if !plain || value.contains(&delimiter) {
+        return Err(Failure::new(format!("cannot hand `{name}` to the runner")).cause("it does not fit into a file command"));
+    }
+    Ok(format!("{name}<<{delimiter}\n{value}\n{delimiter}\n"))
+}
+
+/// The state that our post step gets back as `STATE_lease`: one line, no secret.
+#[must_use]
+pub fn state(lease: &impl Serialize) -> String {
+    format!("lease={}\n", serde_json::to_string(lease).unwrap_or_default())
+}
+
+/// A table of the job summary.
+#[must_use]
+pub fn summary(title: &str, rows: &[(&str, String)]) -> String {
+    let mut text = format!("### {title}\n\n| | |\n|---|---|\n");
+    for (name, value) in rows {
+        // What breaks a cell or could become markup is none of the characters that our values have; foreign text is made plain.
+        let value = value.replace(['|', '<', '>', '`', '\n', '\r', '['], " ");
+        let _ = writeln!(text, "| {name} | `{value}` |");
+    }
+    text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::env, *};
+
+    #[test]
+    fn a_mask_is_one_line_with_the_percent_sign_escaped_first() {
+        assert_eq!(mask_command(&Secret::new("a%0A\r\nb".into())).expose(), "::add-mask::a%250A%0D%0Ab");
+    }
+
+    #[test]
+    fn a_record_ends_with_its_delimiter_and_a_newline() {
+        assert_eq!(record("token-file", "/x", "r").expect("fits"), "token-file<<jobpass_r\n/x\njobpass_r\n");
+    }
+
+    #[test]
+    fn a_value_cannot_close_its_own_record() {
+        assert!(record("a", "x\njobpass_r\nevil<<", "r").is_err());
+        assert!(record("a=b", "x", "r").is_err());
+    }
+
+    #[test]
+    fn the_state_is_one_line() {
+        assert_eq!(state(&serde_json::json!({"a": "b\nc"})), "lease={\"a\":\"b\\nc\"}\n");
+    }
+
+    #[test]
+    fn a_job_needs_its_temporary_directory() {
+        assert!(base(&env(&[])).expect_err("none").to_string().contains("`RUNNER_TEMP` is not set"));
+        assert_eq!(base(&env(&[("RUNNER_TEMP", "/t")])).expect("there").path.to_str(), Some("/t"));
+    }
+
+    #[test]
+    fn the_job_key_names_run_attempt_and_job() {
+        let env = env(&[("GITHUB_REPOSITORY", "o/r"), ("GITHUB_RUN_ID", "7"), ("GITHUB_RUN_ATTEMPT", "2"), ("GITHUB_JOB", "deploy")]);
+        assert_eq!(job_key(&env).as_deref(), Some("o/r/7/2/deploy"));
+    }
+
+    #[test]
+    fn a_summary_cell_cannot_be_left() {
+        let text = summary("t", &[("server", "https://x|`<b>\n| evil".to_owned())]);
+        assert_eq!(text.lines().count(), 6, "{text}");
+        assert!(!text.contains("<b>"));
+    }
+}

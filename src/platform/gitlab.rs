@@ -1,0 +1,76 @@
+//! GitLab CI: the directory beside the project, the job's own number, the experimental run-time mask.
+
+use std::path::PathBuf;
+
+use super::{Base, Provenance};
+use crate::{env::Env, failure::Failure};
+
+/// It lies on the build volume but outside the project directory, so artifacts, caches and `git clean` do not take it.
+pub(super) fn base(env: &Env) -> Result<Base, Failure> {
+    Ok(Base { path: temporary(env)?, in_memory: false, private: false })
+}
+
+fn temporary(env: &Env) -> Result<PathBuf, Failure> {
+    if let Some(path) = env.path("RUNNER_TEMP_PROJECT_DIR") {
+        return Ok(path);
+    }
+    let project = env.get("CI_PROJECT_DIR").ok_or_else(|| {
+        Failure::usage("`CI_PROJECT_DIR` is not set, so there is no place for the pass").hint("run it in a job, or give `--dir`")
+    })?;
+    // The runner's own name for it: https://docs.gitlab.com/ci/variables/predefined_variables/.
+    Ok(PathBuf::from(format!("{}.tmp", project.trim_end_matches('/'))))
+}
+
+/// Where the runner keeps run-time masks; it exists only where a job may add to them (`proxy_exec`, experimental).
+///
+/// Anywhere else `::add-mask::TOKEN` would publish the token.
+#[must_use]
+pub fn masking_database(env: &Env) -> Option<PathBuf> {
+    env.path("RUNNER_TEMP_PROJECT_DIR").map(|path| path.join("masking.db"))
+}
+
+/// Whether the runner traces the job's commands into its log.
+#[must_use]
+pub fn is_traced(env: &Env) -> bool {
+    env.is_true("CI_DEBUG_TRACE")
+}
+
+pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
+    let part = |name: &str| {
+        env.get(name).ok_or_else(|| {
+            Failure::usage(format!("`{name}` is not set, so nothing names this job")).hint("run it in a job, or give `--job-key`")
+        })
+    };
+    Ok(format!("{}/{}/{}", part("CI_SERVER_HOST")?, part("CI_PROJECT_ID")?, part("CI_JOB_ID")?))
+}
+
+pub(super) fn provenance(env: &Env) -> Provenance {
+    let text = |name| env.get(name).map(str::to_owned);
+    Provenance {
+        run_id: text("CI_JOB_ID"),
+        repository: text("CI_PROJECT_PATH"),
+        run_url: text("CI_JOB_URL"),
+        commit: text("CI_COMMIT_SHA"),
+        actor: text("GITLAB_USER_LOGIN"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::env, *};
+
+    #[test]
+    fn the_pass_is_kept_beside_the_project() {
+        assert_eq!(temporary(&env(&[("CI_PROJECT_DIR", "/builds/a/b/")])).expect("there"), PathBuf::from("/builds/a/b.tmp"));
+        let both = env(&[("CI_PROJECT_DIR", "/builds/a/b"), ("RUNNER_TEMP_PROJECT_DIR", "/t")]);
+        assert_eq!(temporary(&both).expect("there"), PathBuf::from("/t"));
+    }
+
+    #[test]
+    fn the_job_key_is_host_project_and_job() {
+        let all = [("CI_SERVER_HOST", "gitlab.com"), ("CI_PROJECT_ID", "3"), ("CI_JOB_ID", "9")];
+        assert_eq!(job_key(&env(&all)).expect("all there"), "gitlab.com/3/9");
+        let failure = job_key(&env(&all[..2])).expect_err("no job");
+        assert!(failure.to_string().starts_with("error: `CI_JOB_ID` is not set"), "{failure}");
+    }
+}

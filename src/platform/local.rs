@@ -1,0 +1,34 @@
+//! A plain shell: a directory of the user's own, and nobody who masks.
+
+use std::path::PathBuf;
+
+use super::Base;
+use crate::env::Env;
+
+/// The session's directory in memory where there is one, else one of our own in the directory for temporary files.
+pub(super) fn base(env: &Env, user: u32) -> Base {
+    match env.path("XDG_RUNTIME_DIR") {
+        Some(path) => Base { path, in_memory: false, private: false },
+        None => {
+            let temporary = env.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
+            Base { path: temporary.join(format!("jobpass-{user}")), in_memory: false, private: true }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::env, *};
+
+    #[test]
+    fn without_a_session_directory_it_is_named_after_the_user() {
+        let base = base(&env(&[("TMPDIR", "/t")]), 7);
+        assert_eq!((base.path.to_str(), base.private), (Some("/t/jobpass-7"), true));
+    }
+
+    #[test]
+    fn the_session_directory_comes_first() {
+        let base = base(&env(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("TMPDIR", "/t")]), 7);
+        assert_eq!((base.path.to_str(), base.private), (Some("/run/user/7"), false));
+    }
+}

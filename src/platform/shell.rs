@@ -1,0 +1,49 @@
+//! The env file: what a shell sources to get the pass. It holds no secret itself.
+
+use std::{fmt::Write as _, path::Path};
+
+/// Renders the env file for bash, dash and busybox sh.
+///
+/// The token is read from its file by the shell's own `read`, so that neither the file nor `set -v` shows it; xtrace is off while
+/// that happens and afterwards as it was.
+#[must_use]
+pub fn env_file(variables: &[(&str, String)], token: Option<(&str, &Path)>) -> String {
+    let mut text = String::from(
+        "# Made by jobpass: source it, do not print it.\n\
+         { case $- in *x*) jobpass_trace=1; set +x ;; *) jobpass_trace= ;; esac; } 2>/dev/null\n",
+    );
+    if let Some((name, file)) = token {
+        let file = quoted(&file.to_string_lossy());
+        let _ = writeln!(text, "{name}=\nIFS= read -r {name} <{file} || [ -n \"${name}\" ]\nexport {name}");
+    }
+    for (name, value) in variables {
+        let _ = writeln!(text, "export {name}={}", quoted(value));
+    }
+    text + "case $jobpass_trace in 1) unset jobpass_trace; set -x ;; *) unset jobpass_trace ;; esac\n"
+}
+
+/// A word that every POSIX shell takes as it is.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c));
+    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_cannot_leave_its_quotes() {
+        assert_eq!(quoted("a'b; $(x)"), r"'a'\''b; $(x)'");
+        assert_eq!(quoted("/a/b.c"), "/a/b.c");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn the_env_file_ends_with_the_trace_as_it_was() {
+        let text = env_file(&[("KUBECONFIG", "/p q/k".to_owned())], None);
+        assert!(text.contains("export KUBECONFIG='/p q/k'\n"), "{text}");
+        assert!(text.ends_with("esac\n"));
+    }
+}

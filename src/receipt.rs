@@ -1,0 +1,145 @@
+//! The receipt: what was revoked and how far that is proved. JSON without secrets.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    cluster::answer::instant,
+    lease::{API_VERSION, Lease},
+};
+
+/// How far it is known that the tokens of a lease are dead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "camelCase")]
+pub enum Proof {
+    /// The Secret is deleted; nobody asked what the API server says to the token.
+    Removed,
+    /// The API server answered 401 to the token.
+    Dead,
+    /// The Secret is deleted, and an API server still has the token in its cache.
+    Pending {
+        /// Until when at the latest.
+        until: Timestamp,
+    },
+    /// The Secret was not there any more.
+    Absent,
+    /// A finalizer holds the Secret.
+    Deleting {
+        /// Until when the token may live at the latest.
+        until: Timestamp,
+    },
+    /// The Secret could not be deleted, and no token of it can live any more.
+    Expired,
+    /// The Secret could not be deleted.
+    Failed {
+        /// Why.
+        reason: String,
+        /// Until when the token may live.
+        until: Timestamp,
+    },
+}
+
+impl Proof {
+    /// Whether the pass is ended, as far as it is in our hands.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        !matches!(self, Self::Failed { .. })
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Removed => f.write_str("removed: the lease is deleted"),
+            Self::Dead => f.write_str("dead: the API server answers 401 to the token"),
+            Self::Pending { until } => {
+                write!(f, "pending: the lease is deleted; the API server's cache holds the token until {} at the latest", instant(*until))
+            }
+            Self::Absent => f.write_str("absent: the lease was already gone"),
+            Self::Deleting { until } => {
+                write!(f, "deleting: a finalizer holds the lease; the token dies by {} at the latest", instant(*until))
+            }
+            Self::Expired => f.write_str("expired: the token's life is over; the lease could not be deleted"),
+            Self::Failed { until, .. } => write!(f, "failed: the token stays valid until {}", instant(*until)),
+        }
+    }
+}
+
+/// What `revoke` did to one pass.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    api_version: &'static str,
+    kind: &'static str,
+    /// `namespace/name` of the lease.
+    pub lease: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<String>,
+    /// `namespace/name`; empty if only the lease's own name was known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub service_account: String,
+    server: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    /// When the DELETE was answered.
+    pub revoked_at: Timestamp,
+    /// How far it is proved.
+    pub proof: Proof,
+}
+
+impl Receipt {
+    /// The receipt of a lease. `known` tells whether its file or state was there, or only its name.
+    #[must_use]
+    pub fn of(lease: &Lease, known: bool, revoked_at: Timestamp, proof: Proof) -> Self {
+        let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
+        Self {
+            api_version: API_VERSION,
+            kind: "Receipt",
+            lease: lease.id(),
+            uid: lease.uid.clone(),
+            service_account: if lease.service_account.name.is_empty() { String::new() } else { lease.service_account.to_string() },
+            server: lease.server.clone(),
+            jti: lease.jti.clone(),
+            issued_at: known.then(|| whole(lease.issued_at)),
+            expires_at: known.then(|| whole(lease.expires_at)),
+            revoked_at: whole(revoked_at),
+            proof,
+        }
+    }
+
+    /// Its JSON, on one line.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::tests::lease;
+
+    #[test]
+    fn a_receipt_is_one_line_in_the_documented_form() {
+        let receipt = Receipt::of(&lease(), true, Timestamp::UNIX_EPOCH, Proof::Dead);
+        assert_eq!(
+            receipt.json(),
+            r#"{"apiVersion":"jobpass.dev/v1","kind":"Receipt","lease":"ci/jobpass-0123456789abcdef0123456789abcdef","serviceAccount":"ci/deploy-bot","server":"https://127.0.0.1:6443","issuedAt":"1970-01-01T00:00:00Z","expiresAt":"1970-01-01T01:00:00Z","revokedAt":"1970-01-01T00:00:00Z","proof":{"state":"dead"}}"#
+        );
+    }
+
+    #[test]
+    fn only_a_failure_is_none() {
+        let until = Timestamp::UNIX_EPOCH;
+        assert!(!Proof::Failed { reason: "r".into(), until }.is_success());
+        for proof in [Proof::Removed, Proof::Dead, Proof::Pending { until }, Proof::Absent, Proof::Deleting { until }, Proof::Expired] {
+            assert!(proof.is_success(), "{proof}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What is asked for: the settings of `request`, validated once.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    env::Env,
+    failure::Failure,
+    options::{self as o, Given, Options},
+    platform::Platform,
+};
+
+/// Bounds of a token's lifetime: the API server refuses less than ten minutes, and a pass is for one job.
+const TTL: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(24));
+
+/// A lifetime that a pod-bound token must never be asked for, as the API server then issues one for a year. Ours are bound to a
+/// Secret; it is avoided all the same. See `WarnOnlyBoundTokenExpirationSeconds` in Kubernetes' `pkg/serviceaccount/claims.go`.
+const EXTENDED: Duration = Duration::from_secs(3607);
+
+/// A service account: `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What the job gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSpec {
+    /// Whose token.
+    pub service_account: ServiceAccount,
+    /// For how long.
+    pub ttl: Duration,
+    /// For whom; empty means the API server's own.
+    pub audiences: Vec<String>,
+    /// The variable that gets the token, if any does.
+    pub variable: Option<String>,
+    /// Whether there is a kubeconfig.
+    pub kubeconfig: bool,
+    /// Where the kubeconfig goes, if not into the pass's own directory.
+    pub kubeconfig_out: Option<PathBuf>,
+    /// The namespace that the kubeconfig works in.
+    pub target_namespace: String,
+    /// The mode of the files.
+    pub file_mode: u32,
+}
+
+impl TokenSpec {
+    /// Validates the settings of `request`.
+    ///
+    /// # Errors
+    /// When one is missing, invalid or at odds with another; the message names it as it was given.
+    pub fn of(options: &Options, platform: Platform, env: &Env) -> Result<Self, Failure> {
+        if options.chosen(&o::VARIABLE).is_some() {
+            options.exclusive(&o::VARIABLE, &o::NO_VARIABLE)?;
+        }
+        options.exclusive(&o::KUBECONFIG_OUT, &o::NO_KUBECONFIG)?;
+        let service_account = service_account(options)?.ok_or_else(|| {
+            Failure::usage(format!("{} is missing", o::SERVICE_ACCOUNT.names()))
+                .hint("name the service account whose token the job gets, as NAMESPACE/NAME")
+        })?;
+        let ttl = options.duration(&o::TTL, TTL)?.unwrap_or(TTL.0);
+        let kubeconfig = !options.switch(&o::NO_KUBECONFIG)?;
+        let target_namespace = match options.get(&o::TARGET_NAMESPACE) {
+            Some(given) => label(given)?,
+            None => service_account.namespace.clone(),
+        };
+        let variable = if options.switch(&o::NO_VARIABLE)? { None } else { options.get(&o::VARIABLE).map(variable).transpose()? };
+        Ok(Self {
+            service_account,
+            ttl: if ttl == EXTENDED { ttl + Duration::from_secs(1) } else { ttl },
+            audiences: options.list(&o::AUDIENCE).into_iter().map(str::to_owned).collect(),
+            variable,
+            kubeconfig,
+            kubeconfig_out: options.get(&o::KUBECONFIG_OUT).map(|given| outside(given, platform, env)).transpose()?,
+            target_namespace,
+            file_mode: options.get(&o::FILE_MODE).map_or(Ok(0o600), mode)?,
+        })
+    }
+}
+
+/// The service account that was named, completed by `--namespace`.
+///
+/// # Errors
+/// When a name is none, or the two namespaces differ.
+pub fn service_account(options: &Options) -> Result<Option<ServiceAccount>, Failure> {
+    let namespace = options.get(&o::NAMESPACE);
+    let Some(given) = options.get(&o::SERVICE_ACCOUNT) else { return Ok(None) };
+    let (named, name) = match given.text.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (None, given.text.as_str()),
+    };
+    if let (Some(named), Some(other)) = (named, namespace)
+        && named != other.text
+    {
+        return Err(Failure::usage(format!("{} and {} name two namespaces", given.source, other.source)).hint("give the namespace once"));
+    }
+    let Some(namespace) = named.or(namespace.map(|other| other.text.as_str())) else {
+        return Err(Failure::usage(format!("{} names no namespace", given.source)).hint("write NAMESPACE/NAME, or add `--namespace`"));
+    };
+    if !is_label(namespace) || !is_subdomain(name) {
+        let hint = "write NAMESPACE/NAME in lower-case letters, digits and hyphens, such as `ci/deploy-bot`";
+        return Err(Failure::usage(format!("{} names no service account", given.source)).hint(hint));
+    }
+    Ok(Some(ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }))
+}
+
+/// A name as Kubernetes gives it to a namespace: an RFC 1123 label.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// A name as Kubernetes gives it to a service account: an RFC 1123 subdomain.
+#[must_use]
+pub fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(|part| is_label(part) || (part.len() > 63 && is_label(&part[..63])))
+}
+
+fn label(given: &Given) -> Result<String, Failure> {
+    if is_label(&given.text) {
+        return Ok(given.text.clone());
+    }
+    Err(Failure::usage(format!("{} names no namespace", given.source)).hint("write lower-case letters, digits and hyphens"))
+}
+
+/// The platforms' own variables, ours, and those by which a value could take over a program that the job starts.
+///
+/// Each platform's list is in its documentation; zizmor's `github-env` audit explains the rest.
+fn is_forbidden(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "BASH_ENV",
+        "CDPATH",
+        "CI",
+        "ENV",
+        "HOME",
+        "HOSTNAME",
+        "IFS",
+        "KUBECONFIG",
+        "LOGNAME",
+        "NODE_OPTIONS",
+        "OLDPWD",
+        "PATH",
+        "PERL5OPT",
+        "PROMPT_COMMAND",
+        "PS4",
+        "PWD",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "RUBYOPT",
+        "SHELL",
+        "SHELLOPTS",
+        "BASHOPTS",
+        "TMPDIR",
+        "USER",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "JAVA_TOOL_OPTIONS",
+        "SSH_AUTH_SOCK",
+    ];
+    const PREFIXES: &[&str] = &[
+        "ACTIONS_",
+        "BASH_FUNC_",
+        "CI_",
+        "DOCKER_",
+        "DYLD_",
+        "FF_",
+        "GIT_",
+        "GITHUB_",
+        "GITLAB_",
+        "INPUT_",
+        "JOBPASS_",
+        "KUBERNETES_",
+        "LD_",
+        "NPM_CONFIG_",
+        "RUNNER_",
+        "STATE_",
+        "TEKTON_",
+        "XDG_",
+    ];
+    let name = name.to_ascii_uppercase();
+    NAMES.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn variable(given: &Given) -> Result<String, Failure> {
+    let name = &given.text;
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(Failure::usage(format!("{} is no name of a variable", given.source))
+            .hint("write letters, digits and underscores, such as `OPENSHIFT_TOKEN`"));
+    }
+    if is_forbidden(name) {
+        let what = format!("{} is a variable that belongs to the platform, the shell or jobpass", given.source);
+        return Err(Failure::usage(what).hint("choose another name, such as `OPENSHIFT_TOKEN`"));
+    }
+    Ok(name.clone())
+}
+
+fn mode(given: &Given) -> Result<u32, Failure> {
+    match given.text.trim_start_matches('0') {
+        "600" => Ok(0o600),
+        "400" => Ok(0o400),
+        "640" => Ok(0o640),
+        "440" => Ok(0o440),
+        _ => Err(Failure::usage(format!("{} is no mode for a secret", given.source)).hint("write 0600, 0400, 0640 or 0440")),
+    }
+}
+
+fn outside(given: &Given, platform: Platform, env: &Env) -> Result<PathBuf, Failure> {
+    let path = env.absolute(given.text.as_ref());
+    // Looked at as written and as the directories really lie, so that neither `..` nor a link leads back in.
+    let real = path.parent().and_then(|parent| parent.canonicalize().ok()).unwrap_or_else(|| path.clone());
+    if let Some(workspace) = platform.workspace(env)
+        && (path.starts_with(&workspace) || real.starts_with(workspace.canonicalize().unwrap_or(workspace)))
+    {
+        let what = format!("{} lies in the workspace, where artifacts, caches and commits would take it", given.source);
+        return Err(Failure::usage(what).hint("choose a path outside of it, or leave it out: KUBECONFIG is exported"));
+    }
+    if given.text.ends_with('/') || path.is_dir() {
+        return Err(Failure::usage(format!("{} is a directory", given.source)).hint("name a file"));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(flags: &[(&str, &str)]) -> Result<TokenSpec, Failure> {
+        spec_on(Platform::Local, flags, &[])
+    }
+
+    fn spec_on(platform: Platform, flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<TokenSpec, Failure> {
+        let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
+        let env = env.iter().copied().collect();
+        TokenSpec::of(&Options::resolve(&flags, &env)?, platform, &env)
+    }
+
+    fn refusal(flags: &[(&str, &str)]) -> String {
+        let failure = spec(flags).expect_err("must be refused");
+        assert_eq!(failure.exit().code(), 2);
+        failure.to_string()
+    }
+
+    #[test]
+    fn the_namespace_completes_a_bare_name_only() {
+        let name = |flags: &[(&str, &str)]| spec(flags).expect("valid").service_account.to_string();
+        assert_eq!(name(&[("service-account", "ci/x")]), "ci/x");
+        assert_eq!(name(&[("service-account", "x"), ("namespace", "ci")]), "ci/x");
+        assert_eq!(name(&[("service-account", "ci/x"), ("namespace", "ci")]), "ci/x");
+        assert!(refusal(&[("service-account", "ci/x"), ("namespace", "other")]).contains("name two namespaces"));
+        assert!(refusal(&[("service-account", "x")]).contains("names no namespace"));
+    }
+
+    #[test]
+    fn a_service_account_is_needed() {
+        assert!(refusal(&[]).starts_with("error: `--service-account` (or `JOBPASS_SERVICE_ACCOUNT`) is missing"));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused() {
+        for name in ["ci/", "/x", "ci/X", "ci/a/b", "../x", "ci/x y", "ci/-x", "system:serviceaccount:ci:x", "ci/x?dryRun=All"] {
+            assert!(refusal(&[("service-account", name)]).contains("`--service-account` names no"), "{name}");
+        }
+        assert!(is_subdomain("a.b-c.d") && !is_subdomain("a..b") && !is_label(&"a".repeat(64)));
+    }
+
+    #[test]
+    fn the_year_long_lifetime_is_never_asked_for() {
+        assert_eq!(spec(&[("service-account", "ci/x"), ("ttl", "3607")]).expect("valid").ttl, Duration::from_secs(3608));
+    }
+
+    #[test]
+    fn variables_of_others_cannot_be_overwritten() {
+        for name in [
+            "PATH",
+            "path",
+            "KUBECONFIG",
+            "LD_PRELOAD",
+            "GITHUB_TOKEN",
+            "JOBPASS_LEASE",
+            "KUBERNETES_SERVICE_HOST",
+            "CI_JOB_TOKEN",
+            "NODE_OPTIONS",
+        ] {
+            assert!(refusal(&[("service-account", "ci/x"), ("variable", name)]).contains("belongs to the platform"), "{name}");
+        }
+        for name in ["1X", "A-B", "A B", "Ä"] {
+            assert!(refusal(&[("service-account", "ci/x"), ("variable", name)]).contains("no name of a variable"), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_variable_and_a_chosen_one_exclude_each_other() {
+        let flags = [("service-account", "ci/x"), ("no-variable", "true")];
+        assert_eq!(spec(&flags).expect("valid").variable, None);
+        assert!(refusal(&[flags[0], flags[1], ("variable", "X")]).contains("exclude each other"));
+        assert!(refusal(&[flags[0], ("no-kubeconfig", "true"), ("kubeconfig-out", "/x/y")]).contains("exclude each other"));
+    }
+
+    #[test]
+    fn a_mode_that_others_could_read_is_refused() {
+        let with = |mode: &str| spec(&[("service-account", "ci/x"), ("file-mode", mode)]);
+        assert_eq!(with("0640").expect("valid").file_mode, 0o640);
+        for mode in ["0644", "777", "rw", "0"] {
+            assert!(with(mode).is_err(), "{mode}");
+        }
+    }
+
+    #[test]
+    fn a_kubeconfig_in_the_workspace_is_refused() {
+        let env = [("GITHUB_WORKSPACE", "/w/repo")];
+        let at = |path: &str| spec_on(Platform::Github, &[("service-account", "ci/x"), ("kubeconfig-out", path)], &env);
+        assert!(at("/w/repo/kubeconfig").expect_err("inside").to_string().contains("lies in the workspace"));
+        assert!(at("/w/other/kubeconfig").is_ok());
+    }
+}
