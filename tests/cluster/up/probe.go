@@ -1,0 +1,59 @@
+package up
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"time"
+)
+
+// probe asks the API server, as its admin, whether something is there yet.
+type probe struct {
+	server string
+	client *http.Client
+}
+
+func newProbe(server string, keys *pki) (*probe, error) {
+	admin, err := tls.X509KeyPair(keys.admin.cert, keys.admin.key)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(keys.ca.cert)
+	return &probe{server: server, client: &http.Client{
+		Timeout: 5 * time.Second,
+		// A transport of our own, without the proxies of the environment.
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{admin}}},
+	}}, nil
+}
+
+// waitFor returns when the path answers 200, or with the context's error.
+func (p *probe) waitFor(ctx context.Context, path string) error {
+	for {
+		if p.ok(ctx, path) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (p *probe) ok(ctx context.Context, path string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.server+path, nil)
+	if err != nil {
+		return false
+	}
+	response, err := p.client.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	// Read to the end, so that the connection is used again.
+	io.Copy(io.Discard, response.Body)
+	return response.StatusCode == http.StatusOK
+}
