@@ -1,0 +1,71 @@
+//! Who may do what: rules of one user each, and the refusal in the server's words.
+
+use crate::authn::User;
+use crate::status::{self, Answer, Resource};
+use crate::world::World;
+
+/// A right of one user in one namespace.
+pub(crate) struct Rule {
+    pub(crate) user: String,
+    pub(crate) namespace: String,
+    pub(crate) verb: String,
+    pub(crate) resource: String,
+    /// Empty means all, and also what has no name yet.
+    pub(crate) names: Vec<String>,
+}
+
+/// What a request wants to do.
+pub(crate) struct Attributes<'a> {
+    pub(crate) verb: &'a str,
+    pub(crate) group: &'static str,
+    pub(crate) resource: &'a str,
+    pub(crate) subresource: Option<&'a str>,
+    /// `None` for what belongs to the whole cluster.
+    pub(crate) namespace: Option<&'a str>,
+    /// Empty when the URL has none: that is why resourceNames cannot limit the creation of Secrets.
+    pub(crate) name: &'a str,
+}
+
+impl Attributes<'_> {
+    fn full_resource(&self) -> String {
+        match self.subresource {
+            Some(subresource) => format!("{}/{subresource}", self.resource),
+            None => self.resource.to_owned(),
+        }
+    }
+}
+
+pub(crate) fn authorize(world: &World, user: &User, wanted: &Attributes<'_>) -> Result<(), Answer> {
+    if allowed(world, user, wanted) {
+        return Ok(());
+    }
+    let place = match wanted.namespace {
+        Some(namespace) => format!("in the namespace \"{namespace}\""),
+        None => "at the cluster scope".to_owned(),
+    };
+    let why = format!(
+        "User \"{}\" cannot {} resource \"{}\" in API group \"{}\" {place}",
+        user.name,
+        wanted.verb,
+        wanted.full_resource(),
+        wanted.group,
+    );
+    let resource = Resource { group: wanted.group, name: wanted.resource.to_owned() };
+    Err(status::forbidden(&resource, wanted.name, &why))
+}
+
+pub(crate) fn allowed(world: &World, user: &User, wanted: &Attributes<'_>) -> bool {
+    // `system:basic-user`, which every authenticated user has.
+    let basic = ["selfsubjectreviews", "selfsubjectaccessreviews"];
+    if basic.contains(&wanted.resource) {
+        return wanted.verb == "create" && !user.is_anonymous();
+    }
+    let resource = wanted.full_resource();
+    world.rules.iter().any(|rule| {
+        rule.user == user.name
+            && Some(rule.namespace.as_str()) == wanted.namespace
+            && rule.verb == wanted.verb
+            && rule.resource == resource
+            && (rule.names.is_empty() || rule.names.iter().any(|name| name == wanted.name))
+    })
+}

@@ -1,0 +1,10 @@
+//! Each test is one semantic of a real API server that the sandbox claims to have.
+
+mod authentication;
+mod faults;
+mod lab;
+mod policies;
+mod rights;
+mod secrets;
+mod server;
+mod tokens;
