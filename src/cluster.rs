@@ -23,6 +23,7 @@ pub mod answer;
 mod broken;
 mod connect;
 mod leaf;
+mod transport;
 
 use answer::{Answer, Refusal, Request, Shown};
 use broken::Broken;

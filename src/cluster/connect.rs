@@ -1,33 +1,21 @@
-//! One way to connect: kube's TLS and authentication over a connector without Nagle's delay, through a proxy where one is set.
+//! One way to connect: kube's TLS and authentication over our transport.
 
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderValue, Request, Response, Uri, header};
-use hyper_util::{
-    client::{
-        legacy::{
-            self,
-            connect::{
-                Connection, HttpConnector,
-                proxy::{SocksV5, Tunnel},
-            },
-        },
-        proxy::matcher::Matcher,
-    },
-    rt::TokioExecutor,
-};
+use http::{HeaderValue, Request, Response, header};
+use hyper_util::{client::legacy, rt::TokioExecutor};
 use kube::{
     Client, Config,
     client::{AuthError, Body, ClientBuilder, ConfigExt},
     config::KubeConfigOptions,
 };
-use rustls::{
-    DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::pki_types::CertificateDer;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
+use super::{
+    leaf::Witness,
+    transport::{proxy, transport},
+};
 use crate::{env::Env, failure::Failure, identity::Identity, out::one_line, secret::Secret};
 
 /// A connection to be: nothing is sent before the first request.
@@ -79,152 +67,20 @@ impl Connector {
         let mut tls = self.config.rustls_client_config().ok()?;
         let verifier = Witness { seen: seen.clone(), schemes: tls.crypto_provider().signature_verification_algorithms.supported_schemes() };
         tls.dangerous().set_certificate_verifier(Arc::new(verifier));
-        let uri = self.config.cluster_url.clone();
-        with_transport(&self.config, Handshake { tls, uri }).ok()?.await;
+        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+        let mut connector = builder.wrap_connector(transport(&self.config).ok()?);
+        drop(connector.call(self.config.cluster_url.clone()).await);
         seen.lock().ok()?.take()
     }
 }
 
 /// The client's whole stack.
 fn client(config: &Config) -> Result<Client, kube::Error> {
-    with_transport(config, Stack { config })?
-}
-
-/// What is built over the transport, whatever kind that is.
-trait Over {
-    type Built;
-    fn over<C>(self, transport: C) -> Self::Built
-    where
-        C: Service<Uri> + Clone + Send + Sync + 'static,
-        C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
-        C::Future: Send + 'static,
-        C::Error: Into<BoxError> + Send + Sync + std::error::Error + 'static;
-}
-
-/// Chooses the transport: straight, or through a proxy.
-fn with_transport<O: Over>(config: &Config, over: O) -> Result<O::Built, kube::Error> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    // With Nagle's delay the first request waits for the answer to the last packet of the handshake: one round trip in every run.
-    tcp.set_nodelay(true);
-    let Some(proxy) = &config.proxy_url else { return Ok(over.over(tcp)) };
-    let user = proxy.authority().and_then(|authority| authority.as_str().rsplit_once('@')).map(|(user, _)| user);
-    match proxy.scheme_str() {
-        Some("socks5" | "socks5h") => {
-            let socks = SocksV5::new(proxy.clone(), tcp);
-            Ok(match user.and_then(|user| user.split_once(':')) {
-                Some((name, password)) => over.over(socks.with_auth(decoded(name), decoded(password))),
-                None => over.over(socks),
-            })
-        }
-        Some("https") => {
-            Ok(over.over(with_credentials(Tunnel::new(proxy.clone(), config.rustls_https_connector_with_connector(tcp)?), user)))
-        }
-        Some(_) | None => Ok(over.over(with_credentials(Tunnel::new(proxy.clone(), tcp), user))),
-    }
-}
-
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-fn with_credentials<C>(tunnel: Tunnel<C>, user: Option<&str>) -> Tunnel<C> {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    match user.map(|user| HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(decoded(user))))) {
-        Some(Ok(mut header)) => {
-            header.set_sensitive(true);
-            tunnel.with_auth(header)
-        }
-        Some(Err(_)) | None => tunnel,
-    }
-}
-
-struct Stack<'a> {
-    config: &'a Config,
-}
-
-impl Over for Stack<'_> {
-    type Built = Result<Client, kube::Error>;
-
-    fn over<C>(self, transport: C) -> Self::Built
-    where
-        C: Service<Uri> + Clone + Send + Sync + 'static,
-        C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
-        C::Future: Send + 'static,
-        C::Error: Into<BoxError> + Send + Sync + std::error::Error + 'static,
-    {
-        let https = self.config.rustls_https_connector_with_connector(transport)?;
-        let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https);
-        // Neither kube's retries (ours know the verb) nor its tracing (it logs bodies) are added again.
-        let service = ClientBuilder::new(http, String::new()).with_layer(&self.config.base_uri_layer());
-        Ok(service.with_layer(&self.config.extra_headers_layer()?).build())
-    }
-}
-
-struct Handshake {
-    tls: rustls::ClientConfig,
-    uri: Uri,
-}
-
-impl Over for Handshake {
-    type Built = std::pin::Pin<Box<dyn Future<Output = ()>>>;
-
-    fn over<C>(self, transport: C) -> Self::Built
-    where
-        C: Service<Uri> + Clone + Send + Sync + 'static,
-        C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
-        C::Future: Send + 'static,
-        C::Error: Into<BoxError> + Send + Sync + std::error::Error + 'static,
-    {
-        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(self.tls).https_only().enable_http1();
-        let mut connector = builder.wrap_connector(transport);
-        Box::pin(async move { drop(connector.call(self.uri).await) })
-    }
-}
-
-/// Notes the certificate that is presented and refuses it, so that the handshake ends there.
-#[derive(Debug)]
-struct Witness {
-    seen: Arc<Mutex<Option<CertificateDer<'static>>>>,
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for Witness {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Ok(mut seen) = self.seen.lock() {
-            *seen = Some(leaf.clone().into_owned());
-        }
-        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
+    let https = config.rustls_https_connector_with_connector(transport(config)?)?;
+    let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https);
+    // Neither kube's retries (ours know the verb) nor its tracing (it logs bodies) are added again.
+    let service = ClientBuilder::new(http, String::new()).with_layer(&config.base_uri_layer());
+    Ok(service.with_layer(&config.extra_headers_layer()?).build())
 }
 
 /// Asks kube for the `Authorization` header, running an exec plugin if the user has one. Afterwards the config needs none any more.
@@ -247,30 +103,6 @@ async fn authenticated(config: &Config) -> Result<(Option<HeaderValue>, Config),
 
 fn bearer(header: &HeaderValue) -> Option<Secret> {
     header.to_str().ok()?.strip_prefix("Bearer ").map(|token| Secret::new(token.to_owned()))
-}
-
-/// Which proxy, if any: the kubeconfig's own, else `HTTPS_PROXY` unless `NO_PROXY` names the API server.
-fn proxy(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option<Uri>, Failure> {
-    let refused = |source: &str| {
-        Failure::usage(format!("{source} is no address of a proxy"))
-            .hint("write it as `http://proxy.example.com:3128`; https and socks5 work too")
-    };
-    if let Some(own) = own.filter(|own| !own.is_empty()) {
-        let uri = own.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
-        return uri.map(Some).ok_or_else(|| refused("the kubeconfig's `proxy-url`"));
-    }
-    let either =
-        |upper: &'static str, lower: &'static str| [upper, lower].into_iter().find_map(|name| env.get(name).map(|text| (name, text)));
-    let Some((name, proxy)) = either("HTTPS_PROXY", "https_proxy") else { return Ok(None) };
-    let none = either("NO_PROXY", "no_proxy").map_or("", |(_, text)| text);
-    let matcher = Matcher::builder().https("http://proxy.invalid").no(none).build();
-    // The matcher takes `*` for names only, not for addresses.
-    if matcher.intercept(server).is_none() || none.split(',').any(|entry| entry.trim() == "*") {
-        return Ok(None);
-    }
-    let with_scheme = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
-    let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https" | "socks5" | "socks5h")) && uri.host().is_some();
-    with_scheme.parse::<Uri>().ok().filter(known).map(Some).ok_or_else(|| refused(&format!("`{name}`")))
 }
 
 /// kube's error in our words.
@@ -326,41 +158,5 @@ fn credential(error: &kube::Error, identity: &Identity, what: &str) -> Failure {
             failure.cause("its token or password has characters that a request cannot carry")
         }
         _ => failure.cause("its credential cannot be had"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chosen(own: Option<&str>, env: &[(&str, &str)]) -> Option<String> {
-        let env = env.iter().copied().collect();
-        let server = Uri::from_static("https://10.1.2.3:6443/prefix");
-        proxy(own, &server, &env).expect("valid").map(|uri| uri.to_string())
-    }
-
-    #[test]
-    fn the_proxy_comes_from_the_environment_unless_no_proxy_names_the_server() {
-        let proxy = ("HTTPS_PROXY", "http://p:3128");
-        assert_eq!(chosen(None, &[]), None);
-        assert_eq!(chosen(None, &[proxy]).as_deref(), Some("http://p:3128/"));
-        assert_eq!(chosen(None, &[("https_proxy", "p:3128")]).as_deref(), Some("http://p:3128/"));
-        for none in ["10.0.0.0/8", "10.1.2.3", "*", "other.example, 10.1.2.3"] {
-            assert_eq!(chosen(None, &[proxy, ("NO_PROXY", none)]), None, "{none}");
-        }
-        assert!(chosen(None, &[proxy, ("NO_PROXY", "p")]).is_some(), "the proxy's own name does not count");
-    }
-
-    #[test]
-    fn the_kubeconfigs_own_proxy_comes_first() {
-        let env = [("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", "*")];
-        assert_eq!(chosen(Some("socks5://s:1080"), &env).as_deref(), Some("socks5://s:1080/"));
-    }
-
-    #[test]
-    fn a_proxy_that_is_none_is_refused_by_name() {
-        let env = [("HTTPS_PROXY", "gopher://user:hunter2@p")].into_iter().collect();
-        let failure = proxy(None, &Uri::from_static("https://x"), &env).expect_err("no proxy").to_string();
-        assert!(failure.contains("`HTTPS_PROXY`") && !failure.contains("hunter2"), "{failure}");
     }
 }

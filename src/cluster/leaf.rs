@@ -1,7 +1,13 @@
 //! The certificate that a server presented, for the message about one that we do not trust.
 
+use std::sync::{Arc, Mutex};
+
 use ring::digest;
-use rustls::pki_types::CertificateDer;
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
 use x509_cert::{Certificate, der::Decode};
 
 use crate::out::one_line;
@@ -14,6 +20,51 @@ pub(super) fn describe(certificate: &CertificateDer<'_>) -> String {
     let issuer = Certificate::from_der(certificate)
         .map_or_else(|_| "not readable".to_owned(), |certificate| certificate.tbs_certificate().issuer().to_string());
     format!("issuer `{}`, SHA-256 {hex}", one_line(&issuer))
+}
+
+/// Notes the certificate that is presented and refuses it, so that the handshake ends there.
+#[derive(Debug)]
+pub(super) struct Witness {
+    pub(super) seen: Arc<Mutex<Option<CertificateDer<'static>>>>,
+    pub(super) schemes: Vec<SignatureScheme>,
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Ok(mut seen) = self.seen.lock() {
+            *seen = Some(leaf.clone().into_owned());
+        }
+        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
 }
 
 #[cfg(test)]
