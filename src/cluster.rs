@@ -156,7 +156,6 @@ impl Cluster {
             if !answer.is_success() {
                 return Err(answer.failure(&request, &self.shown()));
             }
-            self.left_something = true;
             let created: Created = parsed(&answer, &request)?;
             return Ok(created.metadata.uid);
         }
@@ -274,12 +273,16 @@ impl Cluster {
     async fn ask(&mut self, request: &Request, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
         let mut wait = FIRST_WAIT;
         loop {
+            // From the moment of sending, as we may be interrupted while we wait; an answer that was lost, late or an error of the
+            // server's may stand for a request that was carried out.
+            let (creates, before) = (matches!(request, Request::Create { .. }), self.left_something);
+            self.left_something |= creates;
             let sent = send(&self.connector, method, path, body, self.deadline).await;
-            // An answer that was lost, late or an error of the server's may stand for a request that was carried out.
-            self.left_something |= match &sent {
-                Ok(answer) => answer.status >= 500,
+            let arrived = match &sent {
+                Ok(answer) => answer.is_success() || answer.status >= 500,
                 Err(broken) => broken.may_have_arrived(),
             };
+            self.left_something = before || (creates && arrived);
             let asked_for = match &sent {
                 Ok(answer) if answer.status == 401 && !self.renewed && self.identity.is_renewable() => {
                     self.renewed = true;

@@ -70,7 +70,9 @@ impl Export<'_> {
     /// When the mask cannot be written: then the token must not go on.
     pub fn mask(&self, secret: &Secret) -> Result<(), Failure> {
         let forms = mask::forms(secret);
-        forms.iter().for_each(|form| self.out.hide(form));
+        for form in &forms {
+            self.out.hide(form);
+        }
         if !self.masks() {
             return Ok(());
         }

@@ -61,7 +61,7 @@ impl Failure {
     /// Adds a whole chain of errors, outermost first.
     #[must_use]
     pub fn chain(self, error: &anyhow::Error) -> Self {
-        error.chain().fold(self, |failure, cause| failure.cause(cause))
+        error.chain().fold(self, Self::cause)
     }
 
     /// One imperative sentence that helps.

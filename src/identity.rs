@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::{Context as _, anyhow};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use serde::{Deserialize, Serialize};
@@ -181,16 +182,17 @@ impl Identity {
             "nothing".clone_into(&mut self.authority);
         } else if self.cluster.certificate_authority_data.is_some() || self.cluster.certificate_authority.is_some() {
             let pem = match (&self.cluster.certificate_authority_data, self.cluster.certificate_authority.take()) {
-                (Some(data), _) => STANDARD.decode(data.trim()).map_err(|_| "its base64 cannot be read".to_owned()),
+                (Some(data), _) => STANDARD.decode(data.trim()).map_err(|_| anyhow!("its base64 cannot be read")),
                 (None, Some(path)) => {
-                    place::read_named(path.as_ref()).map(String::into_bytes).map_err(|error| format!("`{path}`: {error}"))
+                    place::read_named(path.as_ref()).map(String::into_bytes).with_context(|| format!("cannot read `{path}`"))
                 }
                 (None, None) => Ok(Vec::new()),
             };
             let pem = pem.and_then(|pem| server::checked_authority(&pem).map(|()| pem));
             let pem = pem.map_err(|cause| {
                 let what = format!("cannot use {}", self.authority);
-                Failure::usage(what).cause(cause).hint("give the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace")
+                let hint = "give the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace";
+                Failure::usage(what).chain(&cause).hint(hint)
             })?;
             self.cluster.certificate_authority_data = Some(STANDARD.encode(pem));
         } else {

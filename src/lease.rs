@@ -131,10 +131,12 @@ pub fn name(platform: Platform, job_key: Option<&str>, account: &ServiceAccount)
 }
 
 /// 128 random bits in hex.
+///
+/// # Panics
+/// When the system has no randomness; then there is no TLS either, and nothing has been sent.
 #[must_use]
 pub fn random_hex() -> String {
     let random: Result<ring::rand::Random<[u8; 16]>, _> = ring::rand::generate(&ring::rand::SystemRandom::new());
-    // Without randomness of the system there is no TLS either, so nothing has been sent when this ends the process.
     hex(&random.expect("the system has randomness").expose())
 }
 

@@ -64,6 +64,9 @@ pub mod targets;
 /// Bounds of `--timeout`.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
 
+/// What `revoke` says where there is no pass.
+const NOTHING: &str = "nothing to revoke";
+
 /// How long `request` may take.
 const REQUEST: Duration = Duration::from_secs(30);
 
@@ -78,28 +81,38 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let env = Env::of_process();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&error, &early(&env)),
     };
     let flags = match &cli.verb {
         Verb::Request(args) => serde_json::to_value(args),
         Verb::Revoke(args) => serde_json::to_value(args),
     };
     let flags: Flags = flags.ok().and_then(|flags| serde_json::from_value(flags).ok()).unwrap_or_default();
+    if matches!(cli.verb, Verb::Revoke(_)) && targets::is_post_of_nothing(&env) {
+        // Before any input is looked at: a main step that failed on one must not fail its post step too.
+        early(&env).say(NOTHING);
+        return ExitCode::SUCCESS;
+    }
     let (job, out) = match Job::of(&flags, &env) {
         Ok(job) => job,
         Err(failure) => {
-            Out::new(Talk::Stderr).say(failure.to_string());
+            early(&env).say(failure.to_string());
             return ExitCode::from(failure.exit().code());
         }
     };
     let done = match cli.verb {
-        Verb::Request(_) => job.request(&out).await.map(|()| ExitCode::SUCCESS),
-        Verb::Revoke(_) => job.revoke(&out).await,
+        Verb::Request(_) => Box::pin(job.request(&out)).await.map(|()| ExitCode::SUCCESS),
+        Verb::Revoke(_) => Box::pin(job.revoke(&out)).await,
     };
     done.unwrap_or_else(|failure| {
         out.say(failure.to_string());
         ExitCode::from(failure.exit().code())
     })
+}
+
+/// The way out before it is known which platform this is.
+fn early(env: &Env) -> Out {
+    Out::new(if env.is_true("GITHUB_ACTIONS") { Talk::Stdout } else { Talk::Stderr })
 }
 
 /// The job that we run in, as all verbs see it.
@@ -134,14 +147,14 @@ impl Job {
         let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
         export.check()?;
         let identity = Identity::find(options, env, *platform, None)?;
-        self.warn_of_skipped_checks(out, &identity);
+        warn_of_skipped_checks(out, &identity);
         let name = lease::name(*platform, job_key.as_deref(), &spec.service_account);
         let place = Place::of(&base, &name);
         let lease = pass::lease(name, &spec, &identity, *platform, job_key, &place);
         let save = |lease: &lease::Lease| export.save(lease);
         let mask = |token: &secret::Secret| export.mask(token);
         let plan = Plan { spec: &spec, env, platform: *platform, lease, place, timeout, save: &save, mask: &mask };
-        let pass = Pass::begin(plan, identity).await?;
+        let pass = Box::pin(Pass::begin(plan, identity)).await?;
         match export.hand_over(&pass, &spec) {
             Ok(()) => Ok(()),
             Err(failure) => Err(pass.undo(*platform, failure).await),
@@ -151,22 +164,33 @@ impl Job {
     /// Find the passes, end each, print the receipts. On CI a job does not fail for a pass that ends by itself soon.
     async fn revoke(&self, out: &Out) -> Result<ExitCode, Failure> {
         let Self { options, env, platform, .. } = self;
+        // First of all: where there is nothing to revoke, nothing else needs to be right.
+        let endings = targets::find(options, env, *platform, self.user)?;
+        if endings.is_empty() {
+            out.say(NOTHING);
+            return Ok(ExitCode::SUCCESS);
+        }
         let strict = options.switch(&o::STRICT)? || !platform.tolerates_failed_revocation();
         let wait_dead = options.switch(&o::WAIT_DEAD)?;
         if wait_dead && env.get("JOBPASS_ACTION") == Some("post") {
-            return Err(Failure::usage("`--wait-dead` takes longer than a post step of GitHub has")
-                .hint("leave it out, or revoke in a step of its own"));
+            let what = "`--wait-dead` takes longer than a post step of GitHub has";
+            return Err(Failure::usage(what).hint("leave it out, or revoke in a step of its own"));
         }
         let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
-        let endings = targets::find(options, env, *platform, self.user)?;
-        if endings.is_empty() {
-            out.say("nothing to revoke");
-            return Ok(ExitCode::SUCCESS);
-        }
-        let mut failed = None;
-        for ending in &endings {
-            failed = self.end(out, ending, Terms { timeout, wait_dead }).await?.or(failed);
-        }
+        let work = async {
+            let mut failed = None;
+            for ending in &endings {
+                failed = self.end(out, ending, Terms { timeout, wait_dead }).await?.or(failed);
+            }
+            Ok::<_, Failure>(failed)
+        };
+        // The signal that ends the job comes while it is being cleaned up: the pass is ended all the same.
+        let failed = tokio::select! {
+            failed = work => failed?,
+            signal = signals::repeated(|signal| out.say(format!("{signal}: revoking first"))) => {
+                return Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {signal} once more")));
+            }
+        };
         match failed {
             Some(failure) if strict => Err(failure),
             Some(_) | None => Ok(ExitCode::SUCCESS),
@@ -179,7 +203,7 @@ impl Job {
         let remembered = ending.known.then_some(&ending.lease.identity);
         let identity = Identity::find(options, env, *platform, remembered);
         if let Ok(identity) = &identity {
-            self.warn_of_skipped_checks(out, identity);
+            warn_of_skipped_checks(out, identity);
         }
         let (receipt, failure) = ending.end(identity, env, terms).await;
         let whose =
@@ -209,14 +233,13 @@ impl Job {
         }
         Ok(failure)
     }
+}
 
-    fn warn_of_skipped_checks(&self, out: &Out, identity: &Identity) {
-        if identity.cluster.insecure_skip_tls_verify == Some(true) {
-            out.warn(format!(
-                "the certificate of `{}` is not checked: whoever answers there gets the CI identity's credential",
-                identity.server()
-            ));
-        }
+/// The loud part of the opt-in.
+fn warn_of_skipped_checks(out: &Out, identity: &Identity) {
+    if identity.cluster.insecure_skip_tls_verify == Some(true) {
+        let server = identity.server();
+        out.warn(format!("the certificate of `{server}` is not checked: whoever answers there gets the CI identity's credential"));
     }
 }
 
@@ -227,14 +250,14 @@ fn in_tekton() -> bool {
 }
 
 /// Says what is wrong with the command line, without repeating a value: it may be a secret that was put in the wrong place.
-fn refused(error: &clap::Error) -> ExitCode {
+fn refused(error: &clap::Error, out: &Out) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let text = error.render().to_string();
-            return Out::new(Talk::Stderr).data(text.trim_end()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+            return out.data(text.trim_end()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Out::new(Talk::Stderr).say(error.render().to_string());
+            out.say(error.render().to_string());
             return ExitCode::from(2);
         }
         _ => {}
@@ -259,6 +282,6 @@ fn refused(error: &clap::Error) -> ExitCode {
         None => "run `jobpass --help`".to_owned(),
     };
     let failure = Failure::usage(what).hint(hint);
-    Out::new(Talk::Stderr).say(failure.to_string());
+    out.say(failure.to_string());
     ExitCode::from(failure.exit().code())
 }

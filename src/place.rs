@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::{anyhow, bail, ensure};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
@@ -77,8 +78,8 @@ impl Place {
                 .hint("mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`"));
         }
         let mode = Mode::from_raw_mode(if group { 0o750 } else { 0o700 });
-        let parent = directory(&base, PARENT, Some(mode)).map_err(|cause| Failure::new(what()).cause(cause))?;
-        let place = directory(&parent, &self.name, Some(mode)).map_err(|cause| Failure::new(what()).cause(cause))?;
+        let parent = directory(&base, PARENT, Some(mode)).map_err(|cause| Failure::new(what()).chain(&cause))?;
+        let place = directory(&parent, &self.name, Some(mode)).map_err(|cause| Failure::new(what()).chain(&cause))?;
         rustix::fs::fchmod(&place, mode).map_err(failed)?;
         for name in NAMES {
             match stat(&place, name).map_err(failed)? {
@@ -122,11 +123,11 @@ impl Place {
     /// # Errors
     /// When it is a link, somebody else's, or cannot be read.
     pub fn read(&self, name: &str) -> Result<Option<String>, Failure> {
-        let failed = |cause: String| Failure::new(format!("cannot read `{}`", self.file(name).display())).cause(cause);
+        let failed = |cause: anyhow::Error| Failure::new(format!("cannot read `{}`", self.file(name).display())).chain(&cause);
         let place = match self.open() {
             Ok(place) => place,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(error) => return Err(failed(reason(error))),
+            Err(error) => return Err(failed(anyhow!(reason(error)))),
         };
         read_at(&place, name).map_err(failed)
     }
@@ -239,11 +240,8 @@ pub fn list(base: &Base) -> Vec<Place> {
 ///
 /// # Errors
 /// When it cannot be read, is no text or is endless.
-pub fn read_named(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let file = fs::File::open(path).map_err(|error| plain(&error))?;
-    let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| plain(&error))?;
-    if read as u64 > LARGEST { Err("it is larger than 1 MiB".into()) } else { Ok(text) }
+pub fn read_named(path: &Path) -> anyhow::Result<String> {
+    whole(fs::File::open(path).map_err(|error| anyhow!(plain(&error)))?)
 }
 
 /// Writes a file that the user named: made anew, or a former one of ours replaced; never through a link.
@@ -271,7 +269,7 @@ pub fn remove_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(),
             removed.map_err(|error| Failure::new(format!("cannot remove `{}`", path.display())).cause(reason(error)))
         }
         Ok(Some(_)) => Err(occupied(path, "another file is there")),
-        Err(cause) => Err(occupied(path, &cause)),
+        Err(cause) => Err(occupied(path, &cause.to_string())),
     }
 }
 
@@ -312,21 +310,22 @@ fn split(path: &Path) -> (PathBuf, String) {
 }
 
 /// Opens a directory below another one, and makes it first if `mode` says how.
-fn directory(at: &OwnedFd, name: &str, mode: Option<Mode>) -> Result<OwnedFd, String> {
+fn directory(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Result<OwnedFd> {
     if let Some(mode) = mode {
         match rustix::fs::mkdirat(at, name, mode) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(reason(error)),
+            Err(error) => bail!(reason(error)),
         }
     }
-    let opened = rustix::fs::openat(at, name, DIRECTORY, Mode::empty()).map_err(reason)?;
-    let stat = rustix::fs::fstat(&opened).map_err(reason)?;
+    let failed = |error| anyhow!(reason(error));
+    let opened = rustix::fs::openat(at, name, DIRECTORY, Mode::empty()).map_err(failed)?;
+    let stat = rustix::fs::fstat(&opened).map_err(failed)?;
     if stat.st_uid != geteuid().as_raw() {
-        return Err(format!("the directory `{name}` belongs to somebody else"));
+        bail!("the directory `{name}` belongs to somebody else");
     }
     if stat.st_mode & 0o022 != 0 {
         // An umask of 0, as in GitLab's containers, does not reach us: whoever made this one could exchange what is in it.
-        return Err(format!("others may write to the directory `{name}`"));
+        bail!("others may write to the directory `{name}`");
     }
     Ok(opened)
 }
@@ -343,21 +342,27 @@ fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Err
     written
 }
 
-fn read_at(at: &OwnedFd, name: &str) -> Result<Option<String>, String> {
+fn read_at(at: &OwnedFd, name: &str) -> anyhow::Result<Option<String>> {
     // NONBLOCK: a pipe under our name must not hold us up.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match rustix::fs::openat(at, name, flags, Mode::empty()) {
         Ok(file) => fs::File::from(file),
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err("it is a link".into()),
-        Err(error) => return Err(reason(error)),
+        Err(Errno::LOOP) => bail!("it is a link"),
+        Err(error) => bail!(reason(error)),
     };
-    if !is_ours(&rustix::fs::fstat(&file).map_err(reason)?) {
-        return Err("it is no regular file of this user".into());
+    if !is_ours(&rustix::fs::fstat(&file).map_err(|error| anyhow!(reason(error)))?) {
+        bail!("it is no regular file of this user");
     }
+    whole(file).map(Some)
+}
+
+/// The text of a file, which is never endless.
+fn whole(file: fs::File) -> anyhow::Result<String> {
     let mut text = String::new();
-    let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| plain(&error))?;
-    if read as u64 > LARGEST { Err("it is larger than 1 MiB".into()) } else { Ok(Some(text)) }
+    let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| anyhow!(plain(&error)))?;
+    ensure!(read as u64 <= LARGEST, "it is larger than 1 MiB");
+    Ok(text)
 }
 
 fn stat(at: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {

@@ -62,6 +62,12 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     Ok(endings)
 }
 
+/// Whether this is a post step whose main step never came to the point where a lease is saved.
+#[must_use]
+pub fn is_post_of_nothing(env: &Env) -> bool {
+    env.is_true("GITHUB_ACTIONS") && env.get("JOBPASS_ACTION") == Some("post") && env.get("STATE_lease").is_none()
+}
+
 /// GitHub's post: the state is the runner's word, a file is not, as any step of the job could have written it.
 fn from_state(options: &Options, env: &Env, user: u32) -> Result<Vec<Ending>, Failure> {
     let Some(state) = env.get("STATE_lease") else { return Ok(Vec::new()) };

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use kube::config::{AuthInfo, Cluster};
 
 use super::{Identity, Origin, token_of};
@@ -19,9 +20,8 @@ pub(super) fn from_token(token: &Secret, source: &str, options: &Options) -> Res
 
 /// A token that stands in a file.
 pub(super) fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
-    let text = place::read_named(path).map_err(|error| {
-        Failure::usage(format!("cannot read the identity token of {source}")).cause(format!("`{}`: {error}", path.display()))
-    })?;
+    let text = place::read_named(path).with_context(|| format!("cannot read `{}`", path.display()));
+    let text = text.map_err(|error| Failure::usage(format!("cannot use the identity token of {source}")).chain(&error))?;
     let origin = Origin::Bearer { token_file: Some(path.to_string_lossy().into_owned()) };
     identity(&Secret::new(text), source, origin, options)
 }

@@ -1,5 +1,6 @@
 //! The API server's address in one plain form, and its certificate authority in whatever form it was given.
 
+use anyhow::{Context, anyhow, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Uri, uri::PathAndQuery};
 use rustls::{
@@ -48,32 +49,33 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
 
 /// A certificate authority given as PEM text, as base64 of it, or as a file.
 pub(super) fn authority(given: &str, source: &str, env: &Env) -> Result<Vec<u8>, Failure> {
-    let refused = |cause: String| {
+    let refused = |cause: anyhow::Error| {
         Failure::usage(format!("cannot use the certificate authority of {source}"))
-            .cause(cause)
+            .chain(&cause)
             .hint("give a file, PEM text or base64 of it: the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace")
     };
     let path = env.absolute(given.as_ref());
     let pem = if given.contains("-----BEGIN") {
         given.as_bytes().to_vec()
     } else if !given.contains('\n') && path.exists() {
-        place::read_named(&path).map_err(|error| refused(format!("`{}`: {error}", path.display())))?.into_bytes()
+        place::read_named(&path).with_context(|| format!("cannot read `{}`", path.display())).map_err(refused)?.into_bytes()
     } else {
         let compact: String = given.split_whitespace().collect();
-        STANDARD.decode(compact).map_err(|_| refused("it is neither a file that exists, nor PEM text, nor base64".to_owned()))?
+        STANDARD.decode(compact).map_err(|_| refused(anyhow!("it is neither a file that exists, nor PEM text, nor base64")))?
     };
     checked_authority(&pem).map_err(refused)?;
     Ok(pem)
 }
 
 /// Refuses what holds no certificate before anybody is called.
-pub(super) fn checked_authority(pem: &[u8]) -> Result<(), String> {
+pub(super) fn checked_authority(pem: &[u8]) -> anyhow::Result<()> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| "its PEM text cannot be read".to_owned())?;
-        roots.add(certificate).map_err(|error| format!("a certificate in it is not valid: {}", words(&error.to_string())))?;
+        let certificate = certificate.map_err(|_| anyhow!("its PEM text cannot be read"))?;
+        roots.add(certificate).context("a certificate in it is not valid")?;
     }
-    if roots.is_empty() { Err("it holds no certificate".into()) } else { Ok(()) }
+    ensure!(!roots.is_empty(), "it holds no certificate");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,13 +7,11 @@ use crate::env::Env;
 
 /// The session's directory in memory where there is one, else one of our own in the directory for temporary files.
 pub(super) fn base(env: &Env, user: u32) -> Base {
-    match env.path("XDG_RUNTIME_DIR") {
-        Some(path) => Base { path, in_memory: false, private: false },
-        None => {
-            let temporary = env.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
-            Base { path: temporary.join(format!("jobpass-{user}")), in_memory: false, private: true }
-        }
+    if let Some(path) = env.path("XDG_RUNTIME_DIR") {
+        return Base { path, in_memory: false, private: false };
     }
+    let temporary = env.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
+    Base { path: temporary.join(format!("jobpass-{user}")), in_memory: false, private: true }
 }
 
 #[cfg(test)]
