@@ -39,7 +39,17 @@ pub fn pass_of(path: &Path) -> Option<Mark> {
 /// The mark of a kubeconfig's text, if it is one of ours.
 #[must_use]
 pub fn marked(text: &str) -> Option<Mark> {
-    mark(&serde_json::from_str(text).ok()?)
+    #[derive(Deserialize)]
+    struct Marked {
+        extensions: Vec<Extension>,
+    }
+    #[derive(Deserialize)]
+    struct Extension {
+        name: String,
+        extension: Mark,
+    }
+    let config: Marked = serde_json::from_str(text).ok()?;
+    config.extensions.into_iter().find(|extension| extension.name == EXTENSION).map(|found| found.extension)
 }
 
 /// An identity from files, merged as kubectl merges them: the first to say something wins.
