@@ -34,25 +34,25 @@ pub enum Verb {
 Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.
 The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG.")]
 pub struct RequestArgs {
-    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.described())]
     service_account: Option<String>,
-    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.described())]
     namespace: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::TTL.help)]
+    #[arg(long, value_name = "DURATION", help = o::TTL.described())]
     ttl: Option<String>,
-    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.help)]
+    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.described())]
     audience: Vec<String>,
-    #[arg(long, value_name = "NAME", help = o::VARIABLE.help)]
+    #[arg(long, value_name = "NAME", help = o::VARIABLE.described())]
     variable: Option<String>,
-    #[arg(long, help = o::NO_VARIABLE.help)]
+    #[arg(long, help = o::NO_VARIABLE.described())]
     no_variable: bool,
-    #[arg(long, value_name = "PATH", help = o::KUBECONFIG_OUT.help)]
+    #[arg(long, value_name = "PATH", help = o::KUBECONFIG_OUT.described())]
     kubeconfig_out: Option<String>,
-    #[arg(long, help = o::NO_KUBECONFIG.help)]
+    #[arg(long, help = o::NO_KUBECONFIG.described())]
     no_kubeconfig: bool,
-    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.help)]
+    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.described())]
     target_namespace: Option<String>,
-    #[arg(long, value_name = "MODE", help = o::FILE_MODE.help)]
+    #[arg(long, value_name = "MODE", help = o::FILE_MODE.described())]
     file_mode: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -71,21 +71,21 @@ or the only one there is. With --service-account on GitLab and Tekton also the l
 Nothing to revoke is success."
 )]
 pub struct RevokeArgs {
-    #[arg(long, value_name = "NAMESPACE/NAME", help = o::LEASE.help)]
+    #[arg(long, value_name = "NAMESPACE/NAME", help = o::LEASE.described())]
     lease: Option<String>,
-    #[arg(long, value_name = "PATH", help = o::LEASE_FILE.help)]
+    #[arg(long, value_name = "PATH", help = o::LEASE_FILE.described())]
     lease_file: Option<String>,
-    #[arg(long, help = o::ALL_LEASES.help)]
+    #[arg(long, help = o::ALL_LEASES.described())]
     all: bool,
-    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.described())]
     service_account: Option<String>,
-    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.described())]
     namespace: Option<String>,
-    #[arg(long, help = o::STRICT.help)]
+    #[arg(long, help = o::STRICT.described())]
     strict: bool,
-    #[arg(long, help = o::WAIT_DEAD.help)]
+    #[arg(long, help = o::WAIT_DEAD.described())]
     wait_dead: bool,
-    #[arg(long, value_name = "PATH", help = o::RECEIPT.help)]
+    #[arg(long, value_name = "PATH", help = o::RECEIPT.described())]
     receipt: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -99,15 +99,15 @@ pub struct RevokeArgs {
 #[derive(Args, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct JobArgs {
-    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.help)]
+    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.described())]
     platform: Option<String>,
-    #[arg(long, value_name = "DIR", help = o::DIR.help)]
+    #[arg(long, value_name = "DIR", help = o::DIR.described())]
     dir: Option<String>,
-    #[arg(long, value_name = "TEXT", help = o::JOB_KEY.help)]
+    #[arg(long, value_name = "TEXT", help = o::JOB_KEY.described())]
     job_key: Option<String>,
-    #[arg(long, short, value_name = "FORMAT", help = o::OUTPUT.help)]
+    #[arg(long, short, value_name = "FORMAT", help = o::OUTPUT.described())]
     output: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::TIMEOUT.help)]
+    #[arg(long, value_name = "DURATION", help = o::TIMEOUT.described())]
     timeout: Option<String>,
 }
 
@@ -116,17 +116,17 @@ struct JobArgs {
 #[serde(rename_all = "kebab-case")]
 #[command(next_help_heading = "Connection")]
 struct ConnectionArgs {
-    #[arg(long, value_name = "URL", help = o::SERVER.help)]
+    #[arg(long, value_name = "URL", help = o::SERVER.described())]
     server: Option<String>,
-    #[arg(long, value_name = "FILE-OR-PEM-OR-BASE64", help = o::CERTIFICATE_AUTHORITY.help)]
+    #[arg(long, value_name = "FILE-OR-PEM-OR-BASE64", help = o::CERTIFICATE_AUTHORITY.described())]
     certificate_authority: Option<String>,
-    #[arg(long, value_name = "PATH", help = o::KUBECONFIG.help)]
+    #[arg(long, value_name = "PATH", help = o::KUBECONFIG.described())]
     kubeconfig: Option<String>,
-    #[arg(long, value_name = "NAME", help = o::CONTEXT.help)]
+    #[arg(long, value_name = "NAME", help = o::CONTEXT.described())]
     context: Option<String>,
-    #[arg(long, value_name = "PATH", help = o::IDENTITY_TOKEN_FILE.help)]
+    #[arg(long, value_name = "PATH", help = o::IDENTITY_TOKEN_FILE.described())]
     identity_token_file: Option<String>,
-    #[arg(long, help = o::INSECURE_SKIP_TLS_VERIFY.help)]
+    #[arg(long, help = o::INSECURE_SKIP_TLS_VERIFY.described())]
     insecure_skip_tls_verify: bool,
 }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use http::{Method, header};
-use http_body_util::{BodyExt, Limited};
-use jiff::{Timestamp, fmt::rfc2822};
+use http::Method;
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
@@ -12,28 +11,31 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions},
 };
-use kube::client::Body;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout_at};
-use zeroize::Zeroizing;
 
 use crate::{env::Env, failure::Failure, identity::Identity, lease::Lease, options::human, secret::Secret, spec::TokenSpec};
 
 pub mod answer;
 mod broken;
 mod connect;
+mod exchange;
 mod leaf;
 mod transport;
 
 use answer::{Answer, Refusal, Request, Shown};
 use broken::Broken;
 use connect::Connector;
-
-/// No answer that we need is larger; a token is about 1 kB.
-const LARGEST: usize = 1 << 20;
+use exchange::send;
 
 /// The first wait before a request is sent again; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// How long it may take at least to look at a certificate that was refused.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long after a 404 a second DELETE waits for the POST of a killed client, which may still land.
+const BEFORE_SECOND_DELETE: Duration = Duration::from_millis(500);
 
 /// The longest such wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -133,11 +135,10 @@ impl Cluster {
     ///
     /// A name that is taken is ours, from an answer that was lost or a run that was killed: 128 bits of it are our own, and the
     /// policies let this identity make nothing else of that name. It is deleted, which kills whatever was bound to it, and made anew.
-    /// Where a uid of ours is known, only the Secret of that uid is deleted.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
-    pub async fn create_lease(&mut self, lease: &Lease, secret: &LeaseSecret, known: Option<&str>) -> Result<String, Failure> {
+    pub async fn create_lease(&mut self, lease: &Lease, secret: &LeaseSecret) -> Result<String, Failure> {
         let request = Request::Create { lease: lease.id(), account: lease.service_account.clone() };
         let path = secrets(lease);
         let mut replaced = false;
@@ -145,12 +146,8 @@ impl Cluster {
             let answer = self.ask(&request, &Method::POST, &path, secret).await?;
             if answer.refusal() == Refusal::AlreadyExists && !replaced {
                 replaced = true;
-                if self.delete_lease(lease, known).await? == Deleted::Replaced {
-                    return Err(answer
-                        .failure(&request, &self.shown())
-                        .cause("it is not the one that this job made")
-                        .hint("find out who made it; jobpass leaves it alone"));
-                }
+                self.left_something = true;
+                self.delete_lease(lease, None).await?;
                 continue;
             }
             if !answer.is_success() {
@@ -220,6 +217,20 @@ impl Cluster {
             Refusal::Conflict if uid.is_some() => Ok(Deleted::Replaced),
             _ => Err(answer.failure(&request, &self.shown())),
         }
+    }
+
+    /// The same, and once more a moment later where a Secret of ours may still come into being: nobody has told us its uid, and what
+    /// a killed or interrupted client has sent can land after our look.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn delete_lease_for_good(&mut self, lease: &Lease) -> Result<Deleted, Failure> {
+        let deleted = self.delete_lease(lease, lease.uid.as_deref()).await?;
+        if deleted != Deleted::Absent || lease.uid.is_some() {
+            return Ok(deleted);
+        }
+        self.wait(BEFORE_SECOND_DELETE).await;
+        self.delete_lease(lease, None).await
     }
 
     /// Asks once, on a connection of its own and as nobody else, what the API server says to a token.
@@ -294,7 +305,8 @@ impl Cluster {
                 Ok(_) | Err(_) => return self.settled(request, sent).await,
             };
             // Half of the wait is by chance, so that jobs which fail together do not come back together.
-            let pause = asked_for.unwrap_or_else(|| wait / 2 + wait.mul_f64(chance() / 2.0));
+            let ours = wait / 2 + wait.mul_f64(chance() / 2.0);
+            let pause = asked_for.map_or(ours, |asked_for| asked_for.max(ours));
             if Instant::now() + pause >= self.deadline {
                 return self.settled(request, sent).await;
             }
@@ -308,7 +320,10 @@ impl Cluster {
         match sent {
             Ok(answer) => Ok(answer),
             Err(broken) => {
-                let presented = if broken.is_about_certificate() { self.connector.presented().await } else { None };
+                // For the message only, so it may take no longer than the rest of the time, or a moment.
+                let limit = self.deadline.max(Instant::now() + LOOK);
+                let look = async { if broken.is_about_certificate() { self.connector.presented().await } else { None } };
+                let presented = timeout_at(limit, look).await.ok().flatten();
                 let leaf = presented.as_ref().map(leaf::describe);
                 Err(broken.failure(&request.what(), &self.identity, leaf, self.timeout))
             }
@@ -336,35 +351,6 @@ async fn bounded(identity: &Identity, env: &Env, deadline: Instant, timeout: Dur
     })
 }
 
-/// Sends one request and reads the whole answer.
-async fn send(connector: &Connector, method: &Method, path: &str, body: &impl Serialize, deadline: Instant) -> Result<Answer, Broken> {
-    let body = serde_json::to_vec(body).map_err(|_| Broken::Unsendable)?;
-    let request = http::Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::ACCEPT, "application/json")
-        .body(Body::from(body))
-        .map_err(|_| Broken::Unsendable)?;
-    let exchange = async {
-        let response = connector.client.send(request).await.map_err(|error| Broken::of(&error))?;
-        let (head, body) = response.into_parts();
-        let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        let warnings = head.headers.get_all(header::WARNING).iter().filter_map(|value| warning(value.to_str().ok()?)).collect();
-        let (status, retry_after) = (head.status.as_u16(), text(header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok()));
-        let date = text(header::DATE).and_then(|date| rfc2822::parse(date).ok()).map(|zoned| zoned.timestamp());
-        let body = Limited::new(body, LARGEST).collect().await.map_err(|_| Broken::Cut)?;
-        Ok(Answer { status, retry_after, date, warnings, body: Zeroizing::new(body.to_bytes().to_vec()) })
-    };
-    timeout_at(deadline, exchange).await.unwrap_or(Err(Broken::Late))
-}
-
-/// The text of a `Warning: 299 - "text"` header.
-fn warning(header: &str) -> Option<String> {
-    let text = header.split_once('"')?.1.rsplit_once('"')?.0;
-    Some(text.replace("\\\"", "\"").replace("\\\\", "\\"))
-}
-
 /// Reads a yes. What cannot be read is not repeated: it may hold a token.
 fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> Result<T, Failure> {
     serde_json::from_slice(&answer.body).map_err(|_| {
@@ -387,14 +373,6 @@ fn chance() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_text_of_a_warning_is_taken_out_of_its_header() {
-        let header = r#"299 - "requested expiration of 7201 seconds shortened to 7200 seconds""#;
-        assert_eq!(warning(header).as_deref(), Some("requested expiration of 7201 seconds shortened to 7200 seconds"));
-        assert_eq!(warning(r#"299 - "unknown field \"spec.foo\"""#).as_deref(), Some(r#"unknown field "spec.foo""#));
-        assert_eq!(warning("nonsense"), None);
-    }
 
     #[test]
     fn chance_stays_within_its_bounds() {

@@ -60,6 +60,13 @@ impl Env {
         self.directory.join(path)
     }
 
+    /// The paths of a list such as `PATH`, each made absolute.
+    #[must_use]
+    pub fn paths(&self, list: &str) -> Vec<PathBuf> {
+        let given = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
+        given.map(|path| self.absolute(&path)).collect()
+    }
+
     /// Every variable whose name begins with `prefix`, under the rest of its name in kebab-case.
     ///
     /// All values are kept as secrets until the setting that they belong to says otherwise.

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::{
-    cluster::answer::instant,
     env::Env,
     failure::Failure,
     identity::kubeconfig::{marked, pass_of},
     jwt::Claims,
     kubeconfig,
-    lease::{API_VERSION, Lease, random_hex},
-    out::Out,
+    lease::{API_VERSION, Lease},
+    name::random_hex,
+    out::{Out, instant},
     pass::Pass,
     place,
     platform::{
@@ -46,9 +46,12 @@ impl Export<'_> {
         if self.platform != Platform::Github {
             return Ok(());
         }
-        for command in [FileCommand::State, FileCommand::Output, FileCommand::Env, FileCommand::Summary] {
+        for command in [FileCommand::State, FileCommand::Output, FileCommand::Env] {
             let path = self.file(command)?;
-            place::append(&path, "").map_err(|failure| failure.hint("run it in a step of a job: the runner makes these files"))?;
+            place::append(&path, "").map_err(|failure| {
+                let what = format!("cannot use the file that `{}` names", command.variable());
+                failure.within(what).hint("run it in a step of a job: the runner makes these files")
+            })?;
         }
         Ok(())
     }
@@ -60,6 +63,17 @@ impl Export<'_> {
     pub fn save(&self, lease: &Lease) -> Result<(), Failure> {
         match self.platform {
             Platform::Github => place::append(&self.file(FileCommand::State)?, &github::state(lease)),
+            Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
+        }
+    }
+
+    /// Takes back what was saved of a pass that did not come to be: the runner gives the last record to our post step.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn forget(&self) -> Result<(), Failure> {
+        match self.platform {
+            Platform::Github => place::append(&self.file(FileCommand::State)?, github::NO_STATE),
             Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
         }
     }
@@ -129,8 +143,7 @@ impl Export<'_> {
         }
         let token = Secret::new(github::record("token", pass.token.expose(), &random)?);
         place::append(&self.file(FileCommand::Output)?, &(records + token.expose()))?;
-        let summary = github::summary("jobpass: a pass for this job", &outputs.rows());
-        place::append(&self.file(FileCommand::Summary)?, &summary)?;
+        self.summary("jobpass: a pass for this job", &outputs.rows());
         self.say(pass);
         if self.json {
             self.out.data(&outputs.json(None))?;
@@ -191,9 +204,12 @@ impl Export<'_> {
     /// A second pass in one job takes over the names of the first, which lives on: say so, with both leases.
     fn warn_of_another(&self, spec: &TokenSpec, lease: &Lease) {
         let ours = lease.id();
-        let config = self.env.path("KUBECONFIG").filter(|_| spec.kubeconfig);
-        let of_config = config.and_then(|path| pass_of(&path)).map(|mark| ("KUBECONFIG".to_owned(), mark.lease));
-        let variable = spec.variable.as_deref().and_then(|name| Some((name, self.env.secret(name)?)));
+        let configs = self.env.get("KUBECONFIG").filter(|_| spec.kubeconfig).map(|list| self.env.paths(list));
+        let mark = configs.into_iter().flatten().find_map(|path| pass_of(&path));
+        let of_config = mark.map(|mark| ("KUBECONFIG".to_owned(), mark.lease));
+        // A pass that is over has no token file any more, while the variables of a shell stay.
+        let lives = self.env.path("JOBPASS_TOKEN_FILE").is_none_or(|path| path.exists());
+        let variable = spec.variable.as_deref().filter(|_| lives).and_then(|name| Some((name, self.env.secret(name)?)));
         let of_variable = variable.and_then(|(name, token)| Some((name.to_owned(), Claims::of(&token)?.lease()?)));
         let mut others: Vec<(String, String)> = of_config.into_iter().chain(of_variable).filter(|(_, other)| *other != ours).collect();
         if let [(one, lease), (two, same)] = others.as_slice()
@@ -208,18 +224,22 @@ impl Export<'_> {
 
     /// Adds what became of the pass to the job's summary.
     pub fn summarise(&self, receipt: &Receipt) {
-        if self.platform != Platform::Github || self.env.get(FileCommand::Summary.variable()).is_none() {
-            return;
-        }
         let rows = [
             ("service account", receipt.service_account.clone()),
             ("lease", receipt.lease.clone()),
             ("revoked at", instant(receipt.revoked_at)),
             ("proof", receipt.proof.to_string()),
         ];
-        let written =
-            self.file(FileCommand::Summary).and_then(|path| place::append(&path, &github::summary("jobpass: the pass is over", &rows)));
-        if let Err(failure) = written {
+        self.summary("jobpass: the pass is over", &rows);
+    }
+
+    /// Adds a table to the job's summary. That is for people only, so its absence is no reason to fail.
+    fn summary(&self, title: &str, rows: &[(&str, String)]) {
+        if self.platform != Platform::Github {
+            return;
+        }
+        let Some(path) = self.env.path(FileCommand::Summary.variable()) else { return };
+        if let Err(failure) = place::append(&path, &github::summary(title, rows)) {
             self.out.warn(failure.brief());
         }
     }
@@ -273,11 +293,12 @@ impl Outputs {
     }
 
     fn json(&self, env_file: Option<&str>) -> String {
-        let mut pass = json!({"apiVersion": API_VERSION, "kind": "Pass"});
-        for (name, value) in self.plain.iter().map(|(name, value)| (*name, value.as_str())).chain(env_file.map(|path| ("env-file", path))) {
-            pass[camel(name)] = json!(value);
-        }
-        pass.to_string()
+        let head = [("api-version", API_VERSION), ("kind", "Pass")];
+        let body = self.plain.iter().map(|(name, value)| (*name, value.as_str()));
+        let all = head.into_iter().chain(body).chain(env_file.map(|path| ("env-file", path)));
+        // Members in this order, which a map of serde_json would not keep.
+        let members: Vec<_> = all.map(|(name, value)| format!("{}:{}", json!(camel(name)), json!(value))).collect();
+        format!("{{{}}}", members.join(","))
     }
 }
 

@@ -50,7 +50,7 @@ impl Failure {
     /// Adds one cause; the words of a server or of the system come last.
     #[must_use]
     pub fn cause(mut self, cause: impl fmt::Display) -> Self {
-        let cause = one_line(&cause.to_string());
+        let cause = one_line(&words(cause));
         // Libraries often repeat an inner error in the outer one's text.
         if !cause.is_empty() && !self.causes.iter().any(|known| known.contains(&cause)) {
             self.causes.push(cause);
@@ -97,6 +97,16 @@ impl Failure {
     }
 }
 
+/// The words of an error without the number that Rust adds to the system's, which begin with a capital there.
+#[must_use]
+pub fn words(error: impl fmt::Display) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.what)?;
@@ -135,6 +145,13 @@ mod tests {
     fn within_keeps_the_inner_sentence_as_the_first_cause() {
         let failure = Failure::new("cannot read `f`").cause("gone").within("cannot load the lease");
         assert_eq!(failure.to_string(), "error: cannot load the lease\n  caused by: cannot read `f`\n  caused by: gone");
+    }
+
+    #[test]
+    fn the_systems_words_come_without_their_number() {
+        let error = std::io::Error::from_raw_os_error(32);
+        assert_eq!(Failure::new("w").cause(error).to_string(), "error: w\n  caused by: broken pipe");
+        assert_eq!(words("Unauthorized"), "Unauthorized");
     }
 
     #[test]

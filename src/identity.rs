@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -78,9 +79,9 @@ impl Identity {
         options.exclusive(&o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY)?;
         let found = match Self::asked(options, env)? {
             Some(asked) => asked,
-            None => match remembered.map(|origin| Self::again(origin, options, env)).transpose()?.flatten() {
+            None => match remembered.map(|origin| Self::again(origin, options, env, platform)).transpose()?.flatten() {
                 Some(again) => again,
-                None => Self::offered(options, env, platform)?.ok_or_else(|| none(options))?,
+                None => Self::offered(options, env, platform)?.ok_or_else(|| none(options, env))?,
             },
         };
         if let Some(context) = options.get(&o::CONTEXT)
@@ -112,19 +113,28 @@ impl Identity {
     }
 
     /// The identity that a pass was requested with, if it can still be found.
-    fn again(origin: &Origin, options: &Options, env: &Env) -> Result<Option<Self>, Failure> {
+    ///
+    /// It is the word of a file, and the file is of the job's own making. In a Tekton pod other containers than the one that holds
+    /// the credential can write it, and must not choose which file of that container is sent where; elsewhere whoever can write
+    /// it has all that we have.
+    fn again(origin: &Origin, options: &Options, env: &Env, platform: Platform) -> Result<Option<Self>, Failure> {
         let why = "with which the pass was requested";
+        let paths_count = platform != Platform::Tekton;
         match origin {
-            Origin::Kubeconfig { paths, context } => {
+            Origin::Kubeconfig { paths, context } if paths_count => {
                 let context = options.text(&o::CONTEXT).or(context.as_deref());
                 let paths: Vec<_> = paths.iter().map(|path| env.absolute(path.as_ref())).collect();
+                if !paths.iter().any(|path| path.exists()) {
+                    return Ok(None);
+                }
                 kubeconfig::from_files(&paths, context, why).map(Some)
             }
-            Origin::Bearer { token_file: Some(path) } if options.get(&o::SERVER).is_some() => {
-                bearer::from_file(&env.absolute(path.as_ref()), why, options).map(Some)
+            Origin::Bearer { token_file: Some(path) } if paths_count && options.get(&o::SERVER).is_some() => {
+                let path = env.absolute(path.as_ref());
+                if path.exists() { bearer::from_file(&path, why, options).map(Some) } else { Ok(None) }
             }
             Origin::InCluster => in_cluster::find(env, Path::new(in_cluster::MOUNT)),
-            Origin::Bearer { .. } | Origin::KubeconfigText => Ok(None),
+            Origin::Kubeconfig { .. } | Origin::Bearer { .. } | Origin::KubeconfigText => Ok(None),
         }
     }
 
@@ -132,15 +142,15 @@ impl Identity {
     fn offered(options: &Options, env: &Env, platform: Platform) -> Result<Option<Self>, Failure> {
         let context = options.text(&o::CONTEXT);
         if let Some(list) = env.get("KUBECONFIG") {
-            let paths: Vec<_> =
-                std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).map(|path| env.absolute(&path)).collect();
-            let (passes, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| kubeconfig::pass_of(path).is_some());
+            // What does not exist is passed over, as kubectl does it: `revoke` has removed the kubeconfig of the pass before this one.
+            let paths = env.paths(list).into_iter().filter(|path| path.exists());
+            let (passes, others): (Vec<_>, Vec<_>) = paths.partition(|path| kubeconfig::pass_of(path).is_some());
             if !others.is_empty() {
                 return kubeconfig::from_files(&others, context, "`KUBECONFIG`").map(Some);
             }
             // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
             let before = passes.first().and_then(|path| kubeconfig::pass_of(path)).and_then(|mark| mark.identity);
-            if let Some(mut before) = before.map(|origin| Self::again(&origin, options, env)).transpose()?.flatten() {
+            if let Some(mut before) = before.map(|origin| Self::again(&origin, options, env, platform)).transpose()?.flatten() {
                 before.why.push_str(", as `KUBECONFIG` is a pass of jobpass");
                 return Ok(Some(before));
             }
@@ -163,6 +173,8 @@ impl Identity {
     fn with_overrides(mut self, options: &Options, env: &Env) -> Result<Self, Failure> {
         if let Some(given) = options.get(&o::SERVER) {
             self.cluster.server = Some(given.text.clone());
+            // Its pod may be none of that server's: as the owner of a lease there it would end it at once.
+            self.pod_namespace = None;
         }
         let source = options.get(&o::SERVER).map_or_else(|| self.why.clone(), |given| given.source.to_string());
         self.cluster.server = Some(server::plain(self.cluster.server.as_deref().unwrap_or_default(), &source)?);
@@ -210,15 +222,13 @@ impl Identity {
     /// Whether reading it anew can give another credential.
     #[must_use]
     pub fn is_renewable(&self) -> bool {
-        self.user.exec.is_some()
-            || self.user.token_file.is_some()
-            || matches!(self.origin, Origin::InCluster | Origin::Bearer { token_file: Some(_) })
+        self.user.exec.is_some() || self.user.token_file.is_some()
     }
 
-    /// Kube's own form of it.
+    /// What must not be said, whatever happens: all that the identity holds in clear.
     #[must_use]
-    pub fn kubeconfig(&self) -> Kubeconfig {
-        one(self.cluster.clone(), self.user.clone())
+    pub fn secrets(&self) -> Vec<Secret> {
+        [&self.user.token, &self.user.password].into_iter().flatten().map(|text| Secret::new(text.expose_secret().to_owned())).collect()
     }
 }
 
@@ -240,16 +250,19 @@ pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
 }
 
 /// There is none. On GitHub an empty input is how an absent secret looks.
-fn none(options: &Options) -> Failure {
-    let failure = Failure::usage("there is no CI identity to ask for a token with");
+fn none(options: &Options, env: &Env) -> Failure {
+    let failure = Failure::usage("there is no CI identity to ask the API server with");
     let empty = options.empty_secrets();
     if empty.is_empty() {
-        return failure
-            .cause("no identity token, no kubeconfig, and no service account of a pod")
-            .hint("set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`");
+        let failure = match env.get("KUBECONFIG") {
+            Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
+            None => failure.cause("no identity token, no kubeconfig, and no service account of a pod"),
+        };
+        return failure.hint("set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`");
     }
+    let are = if empty.len() == 1 { "is" } else { "are" };
     failure
-        .cause(format!("{} is empty", empty.join(" and ")))
+        .cause(format!("{} {are} empty", empty.join(" and ")))
         .hint("check the secret's name; secrets are not given to pull requests from forks or by Dependabot")
 }
 

@@ -96,7 +96,7 @@ impl Claims {
     /// The lease that it is bound to, as `namespace/name`, if it is a pass's.
     #[must_use]
     pub fn lease(&self) -> Option<String> {
-        let name = self.kubernetes.secret.as_ref()?.name.as_ref().filter(|name| crate::lease::is_name(name))?;
+        let name = self.kubernetes.secret.as_ref()?.name.as_ref().filter(|name| crate::name::is_name(name))?;
         Some(format!("{}/{name}", self.kubernetes.namespace.as_ref()?))
     }
 

@@ -1,22 +1,23 @@
 //! The lease: what must be known to revoke, saved before anything exists, with no secret in it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
-    identity::Origin,
+    identity::{Identity, Origin},
+    name::{PREFIX, hex, is_name, random_hex},
+    place::Place,
     platform::Platform,
     secret::Secret,
-    spec::{ServiceAccount, is_label},
+    spec::{ServiceAccount, TokenSpec, is_label, is_subdomain},
 };
+
+pub mod object;
 
 /// The version of the format.
 pub const API_VERSION: &str = "jobpass.dev/v1";
-
-/// What a lease's name begins with; the admission policies of `deploy/` hold us to it.
-const PREFIX: &str = "jobpass-";
 
 /// The revocable grant of a pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,13 @@ pub struct Lease {
     pub kubeconfig_out: Option<String>,
 }
 
+/// What every version says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    api_version: String,
+}
+
 impl Lease {
     /// `namespace/name` of the bound Secret.
     #[must_use]
@@ -78,17 +86,25 @@ impl Lease {
     /// When it is no lease, or one of another version. Its text is not repeated.
     pub fn parse(json: &str) -> Result<Self, Failure> {
         let refused = |why: &str| Failure::new("cannot read the lease").cause(why);
-        let lease: Self = serde_json::from_str(json.trim()).map_err(|error| {
-            // serde_json's own text could repeat what stands in the file.
-            refused(&format!("it is no lease of jobpass: {:?} error at column {}", error.classify(), error.column()))
-        })?;
-        if lease.api_version != API_VERSION || lease.kind != "Lease" {
+        // serde_json's own text could repeat what stands in the file.
+        let no_lease = |error: &serde_json::Error| {
+            refused(&format!("it is no lease of jobpass: its JSON cannot be read from column {} on", error.column()))
+        };
+        let version: Version = serde_json::from_str(json.trim()).map_err(|error| no_lease(&error))?;
+        if version.api_version != API_VERSION {
             return Err(
                 refused(&format!("it is of another version than `{API_VERSION}`")).hint("revoke with the jobpass that requested it")
             );
         }
+        let lease: Self = serde_json::from_str(json.trim()).map_err(|error| no_lease(&error))?;
+        if lease.kind != "Lease" {
+            return Err(refused("it is another document of jobpass"));
+        }
         if !is_name(&lease.name) || !is_label(&lease.service_account.namespace) {
             return Err(refused("it names no lease Secret of jobpass"));
+        }
+        if !is_subdomain(&lease.service_account.name) {
+            return Err(refused("it names no service account"));
         }
         Ok(lease)
     }
@@ -106,16 +122,34 @@ impl Lease {
     }
 }
 
+/// A lease as it is before anything exists.
+#[must_use]
+pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Platform, job_key: Option<String>, place: &Place) -> Lease {
+    let now = Timestamp::now();
+    let ttl = SignedDuration::try_from(spec.ttl).unwrap_or(SignedDuration::ZERO);
+    Lease {
+        api_version: API_VERSION.into(),
+        kind: "Lease".into(),
+        name,
+        service_account: spec.service_account.clone(),
+        server: identity.server().to_owned(),
+        uid: None,
+        issued_at: now,
+        expires_at: now.saturating_add(ttl).unwrap_or(Timestamp::MAX),
+        jti: None,
+        token_sha256: None,
+        platform: platform.to_string(),
+        job_key,
+        identity: identity.origin.clone(),
+        place: place.to_string(),
+        kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
+    }
+}
+
 /// When the API server refuses a token at the latest: 60 s of leeway (`jwt.DefaultLeeway`) and 10 s of cache after its end.
 #[must_use]
 pub fn last_breath(expires_at: Timestamp) -> Timestamp {
     expires_at.saturating_add(jiff::SignedDuration::from_secs(70)).unwrap_or(Timestamp::MAX)
-}
-
-/// Whether this is a name that only we give: the prefix and 128 bits in hex.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    text.strip_prefix(PREFIX).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
 }
 
 /// A lease's name: derived from the job and the service account where the platform can say both again, else random.
@@ -130,26 +164,10 @@ pub fn name(platform: Platform, job_key: Option<&str>, account: &ServiceAccount)
     }
 }
 
-/// 128 random bits in hex.
-///
-/// # Panics
-/// When the system has no randomness; then there is no TLS either, and nothing has been sent.
-#[must_use]
-pub fn random_hex() -> String {
-    let random: Result<ring::rand::Random<[u8; 16]>, _> = ring::rand::generate(&ring::rand::SystemRandom::new());
-    hex(&random.expect("the system has randomness").expose())
-}
-
 /// SHA-256 of a token in hex.
 #[must_use]
 pub fn fingerprint(token: &Secret) -> String {
     hex(digest::digest(&digest::SHA256, token.expose().as_bytes()).as_ref())
-}
-
-/// Bytes in lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]
@@ -201,8 +219,8 @@ pub(crate) mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        let json = Lease { api_version: "jobpass.dev/v9".into(), ..lease() }.json();
-        assert!(Lease::parse(&json).expect_err("newer").to_string().contains("another version"));
+        let newer = Lease::parse(r#"{"apiVersion": "jobpass.dev/v9", "whatever": 1}"#).expect_err("newer").to_string();
+        assert!(newer.contains("another version") && newer.contains("hint: revoke with the jobpass that requested it"), "{newer}");
     }
 
     #[test]

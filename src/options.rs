@@ -39,13 +39,10 @@ impl Setting {
         format!("JOBPASS_{}", self.name.to_uppercase().replace('-', "_"))
     }
 
-    /// How a message names it where nobody has set it yet.
+    /// Its help with its default.
     #[must_use]
-    pub fn names(&self) -> String {
-        match self.kind {
-            Kind::Secret => format!("`{}`", self.variable()),
-            Kind::Text | Kind::Switch | Kind::List => format!("`--{}` (or `{}`)", self.name, self.variable()),
-        }
+    pub fn described(&self) -> String {
+        self.default.map_or_else(|| self.help.to_owned(), |default| format!("{} [default: {default}]", self.help))
     }
 }
 
@@ -159,6 +156,8 @@ pub struct Options {
     plain: BTreeMap<&'static str, Given>,
     secret: BTreeMap<&'static str, (Secret, Source)>,
     empty: Vec<String>,
+    /// Whether our own shim has started us, so that inputs count.
+    inputs: bool,
 }
 
 impl Options {
@@ -171,7 +170,7 @@ impl Options {
         // shim has started us.
         let inputs = matches!(env.get("JOBPASS_ACTION"), Some("main" | "post"));
         let variables = env.prefixed("JOBPASS_");
-        let mut options = Self { plain: BTreeMap::new(), secret: BTreeMap::new(), empty: Vec::new() };
+        let mut options = Self { plain: BTreeMap::new(), secret: BTreeMap::new(), empty: Vec::new(), inputs };
         for setting in ALL {
             let input_name = format!("INPUT_{}", setting.name.to_uppercase());
             let input = if inputs { env.secret(&input_name).map(|value| (value, Source::Input(setting.name))) } else { None };
@@ -209,6 +208,18 @@ impl Options {
     #[must_use]
     pub fn chosen(&self, setting: &Setting) -> Option<&Given> {
         self.get(setting).filter(|given| !matches!(given.source, Source::Default(_)))
+    }
+
+    /// How a message names a setting that nobody has set.
+    #[must_use]
+    pub fn missing(&self, setting: &Setting) -> String {
+        if self.inputs {
+            return Source::Input(setting.name).to_string();
+        }
+        match setting.kind {
+            Kind::Secret => format!("`{}`", setting.variable()),
+            Kind::Text | Kind::Switch | Kind::List => format!("`--{}` (or `{}`)", setting.name, setting.variable()),
+        }
     }
 
     /// The text of a setting.
@@ -371,7 +382,7 @@ mod tests {
 
     #[test]
     fn lengths_of_time_are_read_and_bounded() {
-        let bounds = (Duration::from_secs(600), Duration::from_hours(24));
+        let bounds = (Duration::from_mins(10), Duration::from_hours(24));
         let ttl = |text: &str| options(&[("ttl", text)], &[]).expect("valid").duration(&TTL, bounds);
         for (text, seconds) in [("1h", 3600), ("90m", 5400), ("1h30m", 5400), ("600", 600), ("600s", 600), ("24h", 86400)] {
             assert_eq!(ttl(text).expect(text), Some(Duration::from_secs(seconds)), "{text}");

@@ -6,6 +6,8 @@ use std::{
     io::{self, Write},
 };
 
+use jiff::Timestamp;
+
 use crate::{failure::Failure, secret::Secret};
 
 /// The most of a foreign text that one line of ours repeats, in characters.
@@ -44,8 +46,11 @@ impl Out {
     /// Says something to the person who reads the log. A closed log is no reason to fail.
     pub fn say(&self, text: impl AsRef<str>) {
         let mut text = text.as_ref().to_owned();
+        // To prepare the search for a long secret costs more than all the rest of a short line.
         for secret in self.hidden.borrow().iter() {
-            text = text.replace(secret.expose(), "[redacted]");
+            if secret.expose().len() <= text.len() {
+                text = text.replace(secret.expose(), "[redacted]");
+            }
         }
         let lines: String = text.lines().map(|line| harmless(line) + "\n").collect();
         let _ = self.stream().write_all(lines.as_bytes());
@@ -94,9 +99,16 @@ impl Out {
     }
 }
 
-/// One line out of a foreign text: no line break, no control or invisible formatting character, not endless.
+/// A moment as we print it: RFC 3339, whole seconds, UTC.
+#[must_use]
+pub fn instant(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
+
+/// One line out of a foreign text: no line break, no control or invisible formatting character, no token, not endless.
 #[must_use]
 pub fn one_line(text: &str) -> String {
+    let text = without_tokens(text);
     let mut line = String::new();
     for character in text.trim().chars().take(LINE) {
         match character {
@@ -114,6 +126,23 @@ pub fn one_line(text: &str) -> String {
         line.push('…');
     }
     harmless(line.trim_end())
+}
+
+/// Takes out what looks like a token of Kubernetes or OpenShift: a server or plugin may repeat one that we do not know.
+fn without_tokens(text: &str) -> String {
+    const BEGINNINGS: [&str; 2] = ["eyJ", "sha256~"];
+    // Longer than any word, shorter than any token.
+    const SHORTEST: usize = 40;
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '~');
+    let mut line = String::with_capacity(text.len());
+    for word in text.split_inclusive(|c| !is_part(c)) {
+        let token = word.trim_end_matches(|c| !is_part(c));
+        match BEGINNINGS.iter().find_map(|beginning| token.find(beginning)).filter(|at| token.len() - at >= SHORTEST) {
+            Some(at) => line.extend([&token[..at], "[redacted]", &word[token.len()..]]),
+            None => line.push_str(word),
+        }
+    }
+    line
 }
 
 /// Breaks what a runner would take for a command: `##[` anywhere, `::` at the start.
@@ -148,6 +177,14 @@ mod tests {
     #[test]
     fn text_that_reads_backwards_is_straightened() {
         assert_eq!(one_line("a\u{202e}b\u{200b}c\u{2028}d"), "abcd");
+    }
+
+    #[test]
+    fn a_token_in_a_foreign_text_is_not_repeated() {
+        let jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4IiwiZXhwIjoxfQ.c2lnbmF0dXJl";
+        assert_eq!(one_line(&format!("token=\"{jwt}\", no")), "token=\"[redacted]\", no");
+        assert_eq!(one_line("Bearer sha256~0123456789abcdefghijklmnopqrstuvwxyzABCDEF"), "Bearer [redacted]");
+        assert_eq!(one_line("eyJ is how a JWT begins; sha256~ too"), "eyJ is how a JWT begins; sha256~ too");
     }
 
     #[test]

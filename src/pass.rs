@@ -1,37 +1,27 @@
 //! The pass: alone orders lease, cluster and place, and alone cleans up.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{
-    api::core::v1::Secret as LeaseSecret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
-};
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    cluster::{Cluster, Deleted, Granted, Probed, answer::instant},
+    cluster::{Cluster, Deleted, Granted, Probed},
     env::Env,
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
     jwt::Claims,
-    lease::{API_VERSION, Lease, fingerprint, last_breath},
+    lease::{Lease, fingerprint, last_breath, object},
     options::human,
+    out::instant,
     place::{self, Place},
-    platform::{Platform, Provenance, tekton},
+    platform::Platform,
     receipt::{Proof, Receipt},
     secret::Secret,
     signals,
     spec::TokenSpec,
 };
-
-/// The type of a lease Secret; admission policies know it by this.
-pub const SECRET_TYPE: &str = "jobpass.dev/lease";
+use jiff::{SignedDuration, Timestamp};
 
 /// How long after the DELETE a probe waits: a token that is shown before the API server has seen the deletion is cached for 10 s.
 const BEFORE_PROBE: Duration = Duration::from_millis(250);
-
-/// How long after a 404 a second DELETE waits for the POST of a killed client, which may still land.
-const BEFORE_SECOND_DELETE: Duration = Duration::from_millis(500);
 
 /// How long the API server remembers a token that it has accepted.
 const CACHE: SignedDuration = SignedDuration::from_secs(10);
@@ -69,6 +59,8 @@ pub struct Plan<'a> {
     pub timeout: Duration,
     /// Where the lease is saved beside the place, if anywhere.
     pub save: &'a dyn Fn(&Lease) -> Result<(), Failure>,
+    /// Takes back what `save` has saved.
+    pub forget: &'a dyn Fn() -> Result<(), Failure>,
     /// Called with the CI identity's token before anything is printed that might hold it.
     pub mask: &'a dyn Fn(&Secret) -> Result<(), Failure>,
 }
@@ -79,22 +71,25 @@ impl Pass {
     /// # Errors
     /// When a step fails; then nothing is left, or the error says until when something is.
     pub async fn begin(plan: Plan<'_>, identity: Identity) -> Result<Self, Failure> {
-        let Plan { spec, env, platform, mut lease, place, timeout, save, mask } = plan;
-        let known = former(&place, &lease)?;
+        let Plan { spec, env, platform, mut lease, place, timeout, save, forget, mask } = plan;
+        let former = former(&place, &lease)?;
         let mut cluster = Cluster::connect(identity, env, timeout).await?;
-        if let Some(token) = cluster.identity_token() {
-            mask(token)?;
+        let shown = cluster.identity_token().cloned();
+        shown.iter().try_for_each(mask)?;
+        if let Some(former) = former {
+            // Before its place is touched: what is known of it is needed until it is over.
+            replaced(&mut cluster, &former).await?;
         }
         place.create(spec.file_mode & 0o040 != 0)?;
         let saved = place.save_lease(&lease.json()).and_then(|()| save(&lease));
         if let Err(failure) = saved {
-            return Err(cleared(&place, failure));
+            return Err(cleared(&place, failure, forget));
         }
-        let secret = lease_secret(&lease, spec, env, platform, cluster.identity());
+        let secret = object::secret(&lease, spec, env, platform, cluster.identity());
         let mut warnings = Vec::new();
         let outcome = {
             let steps = async {
-                lease.uid = Some(cluster.create_lease(&lease, &secret, known.as_deref()).await?);
+                lease.uid = Some(cluster.create_lease(&lease, &secret).await?);
                 place.save_lease(&lease.json())?;
                 let granted = cluster.request_token(&lease, spec).await?;
                 accepted(&mut lease, granted, spec, &mut warnings)
@@ -104,47 +99,44 @@ impl Pass {
                 signal = signals::first() => Err(Failure::new("cannot request a pass").cause(format!("interrupted by {signal}"))),
             }
         };
+        // A credential that was read anew meanwhile is one more.
+        let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
+        let outcome = renewed.into_iter().try_for_each(mask).and(outcome);
         let mut pass = Self { lease, token: Secret::new(String::new()), place, cluster, warnings };
         match outcome {
             Ok(token) => pass.token = token,
-            Err(failure) => return Err(pass.undo(platform, failure).await),
+            Err(failure) => return Err(pass.undo(platform, failure, forget).await),
         }
         let saved = pass.place.save_lease(&pass.lease.json()).and_then(|()| save(&pass.lease));
         match saved {
             Ok(()) => Ok(pass),
-            Err(failure) => Err(pass.undo(platform, failure).await),
+            Err(failure) => Err(pass.undo(platform, failure, forget).await),
         }
     }
 
     /// Ends a pass that could not be handed over, and says so if that does not work either.
-    pub async fn undo(mut self, platform: Platform, failure: Failure) -> Failure {
-        if !self.cluster.left_something {
-            return cleared(&self.place, failure);
-        }
-        self.cluster.extend(platform.signal_budget());
-        let uid = self.lease.uid.clone();
-        match self.cluster.delete_lease(&self.lease, uid.as_deref()).await {
-            Ok(_) => {}
-            Err(undo) => {
-                // The lease stays, so that `revoke` can still end it; the secrets go.
-                let _ = self.place.remove(&[place::TOKEN, place::KUBECONFIG, place::ENV]);
-                let until = instant(last_breath(self.lease.expires_at));
-                return failure.cause(format!(
-                    "the lease `{}` may be left behind, and a token of it valid until {until}: {}",
-                    self.lease.id(),
-                    undo.brief()
-                ));
-            }
-        }
+    pub async fn undo(mut self, platform: Platform, failure: Failure, forget: &dyn Fn() -> Result<(), Failure>) -> Failure {
         if let Some(path) = &self.lease.kubeconfig_out {
             let _ = place::remove_named(path.as_ref(), |text| marked(text).is_some_and(|mark| mark.lease == self.lease.id()));
         }
-        cleared(&self.place, failure)
+        if !self.cluster.left_something {
+            return cleared(&self.place, failure, forget);
+        }
+        self.cluster.extend(platform.signal_budget());
+        let why = match self.cluster.delete_lease_for_good(&self.lease).await {
+            Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),
+            Ok(Deleted::Removed | Deleted::Absent | Deleted::Replaced) => return cleared(&self.place, failure, forget),
+            Err(undo) => undo.brief(),
+        };
+        // The lease stays, so that `revoke` can still end it; the secrets go.
+        let _ = self.place.remove(&[place::TOKEN, place::KUBECONFIG, place::ENV]);
+        let until = instant(last_breath(self.lease.expires_at));
+        failure.cause(format!("the lease `{}` may be left behind, and a token of it valid until {until}: {why}", self.lease.id()))
     }
 }
 
-/// The uid of an earlier pass of the same lease, which this one replaces.
-fn former(place: &Place, lease: &Lease) -> Result<Option<String>, Failure> {
+/// An earlier pass of the same lease, which this one replaces.
+fn former(place: &Place, lease: &Lease) -> Result<Option<Lease>, Failure> {
     // What cannot be read is looked at more closely, and refused, when the place is made.
     let Ok(Some(former)) = place.read(place::LEASE).map(|text| text.and_then(|text| Lease::parse(&text).ok())) else { return Ok(None) };
     if former.server != lease.server {
@@ -155,7 +147,24 @@ fn former(place: &Place, lease: &Lease) -> Result<Option<String>, Failure> {
         .cause(format!("its lease `{}` is in `{place}`", former.id()))
         .hint("give this one a place of its own by `--dir`, or revoke the other one first"));
     }
-    Ok(former.uid)
+    Ok((former.id() == lease.id()).then_some(former))
+}
+
+/// Ends the former pass of the same lease. If that does not work it stays as it is, with all that `revoke` needs.
+async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> {
+    let what = || format!("cannot replace the former pass of this job for service account `{}`", former.service_account);
+    match cluster.delete_lease(former, former.uid.as_deref()).await {
+        Ok(Deleted::Replaced) => Err(Failure::new(what())
+            .cause(format!("another Secret has the name of its lease `{}`", former.id()))
+            .hint("find out who made it; jobpass leaves it alone")),
+        Ok(Deleted::Removed | Deleted::Absent | Deleted::Deleting) => {
+            if let Some(path) = &former.kubeconfig_out {
+                let _ = place::remove_named(path.as_ref(), |text| marked(text).is_some_and(|mark| mark.lease == former.id()));
+            }
+            Ok(())
+        }
+        Err(failure) => Err(failure.within(what()).cause(format!("it is valid until {}", instant(last_breath(former.expires_at))))),
+    }
 }
 
 /// Takes the token over, if it is bound to our lease: any other could not be revoked.
@@ -166,7 +175,8 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
     }
     lease.expires_at = granted.expires_at;
     lease.jti.clone_from(&claims.jti);
-    lease.token_sha256 = Some(fingerprint(&granted.token));
+    // Of a token for others the API server says 401 while it lives: no proof, so it is never asked.
+    lease.token_sha256 = spec.audiences.is_empty().then(|| fingerprint(&granted.token));
     if claims.secret_uid() != lease.uid.as_deref() {
         return Err(Failure::new("cannot take the token over")
             .cause("it is not bound to the lease, so it could not be revoked")
@@ -199,58 +209,12 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
     Ok(granted.token)
 }
 
-fn cleared(place: &Place, failure: Failure) -> Failure {
-    match place.clear() {
+/// Nothing of the pass is left on the server: nothing stays of it here either.
+fn cleared(place: &Place, failure: Failure, forget: &dyn Fn() -> Result<(), Failure>) -> Failure {
+    match place.clear().and_then(|()| forget()) {
         Ok(()) => failure,
         Err(clear) => failure.cause(clear.brief()),
     }
-}
-
-/// The Secret that the token is bound to: empty, and a note for the audit log of who made it for what.
-fn lease_secret(lease: &Lease, spec: &TokenSpec, env: &Env, platform: Platform, identity: &Identity) -> LeaseSecret {
-    let Provenance { run_id, repository, run_url, commit, actor } = platform.provenance(env);
-    let mut labels = BTreeMap::from([
-        ("app.kubernetes.io/managed-by".to_owned(), "jobpass".to_owned()),
-        ("jobpass.dev/lease".to_owned(), "true".to_owned()),
-    ]);
-    labels.extend(run_id.filter(|id| is_label_value(id)).map(|id| ("jobpass.dev/run-id".to_owned(), id)));
-    let notes = [
-        ("expires-at", Some(instant(lease.expires_at))),
-        ("service-account", Some(spec.service_account.to_string())),
-        ("platform", Some(platform.to_string())),
-        ("repository", repository),
-        ("run-url", run_url),
-        ("commit", commit),
-        ("actor", actor),
-    ];
-    let notes = notes.into_iter().filter_map(|(name, text)| Some((format!("jobpass.dev/{name}"), text?.chars().take(1024).collect())));
-    // An owner that the garbage collector does not find means collection at once: only where it surely is in this namespace.
-    let owner = match (platform, &identity.pod_namespace, tekton::pod(env)) {
-        (Platform::Tekton, Some(namespace), Some((name, uid))) if *namespace == lease.service_account.namespace => {
-            Some(vec![OwnerReference { api_version: "v1".into(), kind: "Pod".into(), name, uid, ..OwnerReference::default() }])
-        }
-        _ => None,
-    };
-    LeaseSecret {
-        metadata: ObjectMeta {
-            name: Some(lease.name.clone()),
-            namespace: Some(lease.service_account.namespace.clone()),
-            labels: Some(labels),
-            annotations: Some(notes.collect()),
-            owner_references: owner,
-            ..ObjectMeta::default()
-        },
-        type_: Some(SECRET_TYPE.into()),
-        ..LeaseSecret::default()
-    }
-}
-
-fn is_label_value(text: &str) -> bool {
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && ends(text.chars().next())
-        && ends(text.chars().last())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// What is known of a pass that is to end.
@@ -264,6 +228,17 @@ pub struct Ending {
     pub place: Option<Place>,
 }
 
+/// How a pass was ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What was done, and how far it is proved.
+    pub receipt: Receipt,
+    /// Why the lease could not be deleted.
+    pub failure: Option<Failure>,
+    /// What could not be cleared away here; the pass is ended all the same.
+    pub leftover: Option<Failure>,
+}
+
 /// How long ending may take, and how sure it must be.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
@@ -275,10 +250,7 @@ pub struct Terms {
 
 impl Ending {
     /// Deletes the lease, asks what the API server says to the token, and removes the files.
-    ///
-    /// # Errors
-    /// Only when the call itself is wrong; that the lease could not be deleted is in the receipt.
-    pub async fn end(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms) -> (Receipt, Option<Failure>) {
+    pub async fn end(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms) -> Ended {
         let mut failure = None;
         let mut revoked_at = Timestamp::now();
         let proof = match self.delete(identity, env, terms, &mut revoked_at).await {
@@ -290,8 +262,8 @@ impl Ending {
                 proof
             }
         };
-        let removed = self.remove_files(proof.is_success());
-        (Receipt::of(&self.lease, self.known, revoked_at, proof), failure.or(removed.err()))
+        let leftover = self.remove_files(proof.is_success()).err();
+        Ended { receipt: Receipt::of(&self.lease, self.known, revoked_at, proof), failure, leftover }
     }
 
     async fn delete(
@@ -308,11 +280,7 @@ impl Ending {
                 .hint("name the right CI identity: a lease decides neither the server nor the credential"));
         }
         let mut cluster = Cluster::connect(identity, env, terms.timeout).await?;
-        let mut deleted = cluster.delete_lease(&self.lease, self.lease.uid.as_deref()).await?;
-        if deleted == Deleted::Absent && self.lease.uid.is_none() {
-            cluster.wait(BEFORE_SECOND_DELETE).await;
-            deleted = cluster.delete_lease(&self.lease, None).await?;
-        }
+        let deleted = cluster.delete_lease_for_good(&self.lease).await?;
         let now = Timestamp::now();
         *revoked_at = now;
         let after = |length| now.saturating_add(length).unwrap_or(Timestamp::MAX);
@@ -323,13 +291,17 @@ impl Ending {
             Deleted::Deleting => return Ok(Proof::Deleting { until: after(HELD) }),
         };
         let Some(token) = self.token() else { return Ok(unproved) };
+        let mut proof = unproved;
         loop {
             cluster.wait(BEFORE_PROBE).await;
             match cluster.probe(&token).await {
                 Probed::Dead => return Ok(Proof::Dead),
-                _ if terms.wait_dead && cluster.has_time() => {}
-                Probed::Accepted => return Ok(Proof::Pending { until: after(CACHE) }),
-                Probed::Unknown(_) => return Ok(unproved),
+                Probed::Accepted => proof = Proof::Pending { until: after(CACHE) },
+                // The last answer that there was still stands.
+                Probed::Unknown(_) => {}
+            }
+            if !terms.wait_dead || !cluster.has_time() {
+                return Ok(proof);
             }
         }
     }
@@ -351,43 +323,6 @@ impl Ending {
             Some(place) if ended => place.clear(),
             Some(place) => place.remove(&[place::TOKEN, place::KUBECONFIG, place::ENV]),
             None => Ok(()),
-        }
-    }
-}
-
-/// A lease as it is before anything exists.
-#[must_use]
-pub fn lease(name: String, spec: &TokenSpec, identity: &Identity, platform: Platform, job_key: Option<String>, place: &Place) -> Lease {
-    let now = Timestamp::now();
-    let ttl = SignedDuration::try_from(spec.ttl).unwrap_or(SignedDuration::ZERO);
-    Lease {
-        api_version: API_VERSION.into(),
-        kind: "Lease".into(),
-        name,
-        service_account: spec.service_account.clone(),
-        server: identity.server().to_owned(),
-        uid: None,
-        issued_at: now,
-        expires_at: now.saturating_add(ttl).unwrap_or(Timestamp::MAX),
-        jti: None,
-        token_sha256: None,
-        platform: platform.to_string(),
-        job_key,
-        identity: identity.origin.clone(),
-        place: place.to_string(),
-        kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_valid_label_becomes_one() {
-        assert!(is_label_value("9876543210") && is_label_value("a.b_c-d"));
-        for text in ["", "-a", "a-", "a b", "a/b", &"a".repeat(64)] {
-            assert!(!is_label_value(text), "{text}");
         }
     }
 }

@@ -15,7 +15,14 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::{failure::Failure, platform::Base};
+use crate::{
+    failure::{Failure, words},
+    platform::Base,
+};
+
+mod named;
+
+pub use named::{append, read_named, remove_named, write_named};
 
 /// The lease.
 pub const LEASE: &str = "lease.json";
@@ -26,8 +33,11 @@ pub const KUBECONFIG: &str = "kubeconfig";
 /// What a shell sources.
 pub const ENV: &str = "env";
 
-/// Every name that may stand in a place; the second is the lease while it is being replaced.
-const NAMES: [&str; 5] = [LEASE, "lease.json.new", TOKEN, KUBECONFIG, ENV];
+/// The lease while it is being replaced.
+const NEW_LEASE: &str = "lease.json.new";
+
+/// Every name that may stand in a place. The lease comes last, as it is what `revoke` needs if we are killed on the way.
+const NAMES: [&str; 5] = [ENV, KUBECONFIG, TOKEN, NEW_LEASE, LEASE];
 
 /// The directory that holds the places of all leases.
 const PARENT: &str = "jobpass";
@@ -79,6 +89,10 @@ impl Place {
         }
         let mode = Mode::from_raw_mode(if group { 0o750 } else { 0o700 });
         let parent = directory(&base, PARENT, Some(mode)).map_err(|cause| Failure::new(what()).chain(&cause))?;
+        if group {
+            // Whatever the umask was: the group must get through to the files that it may read.
+            rustix::fs::fchmod(&parent, mode).map_err(failed)?;
+        }
         let place = directory(&parent, &self.name, Some(mode)).map_err(|cause| Failure::new(what()).chain(&cause))?;
         rustix::fs::fchmod(&place, mode).map_err(failed)?;
         for name in NAMES {
@@ -111,9 +125,9 @@ impl Place {
     pub fn save_lease(&self, json: &str) -> Result<(), Failure> {
         let save = || {
             let place = self.open()?;
-            let _ = rustix::fs::unlinkat(&place, NAMES[1], AtFlags::empty());
-            create(&place, NAMES[1], json.as_bytes(), 0o600)?;
-            rustix::fs::renameat(&place, NAMES[1], &place, LEASE)
+            let _ = rustix::fs::unlinkat(&place, NEW_LEASE, AtFlags::empty());
+            create(&place, NEW_LEASE, json.as_bytes(), 0o600)?;
+            rustix::fs::renameat(&place, NEW_LEASE, &place, LEASE)
         };
         save().map_err(|error| unwritable(&self.file(LEASE), error))
     }
@@ -175,9 +189,17 @@ impl Place {
     }
 
     /// Whether there is such a directory.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        self.open().is_ok()
+    ///
+    /// # Errors
+    /// When there is one that we cannot look into.
+    pub fn exists(&self) -> Result<bool, Failure> {
+        match self.open() {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(error) => Err(Failure::new(format!("cannot look into the place of a pass `{}`", self.path().display()))
+                .cause(reason(error))
+                .hint("run it as the user who requested the pass")),
+        }
     }
 
     /// Opens the directory step by step, so that no part below the base can be a link.
@@ -226,64 +248,25 @@ impl fmt::Display for Place {
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The names of all places below a base, sorted. What cannot be looked into holds none of ours.
-#[must_use]
-pub fn list(base: &Base) -> Vec<Place> {
-    let entries = fs::read_dir(base.path.join(PARENT)).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| crate::lease::is_name(name));
-    let mut places: Vec<_> = names.map(|name| Place::of(base, &name)).filter(Place::exists).collect();
-    places.sort_by(|a, b| a.name.cmp(&b.name));
-    places
-}
-
-/// Reads a file that the user named; links in its path are the user's business.
+/// All places below a base, sorted, also those of other users.
 ///
 /// # Errors
-/// When it cannot be read, is no text or is endless.
-pub fn read_named(path: &Path) -> anyhow::Result<String> {
-    whole(fs::File::open(path).map_err(|error| anyhow!(plain(&error)))?)
-}
-
-/// Writes a file that the user named: made anew, or a former one of ours replaced; never through a link.
-///
-/// # Errors
-/// When something else is there, or it cannot be written.
-pub fn write_named(path: &Path, content: &[u8], mode: u32, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
-    remove_named(path, is_former)?;
-    let (parent, name) = split(path);
-    let open = || rustix::fs::open(&parent, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty());
-    open().and_then(|parent| create(&parent, &name, content, mode)).map_err(|error| unwritable(path, error))
-}
-
-/// Removes a file that an earlier run of ours wrote where the user named it. Nothing there is success.
-///
-/// # Errors
-/// When it is no regular file, not ours, or not one that `is_former` knows again: then it is left alone.
-pub fn remove_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
-    let (parent, name) = split(path);
-    let Ok(parent) = rustix::fs::open(&parent, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty()) else { return Ok(()) };
-    match read_at(&parent, &name) {
-        Ok(None) => Ok(()),
-        Ok(Some(text)) if is_former(&text) => {
-            let removed = rustix::fs::unlinkat(&parent, &name, AtFlags::empty());
-            removed.map_err(|error| Failure::new(format!("cannot remove `{}`", path.display())).cause(reason(error)))
+/// When there may be some that we cannot see.
+pub fn list(base: &Base) -> Result<Vec<Place>, Failure> {
+    let parent = base.path.join(PARENT);
+    let entries = match fs::read_dir(&parent) {
+        Ok(entries) => entries.flatten(),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(Failure::new(format!("cannot look for passes in `{}`", parent.display()))
+                .cause(plain(&error))
+                .hint("run it as the user who requested them"));
         }
-        Ok(Some(_)) => Err(occupied(path, "another file is there")),
-        Err(cause) => Err(occupied(path, &cause.to_string())),
-    }
-}
-
-/// Appends to a file of the platform or the user in one write.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn append(path: &Path, content: &str) -> Result<(), Failure> {
-    let append = || fs::OpenOptions::new().append(true).create(true).open(path)?.write_all(content.as_bytes());
-    append().map_err(|error| Failure::new(format!("cannot write `{}`", path.display())).cause(plain(&error)))
-}
-
-fn occupied(path: &Path, cause: &str) -> Failure {
-    Failure::new(format!("cannot write `{}`", path.display())).cause(cause).hint("name a path where nothing is, or remove what is there")
+    };
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| crate::name::is_name(name));
+    let mut places: Vec<_> = names.map(|name| Place::of(base, &name)).filter(|place| place.exists() != Ok(false)).collect();
+    places.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(places)
 }
 
 fn unwritable(path: &Path, error: Errno) -> Failure {
@@ -300,13 +283,7 @@ fn reason(error: Errno) -> String {
 }
 
 fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
-}
-
-fn split(path: &Path) -> (PathBuf, String) {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    (parent.to_owned(), path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+    words(error)
 }
 
 /// Opens a directory below another one, and makes it first if `mode` says how.
@@ -482,25 +459,12 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_is_replaced_only_if_it_was_ours() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("k");
-        let ours = |text: &str| text.starts_with("ours");
-        write_named(&path, b"ours 1", 0o600, ours).expect("made");
-        write_named(&path, b"ours 2", 0o600, ours).expect("replaced");
-        assert_eq!(mode(&path), 0o600);
-        fs::write(&path, "theirs").expect("written");
-        assert!(write_named(&path, b"ours 3", 0o600, ours).is_err());
-        assert!(remove_named(&path, ours).is_err());
-        assert_eq!(fs::read_to_string(&path).expect("there"), "theirs");
-    }
-
-    #[test]
     fn only_places_of_leases_are_listed() {
         let (directory, place) = place();
         place.create(false).expect("made");
         fs::create_dir(directory.path().join(PARENT).join("other")).expect("made");
         let base = Base { path: directory.path().to_owned(), in_memory: false, private: false };
-        assert_eq!(list(&base), [place]);
+        assert_eq!(list(&base), Ok(vec![place]));
+        assert_eq!(list(&Base { path: directory.path().join("none"), ..base }), Ok(vec![]));
     }
 }

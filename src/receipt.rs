@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    cluster::answer::instant,
     lease::{API_VERSION, Lease},
+    out::instant,
 };
 
 /// How far it is known that the tokens of a lease are dead.

@@ -1,6 +1,10 @@
 //! What is asked for: the settings of `request`, validated once.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +69,7 @@ impl TokenSpec {
         }
         options.exclusive(&o::KUBECONFIG_OUT, &o::NO_KUBECONFIG)?;
         let service_account = service_account(options)?.ok_or_else(|| {
-            Failure::usage(format!("{} is missing", o::SERVICE_ACCOUNT.names()))
+            Failure::usage(format!("{} is missing", options.missing(&o::SERVICE_ACCOUNT)))
                 .hint("name the service account whose token the job gets, as NAMESPACE/NAME")
         })?;
         let ttl = options.duration(&o::TTL, TTL)?.unwrap_or(TTL.0);
@@ -117,14 +121,19 @@ pub fn service_account(options: &Options) -> Result<Option<ServiceAccount>, Fail
 /// A name as Kubernetes gives it to a namespace: an RFC 1123 label.
 #[must_use]
 pub fn is_label(text: &str) -> bool {
+    text.len() <= 63 && is_part(text)
+}
+
+fn is_part(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+    !text.is_empty() && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// A name as Kubernetes gives it to a service account: an RFC 1123 subdomain.
 #[must_use]
 pub fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(|part| is_label(part) || (part.len() > 63 && is_label(&part[..63])))
+    // Unlike a label's, the parts of a subdomain have no length of their own.
+    (1..=253).contains(&text.len()) && text.split('.').all(is_part)
 }
 
 fn label(given: &Given) -> Result<String, Failure> {
@@ -222,18 +231,26 @@ fn mode(given: &Given) -> Result<u32, Failure> {
 
 fn outside(given: &Given, platform: Platform, env: &Env) -> Result<PathBuf, Failure> {
     let path = env.absolute(given.text.as_ref());
-    // Looked at as written and as the directories really lie, so that neither `..` nor a link leads back in.
-    let real = path.parent().and_then(|parent| parent.canonicalize().ok()).unwrap_or_else(|| path.clone());
-    if let Some(workspace) = platform.workspace(env)
-        && (path.starts_with(&workspace) || real.starts_with(workspace.canonicalize().unwrap_or(workspace)))
-    {
-        let what = format!("{} lies in the workspace, where artifacts, caches and commits would take it", given.source);
-        return Err(Failure::usage(what).hint("choose a path outside of it, or leave it out: KUBECONFIG is exported"));
-    }
+    outside_workspace(&path, given, platform, env)?;
     if given.text.ends_with('/') || path.is_dir() {
         return Err(Failure::usage(format!("{} is a directory", given.source)).hint("name a file"));
     }
     Ok(path)
+}
+
+/// Refuses a path from which artifacts, caches and commits would take a secret.
+///
+/// # Errors
+/// When it lies in the job's workspace.
+pub fn outside_workspace(path: &Path, given: &Given, platform: Platform, env: &Env) -> Result<(), Failure> {
+    // Looked at as written and as the directories really lie, so that neither `..` nor a link leads back in.
+    let real = path.ancestors().find_map(|above| above.canonicalize().ok()).unwrap_or_default();
+    let Some(workspace) = platform.workspace(env) else { return Ok(()) };
+    if !path.starts_with(&workspace) && !real.starts_with(workspace.canonicalize().unwrap_or(workspace)) {
+        return Ok(());
+    }
+    let what = format!("{} lies in the workspace, where artifacts, caches and commits would take it", given.source);
+    Err(Failure::usage(what).hint("choose a path outside of it, or leave it out"))
 }
 
 #[cfg(test)]
@@ -277,6 +294,11 @@ mod tests {
             assert!(refusal(&[("service-account", name)]).contains("`--service-account` names no"), "{name}");
         }
         assert!(is_subdomain("a.b-c.d") && !is_subdomain("a..b") && !is_label(&"a".repeat(64)));
+        let long = "a".repeat(64);
+        assert!(is_subdomain(&long) && !is_subdomain(&"a".repeat(254)));
+        for tail in ["/x?dryRun=All", "ä", "ää", "-"] {
+            assert!(!is_subdomain(&(long.clone() + tail)), "{tail}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     failure::Failure,
     identity::Origin,
     lease::{self, API_VERSION, Lease},
+    name::is_name,
     options::{self as o, Options, Source},
     pass::Ending,
     place::{self, Place},
@@ -16,11 +17,38 @@ use crate::{
     spec::{self, ServiceAccount, is_label},
 };
 
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The passes that are to end.
+    pub endings: Vec<Ending>,
+    /// Passes that may be meant and cannot be looked at: they must not be taken for none.
+    pub unknown: Vec<Failure>,
+}
+
+impl Found {
+    /// Whether there is nothing to revoke.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.endings.is_empty() && self.unknown.is_empty()
+    }
+}
+
+impl From<Option<Ending>> for Found {
+    fn from(ending: Option<Ending>) -> Self {
+        Self { endings: ending.into_iter().collect(), unknown: Vec::new() }
+    }
+}
+
 /// Finds the passes that are to end. None is no error.
 ///
 /// # Errors
 /// When what was named is no lease, or it is not clear which one is meant.
-pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Result<Vec<Ending>, Failure> {
+pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Result<Found, Failure> {
+    if is_post(env) {
+        // Whatever else is set: an earlier step of the job could have set it.
+        return from_state(options, env, user).map(Found::from);
+    }
     // The env file of a pass exports JOBPASS_LEASE, so that the variable says which pass the shell has, not what was asked for.
     let asked = options.get(&o::LEASE).filter(|given| !matches!(given.source, Source::Variable(_)));
     if asked.is_some() {
@@ -28,63 +56,97 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
         options.exclusive(&o::LEASE, &o::ALL_LEASES)?;
     }
     options.exclusive(&o::LEASE_FILE, &o::ALL_LEASES)?;
-    // Looked at in any case: a name that is wrong must not pass because there happens to be nothing to revoke.
-    let account = spec::service_account(options)?;
     if let Some(given) = options.get(&o::LEASE_FILE) {
-        return from_file(&env.absolute(given.text.as_ref())).map(|ending| ending.into_iter().collect());
-    }
-    if platform == Platform::Github && env.get("JOBPASS_ACTION") == Some("post") {
-        return from_state(options, env, user);
+        return from_file(&env.absolute(given.text.as_ref())).map(Found::from);
     }
     let base = || platform.base(env, options.text(&o::DIR), user);
     if let Some(given) = asked {
         let (namespace, name) = named(&given.text).ok_or_else(|| {
             Failure::usage(format!("{} names no lease of jobpass", given.source)).hint("write it as `request` said it: NAMESPACE/jobpass-…")
         })?;
-        return Ok(vec![of_name(base().ok().as_ref(), namespace, name)]);
+        return Ok(Some(of_name(base().ok().as_ref(), namespace, name)).into());
     }
-    let here = || base().map(|base| place::list(&base).into_iter().filter_map(known).collect::<Vec<_>>());
+    let mut found = all(&base()?);
     if options.switch(&o::ALL_LEASES)? {
-        return here();
+        return Ok(found);
     }
-    let mut endings = match platform {
-        Platform::Local => return one_of(here()?, env),
-        Platform::Github | Platform::Gitlab | Platform::Tekton => here()?,
-    };
+    if platform == Platform::Local {
+        return one_of(found, env);
+    }
+    let account = spec::service_account(options)?;
+    if found.is_empty() && !(platform.derives_names() && account.is_some()) {
+        return Ok(found);
+    }
     let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
-    endings.retain(|ending| ending.lease.job_key == job_key);
+    found.endings.retain(|ending| ending.lease.job_key == job_key);
     if let (Some(account), Some(key), true) = (account, &job_key, platform.derives_names()) {
         let name = lease::name(platform, Some(key), &account);
-        if !endings.iter().any(|ending| ending.lease.name == name) {
-            endings.push(of_name(base().ok().as_ref(), &account.namespace, &name));
+        if !found.endings.iter().any(|ending| ending.lease.name == name) {
+            found.endings.push(of_name(base().ok().as_ref(), &account.namespace, &name));
         }
     }
-    Ok(endings)
+    Ok(found)
+}
+
+/// Every pass in a directory, the oldest first.
+fn all(base: &Base) -> Found {
+    let mut found = Found::default();
+    match place::list(base) {
+        Ok(places) => {
+            for place in places {
+                match known(place) {
+                    Ok(ending) => found.endings.extend(ending),
+                    Err(failure) => found.unknown.push(failure),
+                }
+            }
+        }
+        Err(failure) => found.unknown.push(failure),
+    }
+    found.endings.sort_by_key(|ending| ending.lease.issued_at);
+    found
+}
+
+/// Whether we are the post step of our own action.
+#[must_use]
+pub fn is_post(env: &Env) -> bool {
+    env.is_true("GITHUB_ACTIONS") && env.get("JOBPASS_ACTION") == Some("post")
 }
 
 /// Whether this is a post step whose main step never came to the point where a lease is saved.
 #[must_use]
 pub fn is_post_of_nothing(env: &Env) -> bool {
-    env.is_true("GITHUB_ACTIONS") && env.get("JOBPASS_ACTION") == Some("post") && env.get("STATE_lease").is_none()
+    is_post(env) && env.get("STATE_lease").is_none()
 }
 
 /// GitHub's post: the state is the runner's word, a file is not, as any step of the job could have written it.
-fn from_state(options: &Options, env: &Env, user: u32) -> Result<Vec<Ending>, Failure> {
-    let Some(state) = env.get("STATE_lease") else { return Ok(Vec::new()) };
+fn from_state(options: &Options, env: &Env, user: u32) -> Result<Option<Ending>, Failure> {
+    let Some(state) = env.get("STATE_lease") else { return Ok(None) };
     let lease = Lease::parse(state).map_err(|failure| failure.within("cannot use the state of this step"))?;
     let base = Platform::Github.base(env, options.text(&o::DIR), user).ok();
     let place = base.map(|base| Place::of(&base, &lease.name));
-    Ok(vec![Ending { lease, known: true, place }])
+    Ok(Some(Ending { lease, known: true, place }))
 }
 
 /// A plain shell: the pass that the shell has, else the only one there is.
-fn one_of(mut endings: Vec<Ending>, env: &Env) -> Result<Vec<Ending>, Failure> {
+fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
     if let Some((namespace, name)) = env.get("JOBPASS_LEASE").and_then(named) {
-        let at = endings.iter().position(|ending| ending.lease.name == name && ending.lease.service_account.namespace == namespace);
-        return Ok(at.map(|at| endings.swap_remove(at)).into_iter().collect());
+        let is_meant = |ending: &Ending| ending.lease.name == name && ending.lease.service_account.namespace == namespace;
+        let ending = match found.endings.iter().position(is_meant) {
+            Some(at) => Some(found.endings.swap_remove(at)),
+            // Requested with a `--dir` of its own.
+            None => env
+                .path("JOBPASS_TOKEN_FILE")
+                .and_then(|path| at(&path, place::TOKEN, name))
+                .map(known)
+                .transpose()?
+                .flatten()
+                .filter(is_meant),
+        };
+        return Ok(ending.into());
     }
+    let endings = &found.endings;
     if endings.len() < 2 {
-        return Ok(endings);
+        return Ok(found);
     }
     let failure = Failure::usage("there are several passes here").hint("name one by `--lease`, or end them all by `--all`");
     Err(endings.iter().fold(failure, |failure, ending| {
@@ -100,17 +162,19 @@ fn one_of(mut endings: Vec<Ending>, env: &Env) -> Result<Vec<Ending>, Failure> {
 /// The lease in a file that was named. A file that is not there is a pass that is over.
 fn from_file(path: &Path) -> Result<Option<Ending>, Failure> {
     let what = format!("cannot use the lease file `{}`", path.display());
-    if !path.exists() {
+    if path.try_exists().is_ok_and(|exists| !exists) {
         return Ok(None);
     }
     let text = place::read_named(path).map_err(|error| Failure::usage(&what).cause(error))?;
     let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
-    // Its directory is a place of ours only if it looks like one.
-    let mut parents = path.ancestors().skip(1);
-    let directory = parents.next().and_then(Path::file_name).is_some_and(|name| *name == *lease.name);
-    let base = parents.nth(1).filter(|_| directory && path.ends_with(PathBuf::from("jobpass").join(&lease.name).join(place::LEASE)));
-    let place = base.map(|base| Place::of(&Base { path: base.to_owned(), in_memory: false, private: false }, &lease.name));
+    let place = at(path, place::LEASE, &lease.name);
     Ok(Some(Ending { lease, known: true, place }))
+}
+
+/// The place that a file of it lies in, if it looks like one of ours: `…/jobpass/LEASE/FILE`.
+fn at(path: &Path, file: &str, lease: &str) -> Option<Place> {
+    let base = path.ancestors().nth(3).filter(|_| path.ends_with(PathBuf::from("jobpass").join(lease).join(file)))?;
+    Some(Place::of(&Base { path: base.to_owned(), in_memory: false, private: false }, lease))
 }
 
 /// A lease of which only the name is known, completed by its file if that is here.
@@ -141,12 +205,19 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
     Ending { lease, known: false, place }
 }
 
-/// The pass whose lease is in a place.
-fn known(place: Place) -> Option<Ending> {
-    let lease = Lease::parse(&place.read(place::LEASE).ok()??).ok()?;
-    place.path().ends_with(&lease.name).then_some(Ending { lease, known: true, place: Some(place) })
+/// The pass whose lease is in a place; none where there is no lease.
+fn known(place: Place) -> Result<Option<Ending>, Failure> {
+    if !place.exists()? {
+        return Ok(None);
+    }
+    let Some(text) = place.read(place::LEASE)? else { return Ok(None) };
+    let lease = Lease::parse(&text).map_err(|failure| failure.within(format!("cannot use the lease in `{place}`")))?;
+    if !place.path().ends_with(&lease.name) {
+        return Err(Failure::new(format!("cannot use the lease in `{place}`")).cause("it is the lease of another place"));
+    }
+    Ok(Some(Ending { lease, known: true, place: Some(place) }))
 }
 
 fn named(text: &str) -> Option<(&str, &str)> {
-    text.split_once('/').filter(|(namespace, name)| is_label(namespace) && lease::is_name(name))
+    text.split_once('/').filter(|(namespace, name)| is_label(namespace) && is_name(name))
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use zeroize::Zeroizing;
 
-use crate::{failure::Failure, jwt::Claims, secret::Secret, spec::ServiceAccount};
+use crate::{failure::Failure, jwt::Claims, out::instant, secret::Secret, spec::ServiceAccount};
 
 /// An answer as it came.
 pub struct Answer {
@@ -245,12 +245,6 @@ impl Shown<'_> {
             .cause(format!("its token is {ends}, for audience {}, from {issuer}", if shown.is_empty() { "none".into() } else { shown }))
             .hint("check that this cluster trusts that issuer and audience, and that the token was not revoked")
     }
-}
-
-/// A moment as we print it: RFC 3339, whole seconds, UTC.
-#[must_use]
-pub fn instant(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
 fn ago(length: SignedDuration) -> String {

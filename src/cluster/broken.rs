@@ -4,7 +4,12 @@ use std::{error::Error, io, time::Duration};
 
 use rustls::CertificateError;
 
-use crate::{failure::Failure, identity::Identity, options::human, out::one_line};
+use crate::{
+    failure::{Failure, words},
+    identity::Identity,
+    options::human,
+    out::one_line,
+};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +51,7 @@ impl Broken {
                 None => error.source(),
             };
         }
-        let words = innermost.split(" (os error").next().unwrap_or_default().to_lowercase();
-        if connecting { Self::Unreachable(one_line(&words)) } else { Self::Cut }
+        if connecting { Self::Unreachable(one_line(&words(innermost).to_lowercase())) } else { Self::Cut }
     }
 
     /// Whether the same request may find a better moment.

@@ -2,21 +2,29 @@
 
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderValue, Request, Response, header};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderValue, Request, Response, Uri, header};
+use hyper_rustls::FixedServerNameResolver;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use kube::{
     Client, Config,
     client::{AuthError, Body, ClientBuilder, ConfigExt},
-    config::KubeConfigOptions,
+    config::{AuthInfo, ExecAuthCluster},
 };
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use super::{
     leaf::Witness,
     transport::{proxy, transport},
 };
-use crate::{env::Env, failure::Failure, identity::Identity, out::one_line, secret::Secret};
+use crate::{
+    env::Env,
+    failure::{Failure, words},
+    identity::Identity,
+    out::one_line,
+    secret::Secret,
+};
 
 /// A connection to be: nothing is sent before the first request.
 pub(super) struct Connector {
@@ -35,43 +43,88 @@ impl Connector {
     pub(super) async fn new(identity: &Identity, env: &Env) -> Result<Self, Failure> {
         let what = || format!("cannot use the CI identity: {}", identity.why);
         let refused = |cause: &str| Failure::usage(what()).cause(cause);
-        let mut config = Config::from_custom_kubeconfig(identity.kubeconfig(), &KubeConfigOptions::default())
-            .await
-            .map_err(|error| refused(&settings(&error)))?;
-        // kube holds NO_PROXY against the proxy's own address, so which proxy is used is decided here.
-        config.proxy_url = proxy(identity.cluster.proxy_url.as_deref(), &config.cluster_url, env)?;
+        let mut config = settings(identity, env).map_err(|cause| cause.within(what()))?;
         let user_agent = HeaderValue::from_static(concat!("jobpass/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, user_agent));
 
-        let renews = identity.user.exec.is_some();
-        let prepared = if renews {
-            // The plugin is waited for without a deadline: in a thread of its own, which the caller's deadline leaves behind.
-            let again = config.clone();
-            let prepared = tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(authenticated(&again))).await;
-            prepared.map_err(|_| refused("its credential plugin crashed"))?
+        let prepared = if identity.user.exec.is_some() {
+            // A plugin is waited for without a deadline, and one that answers with a certificate runs once more for the TLS settings:
+            // in a thread of its own, which the caller's deadline leaves behind.
+            let prepare = move || tokio::runtime::Handle::current().block_on(prepared(config));
+            tokio::task::spawn_blocking(prepare).await.map_err(|_| refused("its credential plugin crashed"))?
         } else {
-            authenticated(&config).await
+            prepared(config).await
         };
-        let (header, mut config) = prepared.map_err(|error| credential(&error, identity, &what()))?;
-        let token = header.as_ref().and_then(bearer);
-        if let Some(header) = header {
-            config.headers.push((header::AUTHORIZATION, header));
-        }
-        let client = client(&config).map_err(|error| refused(&tls_settings(&error)))?;
-        Ok(Self { client, token, config })
+        prepared.map_err(|broken| match broken {
+            Unprepared::Credential(error) => credential(&error, identity, &what()),
+            Unprepared::Tls(error) => refused(&tls_settings(&error)),
+        })
     }
 
     /// The certificate that the server presents, by one handshake of its own that ends before anything is sent.
     pub(super) async fn presented(&self) -> Option<CertificateDer<'static>> {
         let seen = Arc::new(Mutex::new(None));
-        let mut tls = self.config.rustls_client_config().ok()?;
+        // Nobody's: the handshake ends before a client would show who it is, and a plugin must not run for it.
+        let mut nobody = self.config.clone();
+        nobody.auth_info = AuthInfo::default();
+        let mut tls = nobody.rustls_client_config().ok()?;
         let verifier = Witness { seen: seen.clone(), schemes: tls.crypto_provider().signature_verification_algorithms.supported_schemes() };
         tls.dangerous().set_certificate_verifier(Arc::new(verifier));
-        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
-        let mut connector = builder.wrap_connector(transport(&self.config).ok()?);
+        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
+        let name = self.config.tls_server_name.as_ref().and_then(|name| ServerName::try_from(name.clone()).ok());
+        let builder = match name {
+            Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name)),
+            None => builder,
+        };
+        let mut connector = builder.enable_http1().wrap_connector(transport(&self.config).ok()?);
         drop(connector.call(self.config.cluster_url.clone()).await);
         seen.lock().ok()?.take()
     }
+}
+
+/// kube's settings for this identity.
+///
+/// Field by field: kube's own way from a kubeconfig also reads the proxy variables, fails on a `NO_PROXY` that curl and Go take,
+/// and holds it against the proxy's address.
+fn settings(identity: &Identity, env: &Env) -> Result<Config, Failure> {
+    let cluster = &identity.cluster;
+    let url: Uri = identity.server().parse().map_err(|_| Failure::usage("its server is no address"))?;
+    let proxy = proxy(cluster.proxy_url.as_deref(), &url, env)?;
+    let mut config = Config::new(url);
+    config.proxy_url = proxy;
+    config.root_cert = authority(identity).map_err(|cause| Failure::usage("its certificate authority cannot be read").chain(&cause))?;
+    config.accept_invalid_certs = cluster.insecure_skip_tls_verify == Some(true);
+    config.tls_server_name.clone_from(&cluster.tls_server_name);
+    config.auth_info = identity.user.clone();
+    if let Some(exec) = config.auth_info.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
+        let told = ExecAuthCluster::try_from(cluster).map_err(|_| Failure::usage("its plugin cannot be told the cluster"))?;
+        exec.cluster = Some(told);
+    }
+    Ok(config)
+}
+
+fn authority(identity: &Identity) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
+    let Some(data) = &identity.cluster.certificate_authority_data else { return Ok(None) };
+    let pem = STANDARD.decode(data)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).map(|certificate| Ok(certificate?.to_vec()));
+    certificates.collect::<anyhow::Result<_>>().map(Some)
+}
+
+/// Why there is no connection to be.
+enum Unprepared {
+    Credential(kube::Error),
+    Tls(kube::Error),
+}
+
+/// Gets the credential and makes the client with it.
+async fn prepared(config: Config) -> Result<Connector, Unprepared> {
+    let (header, mut config) = authenticated(&config).await.map_err(Unprepared::Credential)?;
+    let token = header.as_ref().and_then(bearer);
+    if let Some(header) = header {
+        config.headers.push((header::AUTHORIZATION, header));
+    }
+    let client = client(&config).map_err(Unprepared::Tls)?;
+    Ok(Connector { client, token, config })
 }
 
 /// The client's whole stack.
@@ -105,18 +158,6 @@ fn bearer(header: &HeaderValue) -> Option<Secret> {
     header.to_str().ok()?.strip_prefix("Bearer ").map(|token| Secret::new(token.to_owned()))
 }
 
-/// kube's error in our words.
-fn settings(error: &kube::config::KubeconfigError) -> String {
-    use kube::config::KubeconfigError as E;
-    match error {
-        E::ParseProxyUrl(_) => "`HTTPS_PROXY` or the kubeconfig's `proxy-url` is no address".into(),
-        E::ParseNoProxy(_) => "`NO_PROXY` cannot be read".into(),
-        E::LoadCertificateAuthority(_) | E::ParseCertificates(_) => "its certificate authority cannot be read".into(),
-        E::ParseClusterUrl(error) => one_line(&error.to_string()),
-        _ => "its settings do not fit together".into(),
-    }
-}
-
 /// kube's error about TLS settings in our words; its own ones could quote a key.
 fn tls_settings(error: &kube::Error) -> String {
     use kube::config::KubeconfigError as E;
@@ -142,8 +183,7 @@ fn credential(error: &kube::Error, identity: &Identity, what: &str) -> Failure {
     let kube::Error::Auth(error) = error else { return failure.cause("its credential cannot be had") };
     match error {
         AuthError::AuthExecStart(error) => {
-            let words = error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
-            install(failure.cause(format!("its credential plugin {} cannot be started: {words}", plugin())))
+            install(failure.cause(format!("its credential plugin {} cannot be started: {}", plugin(), words(error))))
         }
         AuthError::AuthExecRun { out, .. } => {
             let failure = failure.cause(format!("its credential plugin {} failed: {}", plugin(), out.status));

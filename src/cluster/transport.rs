@@ -74,7 +74,8 @@ pub(super) fn transport(config: &Config) -> Result<Transport, kube::Error> {
             })
         }
         Some("https") => {
-            let tls = config.rustls_https_connector_with_connector(erased(tcp))?;
+            // The proxy is somebody else than the API server: the system's roots, and nothing of ours is shown to it.
+            let tls = Config::new(config.cluster_url.clone()).rustls_https_connector_with_connector(erased(tcp))?;
             Ok(erased(with_credentials(Tunnel::new(proxy.clone(), tls), user)))
         }
         Some(_) | None => Ok(erased(with_credentials(Tunnel::new(proxy.clone(), tcp), user))),
@@ -111,8 +112,9 @@ pub(super) fn proxy(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option
         Failure::usage(format!("{source} is no address of a proxy"))
             .hint("write it as `http://proxy.example.com:3128`; https and socks5 work too")
     };
+    let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https" | "socks5" | "socks5h")) && uri.host().is_some();
     if let Some(own) = own.filter(|own| !own.is_empty()) {
-        let uri = own.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
+        let uri = own.parse::<Uri>().ok().filter(known);
         return uri.map(Some).ok_or_else(|| refused("the kubeconfig's `proxy-url`"));
     }
     let either =
@@ -125,7 +127,6 @@ pub(super) fn proxy(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option
         return Ok(None);
     }
     let with_scheme = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
-    let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https" | "socks5" | "socks5h")) && uri.host().is_some();
     with_scheme.parse::<Uri>().ok().filter(known).map(Some).ok_or_else(|| refused(&format!("`{name}`")))
 }
 
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!(chosen(None, &[]), None);
         assert_eq!(chosen(None, &[proxy]).as_deref(), Some("http://p:3128/"));
         assert_eq!(chosen(None, &[("https_proxy", "p:3128")]).as_deref(), Some("http://p:3128/"));
-        for none in ["10.0.0.0/8", "10.1.2.3", "*", "other.example, 10.1.2.3"] {
+        for none in ["10.0.0.0/8", "10.1.2.3", "*", "other.example, 10.1.2.3", "localhost,,10.1.2.3,", "a b,10.1.2.3"] {
             assert_eq!(chosen(None, &[proxy, ("NO_PROXY", none)]), None, "{none}");
         }
         assert!(chosen(None, &[proxy, ("NO_PROXY", "p")]).is_some(), "the proxy's own name does not count");
@@ -162,5 +163,7 @@ mod tests {
         let env = [("HTTPS_PROXY", "gopher://user:hunter2@p")].into_iter().collect();
         let failure = proxy(None, &Uri::from_static("https://x"), &env).expect_err("no proxy").to_string();
         assert!(failure.contains("`HTTPS_PROXY`") && !failure.contains("hunter2"), "{failure}");
+        let own = proxy(Some("socks4://s:1080"), &Uri::from_static("https://x"), &Env::default()).expect_err("no proxy").to_string();
+        assert!(own.contains("`proxy-url`"), "{own}");
     }
 }

@@ -37,15 +37,18 @@ fn identity(token: &Secret, source: &str, origin: Origin, options: &Options) -> 
             .hint("hand over the token alone, without quotes, `Bearer` or line breaks"));
     }
     if options.get(&o::SERVER).is_none() {
-        return Err(
-            Failure::usage(format!("{} is missing", o::SERVER.names())).hint("an identity token needs the API server that it is for")
-        );
+        return Err(Failure::usage(format!("{} is missing", options.missing(&o::SERVER)))
+            .hint("an identity token needs the API server that it is for"));
     }
+    let token_file = match &origin {
+        Origin::Bearer { token_file } => token_file.clone(),
+        Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::InCluster => None,
+    };
     Ok(Identity {
         origin,
         why: format!("the identity token of {source}"),
         cluster: Cluster::default(),
-        user: AuthInfo { token: Some(token_of(token)), ..AuthInfo::default() },
+        user: AuthInfo { token: Some(token_of(token)), token_file, ..AuthInfo::default() },
         authority: String::new(),
         pod_namespace: None,
     })

@@ -30,7 +30,12 @@ pub(super) fn find(env: &Env, mount: &Path) -> Result<Option<Identity>, Failure>
             certificate_authority: Some(mount.join("ca.crt").to_string_lossy().into_owned()),
             ..Cluster::default()
         },
-        user: AuthInfo { token: Some(token_of(&Secret::new(read("token")?))), ..AuthInfo::default() },
+        user: AuthInfo {
+            token: Some(token_of(&Secret::new(read("token")?))),
+            // Kubelet renews it; a 401 is a reason to look again.
+            token_file: Some(token.to_string_lossy().into_owned()),
+            ..AuthInfo::default()
+        },
         authority: "the certificate authority that this pod has mounted".to_owned(),
         pod_namespace: read("namespace").ok().map(|text| text.trim().to_owned()),
     }))

@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, ExecInteractiveMode, Kubeconfig, KubeconfigError};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, Origin, token_of};
-use crate::{failure::Failure, place, secret::Secret};
+use crate::{
+    failure::{Failure, words},
+    place,
+    secret::Secret,
+};
 
 /// The name of the extension by which a kubeconfig of ours is known.
 pub const EXTENSION: &str = "jobpass.dev/pass";
@@ -48,8 +53,14 @@ pub fn marked(text: &str) -> Option<Mark> {
         name: String,
         extension: Mark,
     }
-    let config: Marked = serde_json::from_str(text).ok()?;
-    config.extensions.into_iter().find(|extension| extension.name == EXTENSION).map(|found| found.extension)
+    if !text.contains(EXTENSION) {
+        return None;
+    }
+    match serde_json::from_str::<Marked>(text) {
+        Ok(config) => config.extensions.into_iter().find(|extension| extension.name == EXTENSION).map(|found| found.extension),
+        // kubectl and oc write it anew as YAML when somebody changes a context, and keep the extension.
+        Err(_) => mark(&Kubeconfig::from_yaml(text).ok()?),
+    }
 }
 
 /// An identity from files, merged as kubectl merges them: the first to say something wins.
@@ -62,7 +73,7 @@ pub(super) fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str)
         if paths.len() > 1 && !path.exists() {
             continue;
         }
-        let config = Kubeconfig::read_from(path).map_err(|error| failed(why(&error)))?;
+        let config = without_blanks(Kubeconfig::read_from(path).map_err(|error| failed(why(&error)))?);
         merged = Some(match merged {
             Some(merged) => merged.merge(config).map_err(|error| failed(why(&error)))?,
             None => config,
@@ -87,8 +98,30 @@ pub(super) fn from_text(text: &Secret, context: Option<&str>, source: &str) -> R
         let hint = "hand over the whole kubeconfig, as it is or in base64; a path goes to `--kubeconfig`";
         Failure::usage(what.clone()).cause(why(&error)).hint(hint)
     })?;
+    let config = without_blanks(config);
     let why = |context: &str| format!("context `{context}` of the kubeconfig in {source}");
     select(&config, context, Origin::KubeconfigText, why).map_err(|failure| failure.within(what))
+}
+
+/// An empty text is an unset one, as client-go has it; kube would send an empty token or look for an empty certificate.
+fn without_blanks(mut config: Kubeconfig) -> Kubeconfig {
+    let blank = |field: &mut Option<String>| drop(field.take_if(|text| text.is_empty()));
+    blank(&mut config.current_context);
+    for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        blank(&mut cluster.certificate_authority);
+        blank(&mut cluster.certificate_authority_data);
+        blank(&mut cluster.proxy_url);
+        blank(&mut cluster.tls_server_name);
+    }
+    for user in config.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+        user.token.take_if(|token| token.expose_secret().is_empty());
+        user.client_key_data.take_if(|key| key.expose_secret().is_empty());
+        blank(&mut user.token_file);
+        blank(&mut user.client_certificate);
+        blank(&mut user.client_certificate_data);
+        blank(&mut user.client_key);
+    }
+    config
 }
 
 /// Takes one context's cluster and user, and refuses what could only fail later and less clearly.
@@ -154,7 +187,7 @@ fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
 /// The error in our words: kube's own ones quote the file, which may hold secrets.
 fn why(error: &KubeconfigError) -> String {
     match error {
-        KubeconfigError::ReadConfig(error, _) => error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+        KubeconfigError::ReadConfig(error, _) => words(error),
         KubeconfigError::Parse(error) => match error.location() {
             Some(location) => format!("it is no kubeconfig: line {} cannot be read", location.line()),
             None => "it is no kubeconfig".into(),

@@ -44,7 +44,9 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
             .hint("take the address that `oc whoami --show-server` prints, such as `https://api.CLUSTER.DOMAIN:6443`"));
     }
     let path = uri.path_and_query().map_or("", PathAndQuery::path).trim_end_matches('/');
-    Ok(format!("https://{}{path}", authority.as_str().to_ascii_lowercase()))
+    // The same server in one form only, as `revoke` compares it with the one of the lease.
+    let authority = authority.as_str().to_ascii_lowercase();
+    Ok(format!("https://{}{path}", authority.strip_suffix(":443").unwrap_or(&authority)))
 }
 
 /// A certificate authority given as PEM text, as base64 of it, or as a file.
@@ -90,6 +92,7 @@ mod tests {
             ("API.example.com:6443", "https://api.example.com:6443"),
             ("https://rancher.example.com/k8s/clusters/c-1/", "https://rancher.example.com/k8s/clusters/c-1"),
             ("https://[::1]:6443", "https://[::1]:6443"),
+            ("https://api.example.com:443/", "https://api.example.com"),
         ] {
             assert_eq!(plain(given, "`--server`").as_deref(), Ok(expected), "{given}");
         }

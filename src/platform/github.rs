@@ -92,6 +92,9 @@ pub fn state(lease: &impl Serialize) -> String {
     format!("lease={}\n", serde_json::to_string(lease).unwrap_or_default())
 }
 
+/// The record that takes a state back: an empty one counts as none.
+pub const NO_STATE: &str = "lease=\n";
+
 /// A table of the job summary.
 #[must_use]
 pub fn summary(title: &str, rows: &[(&str, String)]) -> String {

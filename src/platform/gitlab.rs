@@ -32,7 +32,8 @@ pub fn masking_database(env: &Env) -> Option<PathBuf> {
 /// Whether the runner traces the job's commands into its log.
 #[must_use]
 pub fn is_traced(env: &Env) -> bool {
-    env.is_true("CI_DEBUG_TRACE")
+    // What the runner takes for true: Go's `strconv.ParseBool`.
+    env.get("CI_DEBUG_TRACE").is_some_and(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
 }
 
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
@@ -64,6 +65,14 @@ mod tests {
         assert_eq!(temporary(&env(&[("CI_PROJECT_DIR", "/builds/a/b/")])).expect("there"), PathBuf::from("/builds/a/b.tmp"));
         let both = env(&[("CI_PROJECT_DIR", "/builds/a/b"), ("RUNNER_TEMP_PROJECT_DIR", "/t")]);
         assert_eq!(temporary(&both).expect("there"), PathBuf::from("/t"));
+    }
+
+    #[test]
+    fn a_trace_is_on_whenever_the_runner_takes_it_for_on() {
+        for value in ["true", "1", "True"] {
+            assert!(is_traced(&env(&[("CI_DEBUG_TRACE", value)])), "{value}");
+        }
+        assert!(!is_traced(&env(&[("CI_DEBUG_TRACE", "false")])) && !is_traced(&env(&[])));
     }
 
     #[test]

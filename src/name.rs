@@ -1,0 +1,39 @@
+//! What a lease's name looks like: known on sight, in a directory and in a token.
+
+/// What a lease's name begins with; the admission policies of `deploy/` hold us to it.
+pub const PREFIX: &str = "jobpass-";
+
+/// Whether this is a name that only we give: the prefix and 128 bits in hex.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.strip_prefix(PREFIX).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+}
+
+/// 128 random bits in hex.
+///
+/// # Panics
+/// When the system has no randomness; then there is no TLS either, and nothing has been sent.
+#[must_use]
+pub fn random_hex() -> String {
+    let random: Result<ring::rand::Random<[u8; 16]>, _> = ring::rand::generate(&ring::rand::SystemRandom::new());
+    hex(&random.expect("the system has randomness").expose())
+}
+
+/// Bytes in lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_known() {
+        assert!(is_name(&format!("{PREFIX}{}", random_hex())));
+        for text in ["", "jobpass-", "jobpass-0123", "other-0123456789abcdef0123456789abcdef", "jobpass-0123456789ABCDEF0123456789abcdef"] {
+            assert!(!is_name(text), "{text}");
+        }
+    }
+}
