@@ -211,6 +211,19 @@ impl Sandbox {
         world.collect();
     }
 
+    /// Adds a finalizer to a Secret.
+    ///
+    /// # Panics
+    /// If there is no such Secret.
+    pub fn add_finalizer(&self, namespace: &str, name: &str, finalizer: &str) {
+        let mut world = self.shared.world();
+        let secret = world.secrets.get_mut(&key(namespace, name)).expect("the Secret is there");
+        match secret["metadata"]["finalizers"].as_array_mut() {
+            Some(finalizers) => finalizers.push(json!(finalizer)),
+            None => secret["metadata"]["finalizers"] = json!([finalizer]),
+        }
+    }
+
     /// Deletes a Secret and makes one like it. Returns the new uid.
     ///
     /// # Panics

@@ -1,0 +1,148 @@
+//! What a stolen CI identity can do with the rights of `deploy/rbac.yaml`, without `deploy/policy.yaml` and with it.
+//!
+//! Each attack succeeds where nobody has applied the policies: that is why they are needed, and why README never shows one file
+//! without the other.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Job, World, eventually};
+
+/// The attacker has the CI identity's token and a client of his own.
+fn attack(world: &World, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    let answer = world.ask(world.identity_token(), method, &world.path(path), body);
+    (answer.status, answer.json())
+}
+
+fn is_denied((status, answer): &(u16, Value), policy: &str) -> bool {
+    *status == 403 && answer["message"].as_str().is_some_and(|text| text.contains(&format!("ValidatingAdmissionPolicy '{policy}'")))
+}
+
+/// A Secret that the token controller fills with a token of any service account of the namespace, which never expires.
+fn eternal() -> Value {
+    json!({
+        "metadata": {"name": "jobpass-eternal", "annotations": {"kubernetes.io/service-account.name": "deploy-bot"}},
+        "type": "kubernetes.io/service-account-token",
+    })
+}
+
+#[test]
+fn without_the_policies_an_eternal_token_is_made_and_read() {
+    let world = World::unwatched();
+    let made = attack(&world, "POST", "secrets", Some(&eternal()));
+    if world.is_sandbox() {
+        // It has no controller that would fill the Secret, and does not say yes to what it cannot do.
+        assert_eq!(made.0, 501);
+        return;
+    }
+    assert_eq!(made.0, 201, "{}", made.1["message"]);
+    let read = "secrets/jobpass-eternal?dryRun=All&propagationPolicy=Foreground";
+    let mut token = None;
+    eventually("the controller fills the Secret", || {
+        let (_, secret) = attack(&world, "DELETE", read, None);
+        token = secret["data"]["token"].as_str().map(str::to_owned);
+        token.is_some()
+    });
+    let token = decoded(&token.expect("read"));
+    assert!(world.accepts(&token), "a token without an end, of a service account that was never asked for");
+}
+
+#[test]
+fn with_the_policies_no_eternal_token_is_made() {
+    let world = World::new();
+    let denied = attack(&world, "POST", "secrets", Some(&eternal()));
+    assert!(is_denied(&denied, "jobpass-lease-secrets"), "{denied:?}");
+    assert_eq!(world.secrets(), [""; 0]);
+}
+
+#[test]
+fn without_the_policies_delete_reads_any_secret_and_leaves_it() {
+    let world = World::unwatched();
+    world.put_secret("db-password", "Opaque", &[("password", "hunter2")]);
+    let (status, secret) = attack(&world, "DELETE", "secrets/db-password?dryRun=All&propagationPolicy=Foreground", None);
+    assert_eq!((status, decoded(secret["data"]["password"].as_str().unwrap_or_default()).as_str()), (200, "hunter2"));
+    assert_eq!(world.secrets(), ["db-password"], "nobody notices");
+}
+
+#[test]
+fn with_the_policies_delete_reads_nothing() {
+    let world = World::new();
+    world.put_secret("db-password", "Opaque", &[("password", "hunter2")]);
+    // A name that starts as a lease's does not help: its type counts.
+    world.put_secret("jobpass-db-password", "Opaque", &[("password", "hunter2")]);
+    for name in ["db-password", "jobpass-db-password"] {
+        for query in ["", "?dryRun=All", "?dryRun=All&propagationPolicy=Foreground", "?dryRun=All&propagationPolicy=Orphan"] {
+            let denied = attack(&world, "DELETE", &format!("secrets/{name}{query}"), None);
+            assert!(is_denied(&denied, "jobpass-lease-secrets"), "{name}{query}: {denied:?}");
+        }
+    }
+    assert_eq!(world.secrets(), ["db-password", "jobpass-db-password"]);
+}
+
+#[test]
+fn with_the_policies_a_lease_is_an_empty_handle() {
+    let world = World::new();
+    let lease = |change: &dyn Fn(&mut Value)| {
+        let mut secret = json!({"metadata": {"name": "jobpass-x"}, "type": "jobpass.dev/lease"});
+        change(&mut secret);
+        attack(&world, "POST", "secrets", Some(&secret))
+    };
+    for change in [
+        &(|secret: &mut Value| secret["data"] = json!({"a": "Yg=="})) as &dyn Fn(&mut Value),
+        &|secret| secret["stringData"] = json!({"a": "b"}),
+        &|secret| secret["metadata"]["finalizers"] = json!(["example.com/x"]),
+        &|secret| secret["type"] = json!("Opaque"),
+        &|secret| secret["metadata"]["name"] = json!("other"),
+    ] {
+        let denied = lease(change);
+        assert!(is_denied(&denied, "jobpass-lease-secrets"), "{denied:?}");
+    }
+    assert_eq!(lease(&|_| {}).0, 201);
+    let foreground = attack(&world, "DELETE", "secrets/jobpass-x?propagationPolicy=Foreground", None);
+    assert!(is_denied(&foreground, "jobpass-lease-secrets"), "{foreground:?}");
+    assert_eq!(attack(&world, "DELETE", "secrets/jobpass-x", None).0, 200);
+}
+
+#[test]
+fn a_token_that_cannot_be_revoked_is_granted_only_without_the_policies() {
+    let path = "serviceaccounts/deploy-bot/token";
+    let requests =
+        [("unbound", json!({"spec": {"expirationSeconds": 3600}})), ("for ten years", json!({"spec": {"expirationSeconds": 315_360_000}}))];
+    let open = World::unwatched();
+    for (what, request) in &requests {
+        assert_eq!(attack(&open, "POST", path, Some(request)).0, 201, "{what}");
+    }
+    let world = World::new();
+    for (what, request) in &requests {
+        let denied = attack(&world, "POST", path, Some(request));
+        assert!(is_denied(&denied, "jobpass-tokens"), "{what}: {denied:?}");
+    }
+    let made = attack(&world, "POST", "secrets", Some(&json!({"metadata": {"name": "jobpass-x"}, "type": "jobpass.dev/lease"})));
+    assert_eq!(made.0, 201);
+    let bound = |seconds: i64| json!({"spec": {"expirationSeconds": seconds, "boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": "jobpass-x"}}});
+    assert!(is_denied(&attack(&world, "POST", path, Some(&bound(7200))), "jobpass-tokens"));
+    assert_eq!(attack(&world, "POST", path, Some(&bound(3600))).0, 201);
+}
+
+#[test]
+fn the_rights_are_no_more_than_they_say() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    let lease = job.lease();
+    for path in ["secrets".to_owned(), format!("secrets/{lease}")] {
+        assert_eq!(attack(&world, "GET", &path, None).0, 403, "{path}");
+    }
+    job.revoke().succeed();
+}
+
+#[test]
+fn other_users_are_left_alone_by_the_policies() {
+    let other = World::unwatched();
+    let made = attack(&other, "POST", "secrets", Some(&json!({"metadata": {"name": "db-password"}, "stringData": {"password": "x"}})));
+    assert_eq!(made.0, 201, "{}", made.1["message"]);
+}
+
+fn decoded(text: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    String::from_utf8(STANDARD.decode(text).expect("base64")).expect("UTF-8")
+}

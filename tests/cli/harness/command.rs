@@ -1,0 +1,183 @@
+//! One call of a program in a job: how it is started, watched, signalled and waited for.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
+    process::{Child, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Job, Ran, doors, eventually, ran::End};
+
+/// The binary under test.
+pub(crate) fn jobpass() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_jobpass"))
+}
+
+/// A call that is being put together.
+pub(crate) struct Command<'j> {
+    job: &'j Job<'j>,
+    program: OsString,
+    /// What makes the program run the arguments; a transcript does not show it.
+    before: Vec<String>,
+    arguments: Vec<String>,
+    variables: BTreeMap<String, OsString>,
+    /// What a transcript shows; a script speaks for itself.
+    shown: Option<String>,
+    closed: bool,
+}
+
+impl<'j> Command<'j> {
+    pub(super) fn new(job: &'j Job<'j>, program: impl Into<OsString>, variables: BTreeMap<String, String>) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name, value.into())).collect();
+        Self { job, program: program.into(), before: Vec::new(), arguments: Vec::new(), variables, shown: None, closed: false }
+    }
+
+    pub(super) fn before(mut self, arguments: &[&str]) -> Self {
+        self.before.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    pub(crate) fn arg(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    pub(crate) fn args<const N: usize>(self, arguments: [&str; N]) -> Self {
+        arguments.into_iter().fold(self, Self::arg)
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        assert!(self.variables.remove(name).is_some(), "{name} is not set");
+        self
+    }
+
+    /// The call has no stdout: whoever read it is gone.
+    pub(crate) fn closed_stdout(mut self) -> Self {
+        self.closed = true;
+        self
+    }
+
+    pub(super) fn shown(mut self, text: &str) -> Self {
+        self.shown = Some(text.to_owned());
+        self
+    }
+
+    /// Starts it and waits for its end.
+    pub(crate) fn run(self) -> Ran {
+        self.start().wait()
+    }
+
+    /// Starts it and waits for its end, which must be the good one.
+    pub(crate) fn succeed(self) -> Ran {
+        let ran = self.run();
+        assert!(ran.is_success(), "{}", ran.transcript());
+        ran
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) -> Running<'j> {
+        // A secret in an argument is readable for everybody on the machine.
+        let shown = self
+            .shown
+            .clone()
+            .unwrap_or_else(|| ["jobpass".to_owned()].into_iter().chain(self.arguments.clone()).collect::<Vec<_>>().join(" "));
+        let secrets = self.job.world.secrets_known().clone();
+        assert_eq!(super::leak::find(&self.arguments.join(" "), &secrets), None, "a secret in an argument");
+        let mut command = doors::program(&self.program);
+        command.args(&self.before).args(&self.arguments).envs(&self.variables).current_dir(self.job.workspace());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        // A closed pipe: dropped here, before anything is written to it.
+        let out = child.stdout.take().filter(|_| !self.closed).map(Drain::of);
+        let err = child.stderr.take().map(Drain::of);
+        Running { job: self.job, child: Some(child), out, err, shown }
+    }
+}
+
+/// What has come out of a pipe so far.
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Drain {
+    fn of(mut pipe: impl std::io::Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let read = bytes.clone();
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+                read.lock().expect("sound").extend_from_slice(&buffer[..length]);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("sound")).into_owned()
+    }
+
+    fn all(self) -> String {
+        self.reader.join().expect("a reader ends");
+        let bytes = std::mem::take(&mut *self.bytes.lock().expect("sound"));
+        String::from_utf8(bytes).expect("all output is UTF-8")
+    }
+}
+
+/// A call that was started. Dropped before its end it is killed.
+pub(crate) struct Running<'j> {
+    job: &'j Job<'j>,
+    child: Option<Child>,
+    out: Option<Drain>,
+    err: Option<Drain>,
+    shown: String,
+}
+
+impl Running<'_> {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("not waited for");
+        kill_process(Pid::from_child(child), signal).expect("our own child can be signalled");
+    }
+
+    /// Waits until it has said this.
+    pub(crate) fn said(&self, words: &str) {
+        let so_far = || [&self.out, &self.err].into_iter().flatten().map(Drain::so_far).collect::<String>();
+        eventually(words, || so_far().contains(words));
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Ran {
+        let mut child = self.child.take().expect("not waited for");
+        let mut status: Option<ExitStatus> = None;
+        eventually("the call ends", || {
+            status = child.try_wait().expect("our own child can be waited for");
+            status.is_some()
+        });
+        let status = status.expect("it has ended");
+        let text = |pipe: Option<Drain>| pipe.map(Drain::all).unwrap_or_default();
+        let (stdout, stderr) = (text(self.out.take()), text(self.err.take()));
+        let end = status.code().map_or_else(|| End::Signal(status.signal().unwrap_or_default()), End::Code);
+        Ran::of(self.job, &self.shown, end, stdout, stderr)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The real control plane that all scenarios of a run share: its admin, its policies, and another client than jobpass.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jobpass_sandbox::{
+    Identity,
+    client::{self, Response},
+};
+use serde_json::{Value, json};
+
+use super::{doors, eventually, random};
+
+/// The commands that `tests/cluster/build` builds.
+const BINARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/cluster/jobpass-cluster");
+
+/// What a cluster's owner applies.
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
+
+/// A running `jobpass-cluster up`, seen as its admin.
+pub(crate) struct ControlPlane {
+    directory: PathBuf,
+    pub(crate) url: String,
+    pub(crate) ca_pem: String,
+    admin: Identity,
+    /// The objects of `deploy/rbac.yaml`.
+    rights: Vec<Value>,
+}
+
+impl ControlPlane {
+    /// The control plane in a directory; the first call applies the policies and waits until they refuse.
+    pub(crate) fn at(directory: &Path) -> &'static Self {
+        static ONE: OnceLock<ControlPlane> = OnceLock::new();
+        ONE.get_or_init(|| {
+            let mut plane = Self::read(directory);
+            let rendered = plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &format!("{DEPLOY}/rbac.yaml")]);
+            // kubectl prints one List, or one object after another, depending on its version.
+            let objects = serde_json::Deserializer::from_str(&rendered).into_iter::<Value>();
+            plane.rights = objects
+                .map(|object| object.expect("kubectl prints JSON"))
+                .flat_map(
+                    |object| if object["kind"] == "List" { object["items"].as_array().cloned().unwrap_or_default() } else { vec![object] },
+                )
+                .collect();
+            plane.kubectl(&["apply", "-f", &format!("{DEPLOY}/policy.yaml")]);
+            plane.await_policies();
+            plane
+        })
+    }
+
+    fn read(directory: &Path) -> Self {
+        let path = directory.join("admin.kubeconfig");
+        let text = fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("JOBPASS_TEST_CLUSTER is no running control plane: {}: {error}", path.display()));
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
+            value.unwrap_or_else(|| panic!("{} has no {name}", path.display())).to_owned()
+        };
+        let pem = |name: &str| String::from_utf8(STANDARD.decode(field(name)).expect("base64")).expect("PEM");
+        Self {
+            directory: directory.to_owned(),
+            url: field("server"),
+            ca_pem: pem("certificate-authority-data"),
+            admin: Identity { certificate_pem: pem("client-certificate-data"), key_pem: pem("client-key-data") },
+            rights: Vec::new(),
+        }
+    }
+
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.directory.join("audit.log")
+    }
+
+    /// One request as the cluster's admin.
+    pub(crate) fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
+        client::request_as(&self.url, &self.ca_pem, &self.admin, method, path, None, body).expect("the control plane answers")
+    }
+
+    /// One request as the cluster's admin that must succeed.
+    pub(crate) fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let answer = self.admin(method, path, body);
+        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.json()["message"]);
+        answer.json()
+    }
+
+    /// kubectl as the cluster's admin; returns what it prints.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = kubectl(&self.directory.join("admin.kubeconfig"), &self.directory, arguments);
+        assert_eq!(code, 0, "kubectl {arguments:?}: {stderr}");
+        stdout
+    }
+
+    /// The objects of `deploy/rbac.yaml` for one namespace and one CI identity; returns the identity's token.
+    pub(crate) fn grant(&self, namespace: &str, identity: (&str, &str)) -> String {
+        let (home, name) = identity;
+        self.must("POST", "/api/v1/namespaces", Some(&json!({"metadata": {"name": namespace}})));
+        for object in &self.rights {
+            let mut object = object.clone();
+            let (kind, group) = (object["kind"].clone(), object["apiVersion"].as_str().unwrap_or_default().to_owned());
+            let is_identity = kind == "ServiceAccount" && object["metadata"]["namespace"] == "jobpass";
+            if kind == "Namespace" {
+                continue;
+            }
+            object["metadata"]["namespace"] = json!(if is_identity { home } else { namespace });
+            if is_identity {
+                object["metadata"]["name"] = json!(name);
+            }
+            for subject in object["subjects"].as_array_mut().into_iter().flatten().filter(|subject| subject["kind"] == "ServiceAccount") {
+                (subject["name"], subject["namespace"]) = (json!(name), json!(home));
+            }
+            let plural = kind.as_str().unwrap_or_default().to_lowercase() + "s";
+            let root = if group == "v1" { "/api/v1".to_owned() } else { format!("/apis/{group}") };
+            let place = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+            self.must("POST", &format!("{root}/namespaces/{place}/{plural}"), Some(&object));
+        }
+        let request = json!({"spec": {"expirationSeconds": 3600}});
+        let made = self.must("POST", &format!("/api/v1/namespaces/{home}/serviceaccounts/{name}/token"), Some(&request));
+        let token = made["status"]["token"].as_str().expect("a token").to_owned();
+        for (verb, resource) in [("create", "serviceaccounts/token"), ("create", "secrets"), ("delete", "secrets")] {
+            // The authorizer learns of the binding by a watch.
+            eventually("the rights of rbac.yaml hold", || self.may(&token, namespace, verb, resource));
+        }
+        token
+    }
+
+    /// Whether the bearer of a token may do this.
+    pub(crate) fn may(&self, token: &str, namespace: &str, verb: &str, resource: &str) -> bool {
+        let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
+        let name = if sub.is_empty() { "" } else { "deploy-bot" };
+        let attributes = json!({"namespace": namespace, "verb": verb, "resource": resource, "subresource": sub, "name": name});
+        let review =
+            json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}});
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let answer = client::request(&self.url, &self.ca_pem, "POST", path, Some(token), Some(&review)).expect("the control plane answers");
+        answer.json()["status"]["allowed"] == true
+    }
+
+    /// Asks for what the policies must refuse, until they do. Neither question leaves anything behind.
+    fn await_policies(&self) {
+        if self.admin("GET", "/api/v1/namespaces/jobpass", None).status == 404 {
+            self.must("POST", "/api/v1/namespaces", Some(&json!({"metadata": {"name": "jobpass"}})));
+        }
+        let (namespace, name) = (format!("probe-{}", random()), format!("probe-{}", random()));
+        let token = self.grant(&namespace, ("jobpass", &name));
+        let opaque = json!({"metadata": {"name": "jobpass-probe"}, "type": "Opaque"});
+        let bound = json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": "no-lease"}}});
+        for (path, body, policy) in
+            [("secrets?dryRun=All", opaque, "'jobpass-lease-secrets'"), ("serviceaccounts/deploy-bot/token", bound, "'jobpass-tokens'")]
+        {
+            let path = format!("/api/v1/namespaces/{namespace}/{path}");
+            eventually("the policies refuse", || {
+                let answer = client::request(&self.url, &self.ca_pem, "POST", &path, Some(&token), Some(&body));
+                answer.expect("the control plane answers").json()["message"].as_str().is_some_and(|text| text.contains(policy))
+            });
+        }
+    }
+}
+
+/// kubectl with any kubeconfig: exit status, stdout, stderr.
+pub(crate) fn kubectl(kubeconfig: &Path, home: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = doors::program(BINARY);
+    command.arg("kubectl").arg("--kubeconfig").arg(kubeconfig).args(arguments).env("HOME", home).env("PATH", "/usr/bin:/bin");
+    let output = command.output().unwrap_or_else(|error| panic!("{BINARY} is not built (tests/cluster/build): {error}"));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+/// curl asking the server whom it takes a token for; returns the HTTP status.
+pub(crate) fn curl_whoami(url: &str, ca: &Path, token: &str) -> u16 {
+    let mut command = doors::program("curl");
+    command.env("PATH", "/usr/bin:/bin").args(["--silent", "--show-error", "--max-time", "30", "--cacert"]).arg(ca);
+    command.args(["--config", "-", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+    command.args(["--json", r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#]);
+    command.arg(format!("{url}/apis/authentication.k8s.io/v1/selfsubjectreviews"));
+    // By its configuration and not as an argument, which every process of the machine can read.
+    let mut command = assert_cmd::Command::from_std(command);
+    let output = command.write_stdin(format!("oauth2-bearer = \"{token}\"\n")).output().expect("curl runs");
+    let status = String::from_utf8_lossy(&output.stdout).parse();
+    status.unwrap_or_else(|_| panic!("curl: {}", String::from_utf8_lossy(&output.stderr)))
+}

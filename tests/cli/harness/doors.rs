@@ -1,0 +1,77 @@
+//! The doors to the machine, which clippy.toml keeps shut elsewhere: files, processes, sockets, two variables of the run itself.
+#![expect(clippy::disallowed_methods, reason = "the scenarios play the CI system, which starts jobpass and makes its files")]
+
+use std::{
+    ffi::OsStr,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process,
+};
+
+/// A program with an empty environment.
+pub(crate) fn program(name: impl AsRef<OsStr>) -> process::Command {
+    let mut command = process::Command::new(name);
+    command.env_clear();
+    command
+}
+
+/// The directory of a running `jobpass-cluster up`, if the scenarios are to run there.
+pub(crate) fn control_plane() -> Option<PathBuf> {
+    std::env::var_os("JOBPASS_TEST_CLUSTER").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// The shells that must be there: `sh`, which every machine with jobpass's users has, and those that `.ci/run` installed.
+pub(crate) fn shells() -> Vec<String> {
+    let listed = std::env::var("JOBPASS_TEST_SHELLS").unwrap_or_default();
+    let mut shells = vec!["sh".to_owned()];
+    shells.extend(listed.split_whitespace().filter(|shell| *shell != "sh").map(str::to_owned));
+    shells
+}
+
+/// Writes a file that only its owner may read.
+pub(crate) fn write(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).expect("the file can be made");
+    file.write_all(text.as_bytes()).expect("the file can be written");
+}
+
+/// Makes a directory and those above it.
+pub(crate) fn make_directory(path: &Path) {
+    fs::create_dir_all(path).expect("the directory can be made");
+}
+
+/// Sets the permissions of a file.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the mode can be set");
+}
+
+/// A connection from an address of our own, by which the audit log of a server that all scenarios share tells them apart.
+pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        socket.connect(to).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Whether a process still runs.
+pub(crate) fn is_running(pid: &str) -> bool {
+    // The third field is its state; a zombie has ended.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// A connection to an address.
+pub(crate) fn dial(to: &str) -> std::io::Result<TcpStream> {
+    TcpStream::connect(to)
+}
+
+/// A connection of which nothing is asked but that it wakes who accepts it.
+pub(crate) fn knock(at: SocketAddr) {
+    let _ = TcpStream::connect(at);
+}

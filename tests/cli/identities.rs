@@ -1,0 +1,328 @@
+//! Every kind of CI identity that works, and which of several is taken.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use insta::assert_snapshot;
+
+use crate::{
+    harness::{Job, Ran, World, doors},
+    usage::{exec, plugin, replace_user},
+};
+
+/// A whole job with this identity; returns the line that says which one was used.
+fn works(job: &Job<'_>) -> String {
+    let request = job.request().succeed();
+    let asked = asked_as(&request);
+    let token = job.token();
+    job.revoke().succeed();
+    job.world.assert_dies(&token);
+    job.assert_nothing_left();
+    asked
+}
+
+fn asked_as(ran: &Ran) -> String {
+    let said = ran.said();
+    said.lines().find(|line| line.contains("asked as")).expect("it says as whom it asked").trim().to_owned()
+}
+
+#[test]
+fn a_kubeconfig_in_base64() {
+    let world = World::new();
+    let job = Job::github(&world);
+    // As `base64` prints it, and as people paste it: wrapped.
+    let encoded = STANDARD.encode(world.kubeconfig());
+    let wrapped = encoded.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>().join("\n");
+    job.set("JOBPASS_IDENTITY_KUBECONFIG", wrapped);
+    assert_snapshot!(works(&job), @"asked as context `main` of the kubeconfig in `JOBPASS_IDENTITY_KUBECONFIG`");
+}
+
+#[test]
+fn a_token_in_a_variable_with_its_server() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.unset("JOBPASS_KUBECONFIG");
+    job.set("JOBPASS_IDENTITY_TOKEN", format!("{}\n", world.identity_token()));
+    job.set("JOBPASS_SERVER", format!("{}/", world.url()));
+    job.set("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem());
+    assert_snapshot!(works(&job), @"asked as the identity token of `JOBPASS_IDENTITY_TOKEN`");
+}
+
+#[test]
+fn an_authority_in_base64_and_a_server_without_a_scheme() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    job.set("JOBPASS_CERTIFICATE_AUTHORITY", STANDARD.encode(world.ca_pem()));
+    job.set("JOBPASS_SERVER", world.url().trim_start_matches("https://"));
+    assert_snapshot!(works(&job), @"asked as the identity token of `JOBPASS_IDENTITY_TOKEN_FILE`");
+}
+
+#[test]
+fn a_path_prefix_as_ranchers() {
+    let world = World::sandbox("a real API server has none");
+    world.on_sandbox().set_path_prefix("/k8s/clusters/c-1");
+    let job = Job::gitlab(&world);
+    assert!(world.url().ends_with("/k8s/clusters/c-1"));
+    doors::write(&job.identity_file(), &world.kubeconfig());
+    works(&job);
+}
+
+#[test]
+fn a_client_certificate() {
+    let world = World::sandbox("the harness has no CA of a real cluster");
+    let identity = world.on_sandbox().client_identity(&world.user());
+    let job = Job::gitlab(&world);
+    let user = format!(
+        "client-certificate-data: {}\n    client-key-data: {}",
+        STANDARD.encode(&identity.certificate_pem),
+        STANDARD.encode(&identity.key_pem)
+    );
+    doors::write(&job.identity_file(), &replace_user(&world.kubeconfig(), &user));
+    // The probe must not be answered for the certificate: `works` sees the token refused, and the receipt says so too.
+    let request = job.request().succeed();
+    assert!(!request.transcript().contains("::add-mask::"));
+    let revoke = job.revoke().succeed();
+    assert!(revoke.said().contains("dead: the API server answers 401"), "{}", revoke.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_token_file_beside_its_kubeconfig() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    // A relative path is the kubeconfig's, not the working directory's.
+    doors::write(&job.directory().join("token"), &format!("{}\n", world.identity_token()));
+    doors::write(&job.identity_file(), &replace_user(&world.kubeconfig(), "tokenFile: token"));
+    works(&job);
+}
+
+#[test]
+fn an_authority_file_beside_its_kubeconfig() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    doors::write(&job.directory().join("ca.crt"), &world.ca_pem());
+    let data = format!("certificate-authority-data: {}", STANDARD.encode(world.ca_pem()));
+    doors::write(&job.identity_file(), &world.kubeconfig().replace(&data, "certificate-authority: ca.crt"));
+    works(&job);
+}
+
+#[test]
+fn a_credential_plugin_runs_once_a_call_and_asks_nobody() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    doors::write(&job.directory().join("token"), world.identity_token());
+    let script = format!(
+        "echo x >>'{0}/runs'\ncat <<EOF\n{{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {{\"token\": \"$(cat '{0}/token')\"}}}}\nEOF",
+        job.directory().display()
+    );
+    doors::write(&job.identity_file(), &replace_user(&world.kubeconfig(), &exec(&plugin(&job, &script), "")));
+    works(&job);
+    assert_eq!(fs::read_to_string(job.directory().join("runs")).expect("it ran").lines().count(), 2, "once for request, once for revoke");
+}
+
+#[test]
+fn a_credential_plugin_that_hangs_is_left_behind() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::gitlab(&world);
+    let script = "exec sleep 5";
+    doors::write(&job.identity_file(), &replace_user(&world.kubeconfig(), &exec(&plugin(&job, script), "")));
+    let ran = job.request().args(["--timeout", "1s"]).run();
+    assert!(!ran.is_success());
+    assert_snapshot!(ran.said());
+}
+
+#[test]
+fn a_credential_plugin_that_answers_with_a_certificate_is_bounded_too() {
+    let world = World::sandbox("the harness has no CA of a real cluster");
+    let identity = world.on_sandbox().client_identity(&world.user());
+    let job = Job::gitlab(&world);
+    let status = serde_json::json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"clientCertificateData": identity.certificate_pem, "clientKeyData": identity.key_pem},
+    });
+    doors::write(&job.directory().join("identity.status"), &status.to_string());
+    let script = |more: &str| format!("echo x >>'{0}/runs'\n{more}\ncat '{0}/identity.status'", job.directory().display());
+    doors::write(&job.identity_file(), &replace_user(&world.kubeconfig(), &exec(&plugin(&job, &script("")), "")));
+    works(&job);
+    // kube asks it a second time for the TLS settings: that run may hang as well as the first.
+    fs::remove_file(job.directory().join("runs")).expect("it ran");
+    let hang = format!("test $(wc -l <'{}/runs') = 1 || exec sleep 20", job.directory().display());
+    plugin(&job, &script(&hang));
+    let start = std::time::Instant::now();
+    let ran = job.request().args(["--timeout", "1s"]).run();
+    assert!(ran.said().contains("did not answer within 1s"), "{}", ran.transcript());
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn empty_texts_of_a_kubeconfig_are_unset_ones() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    doors::write(&job.directory().join("token"), world.identity_token());
+    doors::write(&job.directory().join("ca.crt"), &world.ca_pem());
+    let data = format!("certificate-authority-data: {}", STANDARD.encode(world.ca_pem()));
+    let text = replace_user(&world.kubeconfig(), "token: \"\"\n    tokenFile: token");
+    let text = text.replace(
+        &data,
+        "certificate-authority-data: \"\"\n    certificate-authority: ca.crt\n    tls-server-name: \"\"\n    proxy-url: \"\"",
+    );
+    doors::write(&job.identity_file(), &text);
+    works(&job);
+}
+
+#[test]
+fn a_pass_that_kubectl_has_rewritten_is_still_a_pass() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let request = job.request().succeed();
+    job.enter(&request);
+    let config = job.place().join("kubeconfig");
+    // As `kubectl config set-context` leaves it: YAML, with the extension.
+    let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&config).expect("written")).expect("JSON");
+    let pass = &json["extensions"][0]["extension"];
+    let yaml = format!(
+        "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\ncurrent-context: \"\"\nextensions:\n- name: jobpass.dev/pass\n  extension:\n    \
+         lease: {}\n    identity:\n      kind: kubeconfig\n      paths: [{}]\n",
+        pass["lease"].as_str().expect("the lease"),
+        job.identity_file().display()
+    );
+    fs::remove_file(&config).expect("removed");
+    doors::write(&config, &yaml);
+    let second = job.request().succeed();
+    assert!(asked_as(&second).contains("as `KUBECONFIG` is a pass of jobpass"), "{}", second.transcript());
+    job.revoke().arg("--all").succeed();
+}
+
+#[test]
+fn the_first_of_several_kubeconfigs_wins_and_missing_ones_are_passed_over() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let other = job.directory().join("identity.other");
+    doors::write(&other, &world.kubeconfig().replace("main", "other"));
+    job.set("KUBECONFIG", format!("/nowhere/kubeconfig:{}:{}", job.identity_file().display(), other.display()));
+    let asked = works(&job);
+    assert!(asked.contains("context `main`"), "{asked}");
+    let request = job.request().args(["--context", "other"]).succeed();
+    assert!(asked_as(&request).contains("context `other`"));
+    // `revoke` finds the same context again without being told.
+    let revoke = job.revoke().succeed();
+    assert!(revoke.is_success());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_home_directorys_kubeconfig_counts_on_a_plain_shell_only() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.unset("KUBECONFIG");
+    let kube = job.directory().join("home/.kube");
+    doors::make_directory(&kube);
+    fs::rename(job.identity_file(), kube.join("config")).expect("moved");
+    assert_snapshot!(works(&job), @"asked as context `main` of the kubeconfig `JOB/home/.kube/config` (nothing else is set)");
+}
+
+#[test]
+fn a_pass_is_never_a_ci_identity_but_knows_which_one_requested_it() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let first = job.request().succeed();
+    job.enter(&first);
+    assert_ne!(job.get("KUBECONFIG"), Some(job.identity_file().to_string_lossy().into_owned()));
+    let second = job.request().succeed();
+    assert!(asked_as(&second).contains("as `KUBECONFIG` is a pass of jobpass"), "{}", second.transcript());
+    job.revoke().arg("--all").succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_pass_that_is_named_as_the_identity_is_refused() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let first = job.request().succeed();
+    job.enter(&first);
+    let pass = job.get("KUBECONFIG").expect("exported");
+    let ran = job.request().args(["--kubeconfig", &pass]).run();
+    assert_eq!(ran.end, crate::harness::End::Code(2));
+    assert_snapshot!(ran.said());
+    job.revoke().succeed();
+}
+
+/// A proxy that takes CONNECT for one address; counts how often.
+fn proxy(to: String) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let (to, counted) = (to.clone(), counted.clone());
+            std::thread::spawn(move || tunnel(client, &to, &counted));
+        }
+    });
+    (address, count)
+}
+
+fn tunnel(mut client: TcpStream, to: &str, counted: &AtomicUsize) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if client.read_exact(&mut byte).is_err() {
+            return;
+        }
+        head.extend(byte);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    assert!(head.starts_with(&format!("CONNECT {to} ")), "{head}");
+    assert!(!head.contains("Bearer"), "the proxy must not see the credential");
+    counted.fetch_add(1, Ordering::SeqCst);
+    let Ok(mut server) = doors::dial(to) else { return };
+    if client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").is_err() {
+        return;
+    }
+    let (Ok(mut client_too), Ok(mut server_too)) = (client.try_clone(), server.try_clone()) else { return };
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut server_too, &mut client_too);
+        let _ = client_too.shutdown(Shutdown::Both);
+    });
+    let _ = std::io::copy(&mut client, &mut server);
+    let _ = server.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_used_by_every_connection() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let authority = world.url().trim_start_matches("https://").to_owned();
+    let (address, count) = proxy(authority);
+    job.set("HTTPS_PROXY", format!("http://{address}"));
+    works(&job);
+    assert_eq!(count.load(Ordering::SeqCst), 3, "request, revoke and its probe");
+    // Empty parts and other oddities are passed over, as curl and Go do it.
+    job.set("NO_PROXY", "localhost,,127.0.0.0/8,");
+    works(&job);
+    assert_eq!(count.load(Ordering::SeqCst), 3, "NO_PROXY names the server");
+}
+
+#[test]
+fn a_proxy_of_the_kubeconfig_is_the_passs_too() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let authority = world.url().trim_start_matches("https://").to_owned();
+    let (address, count) = proxy(authority);
+    let line = format!("    server: {}\n", world.url());
+    doors::write(&job.identity_file(), &world.kubeconfig().replace(&line, &format!("{line}    proxy-url: http://{address}\n")));
+    let request = job.request().succeed();
+    let config = fs::read_to_string(job.place().join("kubeconfig")).expect("written");
+    assert!(config.contains(&format!("http://{address}")), "kubectl must go the same way");
+    assert!(request.is_success());
+    job.revoke().succeed();
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}

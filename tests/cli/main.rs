@@ -1,0 +1,19 @@
+//! The command line of jobpass as a CI system uses it: the same scenarios on the sandbox and on a real control plane.
+//!
+//! `cargo test --test cli` runs them on the sandbox. With `JOBPASS_TEST_CLUSTER` set to the directory of a running
+//! `jobpass-cluster up` they run on that real kube-apiserver, except those that say by `World::sandbox(…)` what they may not
+//! assume there. The shells in which the env file is sourced are `sh` and those that `JOBPASS_TEST_SHELLS` lists.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod attacks;
+mod bad_day;
+mod crashes;
+mod harness;
+mod house;
+mod identities;
+mod life;
+mod outputs;
+mod revoking;
+mod shells;
+mod two_passes;
+mod usage;

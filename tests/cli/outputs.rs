@@ -1,0 +1,206 @@
+//! What a job gets: outputs, variables, files, JSON, and what it is told of a pass that is not as it asked.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::harness::{Job, World, records};
+
+#[test]
+fn json_on_every_platform_is_the_pass_without_its_token() {
+    let world = World::new();
+    for job in Job::all(&world) {
+        let request = job.request().args(["--output", "json"]).succeed();
+        // On GitHub the masks and the talk are on stderr, which the runner reads too; stdout is JSON alone.
+        let pass: Value = serde_json::from_str(&request.stdout).expect("JSON alone");
+        assert_eq!((pass["kind"].as_str(), pass["apiVersion"].as_str()), (Some("Pass"), Some("jobpass.dev/v1")));
+        assert_eq!(pass["lease"], format!("{}/{}", world.namespace(), job.lease()));
+        assert_eq!(pass["tokenFile"], job.place().join("token").to_str().expect("UTF-8"));
+        assert_eq!(pass["envFile"].is_string(), job.get("GITHUB_ACTIONS").is_none(), "{pass}");
+        assert!(pass.get("token").is_none());
+        job.revoke().succeed();
+    }
+}
+
+#[test]
+fn json_of_a_pass_and_of_its_receipt() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let request = job.request().args(["-o", "json"]).succeed();
+    assert_snapshot!("json_of_a_pass", world.plain(&request.stdout));
+    let revoke = job.revoke().args(["-o", "json"]).succeed();
+    assert_snapshot!("json_of_a_receipt", world.plain(&revoke.stdout));
+}
+
+#[test]
+fn a_receipt_is_appended_to_a_file() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let path = job.workspace().join("out-receipts.jsonl");
+    for _ in 0..2 {
+        job.request().succeed();
+        job.revoke().arg("--receipt").arg(path.to_string_lossy()).succeed();
+    }
+    let receipts = fs::read_to_string(path).expect("written");
+    assert_eq!(receipts.lines().count(), 2);
+    for line in receipts.lines() {
+        let receipt: Value = serde_json::from_str(line).expect("a line of JSON");
+        assert_eq!((receipt["kind"].as_str(), receipt["proof"]["state"].as_str()), (Some("Receipt"), Some("dead")), "{receipt}");
+    }
+}
+
+#[test]
+fn another_variable_or_none() {
+    let world = World::new();
+    let job = Job::github(&world);
+    let named = job.request().args(["--variable", "PROD_TOKEN"]).succeed();
+    let exported = records(&job.file_command("GITHUB_ENV"));
+    assert_eq!(exported[0], ("PROD_TOKEN".to_owned(), job.token()));
+    assert!(!named.transcript().contains("OPENSHIFT_TOKEN"));
+    job.revoke().succeed();
+
+    let job = Job::github(&world);
+    job.request().arg("--no-variable").succeed();
+    assert_eq!(records(&job.file_command("GITHUB_ENV"))[0].0, "KUBECONFIG");
+    // It is an output all the same, which only the steps that name it see.
+    assert!(records(&job.file_command("GITHUB_OUTPUT")).contains(&("token".to_owned(), job.token())));
+    job.revoke().succeed();
+
+    let job = Job::gitlab(&world);
+    let request = job.request().arg("--no-variable").succeed();
+    job.enter(&request);
+    assert_eq!(job.get("OPENSHIFT_TOKEN"), None);
+    assert!(job.get("KUBECONFIG").is_some());
+    job.revoke().succeed();
+}
+
+#[test]
+fn no_kubeconfig() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let request = job.request().arg("--no-kubeconfig").succeed();
+    job.enter(&request);
+    assert_eq!(job.get("KUBECONFIG"), Some(job.identity_file().to_string_lossy().into_owned()), "the job's own stays");
+    assert!(!job.place().join("kubeconfig").exists());
+    job.revoke().succeed();
+}
+
+#[test]
+fn a_kubeconfig_where_it_was_asked_for_works_there_and_goes_with_the_pass() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let path = job.directory().join("out.kubeconfig");
+    let request = job.request().args(["--target-namespace", "prod", "--kubeconfig-out"]).arg(path.to_string_lossy()).succeed();
+    let config: Value = serde_json::from_str(&fs::read_to_string(&path).expect("written")).expect("JSON");
+    assert_eq!(config["contexts"][0]["context"]["namespace"], "prod");
+    // It stands alone, so that it must name the token's file in full.
+    assert_eq!(config["users"][0]["user"]["tokenFile"], job.place().join("token").to_str().expect("UTF-8"));
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+    job.enter(&request);
+    assert_eq!(job.get("KUBECONFIG").as_deref(), path.to_str());
+    // Asked for again it is replaced: it is one of ours.
+    job.request().arg("--kubeconfig-out").arg(path.to_string_lossy()).succeed();
+    job.revoke().succeed();
+    assert!(!path.exists());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_kubeconfig_that_another_program_wrote_meanwhile_stays() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let path = job.directory().join("out.kubeconfig");
+    job.request().arg("--kubeconfig-out").arg(path.to_string_lossy()).succeed();
+    crate::harness::doors::write(&path, "apiVersion: v1\nkind: Config\n");
+    job.revoke().succeed();
+    assert!(path.exists());
+}
+
+#[test]
+fn a_group_may_read_where_it_was_asked_for() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    job.request().args(["--file-mode", "0640"]).succeed();
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    let place = job.place();
+    assert_eq!((mode(&place), mode(place.parent().expect("a base"))), (0o750, 0o750));
+    assert_eq!((mode(&place.join("token")), mode(&place.join("kubeconfig"))), (0o640, 0o640));
+    assert_eq!(mode(&place.join("lease.json")), 0o600, "what revokes is nobody else's business");
+    job.revoke().succeed();
+}
+
+#[test]
+fn a_lifetime_that_was_asked_for_is_granted() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let request = job.request().args(["--ttl", "20m", "-o", "json"]).succeed();
+    let pass: Value = serde_json::from_str(&request.stdout).expect("JSON");
+    let ends: jiff::Timestamp = pass["expiresAt"].as_str().expect("a time").parse().expect("RFC 3339");
+    let left = ends.duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((1140..=1200).contains(&left), "{left}");
+    job.revoke().succeed();
+}
+
+#[test]
+fn a_lifetime_that_the_server_shortens_is_told_with_both_figures() {
+    let world = World::sandbox("the real server's limit is a flag that all scenarios share");
+    world.on_sandbox().max_token_expiration(1800);
+    let job = Job::local(&world);
+    let request = job.request().succeed();
+    assert_snapshot!(request.said());
+    job.revoke().succeed();
+}
+
+#[test]
+fn another_audience_is_warned_of() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let request = job.request().args(["--audience", "https://kubernetes.default.svc", "--audience", "vault"]).succeed();
+    assert_snapshot!(request.said());
+    let claims = jobpass::jwt::Claims::of(&jobpass::secret::Secret::new(job.token())).expect("a JWT");
+    assert_eq!(claims.audiences(), ["https://kubernetes.default.svc", "vault"]);
+    job.revoke().succeed();
+}
+
+#[test]
+fn a_list_of_audiences_in_a_variable() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().env("JOBPASS_AUDIENCE", "https://kubernetes.default.svc\nvault registry").succeed();
+    let claims = jobpass::jwt::Claims::of(&jobpass::secret::Secret::new(job.token())).expect("a JWT");
+    assert_eq!(claims.audiences(), ["https://kubernetes.default.svc", "vault", "registry"]);
+    job.revoke().succeed();
+}
+
+#[test]
+fn on_gitlab_masks_are_printed_only_where_the_runner_takes_them() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.set("RUNNER_TEMP_PROJECT_DIR", job.base());
+    let without = job.request().succeed();
+    assert!(!without.stderr.contains("::add-mask::"), "they would publish the token");
+    job.revoke().succeed();
+    crate::harness::doors::write(&job.base().join("masking.db"), "");
+    let with = job.request().succeed();
+    assert_eq!(with.stderr.lines().filter(|line| line.starts_with("::add-mask::")).count(), 10, "{}", with.transcript());
+    assert!(!with.stderr.contains("nothing masks"));
+    assert!(!with.stdout.contains("::add-mask::"), "stdout is the env file's path");
+    job.revoke().succeed();
+}
+
+#[test]
+fn help_shows_every_setting_and_no_value() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::local(&world);
+    job.set("JOBPASS_TTL", "11m");
+    for verb in ["request", "revoke"] {
+        let help = job.jobpass().args([verb, "--help"]).succeed();
+        assert!(!help.stdout.contains("11m"));
+        assert_snapshot!(format!("help_{verb}"), help.stdout);
+    }
+    let help = job.jobpass().arg("--help").succeed();
+    assert_snapshot!("help", help.stdout);
+    let version = job.jobpass().arg("--version").succeed();
+    assert_eq!(version.stdout, format!("jobpass {}\n", env!("CARGO_PKG_VERSION")));
+}

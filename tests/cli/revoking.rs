@@ -1,0 +1,611 @@
+//! `revoke`: what it finds, what it trusts, how sure it is, and what it says when it cannot.
+
+use std::fs;
+
+use insta::assert_snapshot;
+use jobpass_sandbox::Fault;
+use serde_json::{Value, json};
+
+use crate::harness::{End, Job, Ran, World, doors};
+
+/// Changes the lease file of the only pass that is here.
+fn edit_lease(job: &Job<'_>, change: impl FnOnce(&mut Value)) {
+    let path = job.place().join("lease.json");
+    let mut lease: Value = serde_json::from_str(&fs::read_to_string(&path).expect("saved")).expect("JSON");
+    change(&mut lease);
+    doors::write(&path, &lease.to_string());
+}
+
+fn code(ran: &Ran, code: i32) {
+    assert_eq!(ran.end, End::Code(code), "{}", ran.transcript());
+}
+
+// Nothing to revoke.
+
+#[test]
+fn nothing_there_is_success_before_anything_else_is_looked_at() {
+    let world = World::sandbox("nothing is sent");
+    for job in Job::all(&world) {
+        // Neither the identity nor the server nor a flag's value matters.
+        let ran = job.revoke().args(["--kubeconfig", "/nowhere", "--timeout", "1 parsec"]).run();
+        code(&ran, 0);
+        assert_eq!(ran.said(), "nothing to revoke");
+    }
+    assert_eq!(world.relay().connections(), 0);
+}
+
+#[test]
+fn a_post_step_whose_main_step_never_began() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::github(&world);
+    // What made the main step fail is still wrong in its post step.
+    job.set("JOBPASS_ACTION", "post");
+    job.set("INPUT_OUTPUT", "nonsense");
+    job.unset("RUNNER_TEMP");
+    let ran = job.revoke().run();
+    code(&ran, 0);
+    assert_eq!(ran.said(), "nothing to revoke");
+}
+
+#[test]
+fn twice() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    job.revoke().succeed();
+    assert_eq!(job.revoke().succeed().said(), "nothing to revoke");
+    // Also where the lease is named, and the server must say that it is gone.
+    let named = job.revoke().args(["-s", &world.account()]).succeed();
+    assert_snapshot!(named.said());
+    assert_eq!(named.requests.len(), 2, "a killed client's creation may still land: {:?}", named.requests);
+}
+
+#[test]
+fn after_somebody_deleted_the_secret() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    world.delete_secret(&job.lease());
+    let ran = job.revoke().succeed();
+    assert_snapshot!(ran.said(), @"
+    revoked the pass of service account `NS/deploy-bot`, lease `NS/LEASE-1`
+      absent: the lease was already gone
+    ");
+    job.assert_nothing_left();
+}
+
+#[test]
+fn after_its_end() {
+    let world = World::sandbox("nobody waits an hour");
+    let job = Job::local(&world);
+    job.request().succeed();
+    world.on_sandbox().advance(std::time::Duration::from_hours(2));
+    // The CI identity's own token, an hour long, is over as well: it is asked for anew as a job's would be.
+    let token = world.on_sandbox().add_user("fresh", &["jobpass:ci"]);
+    world.on_sandbox().grant_jobpass("fresh", world.namespace(), "deploy-bot");
+    world.secret(&token);
+    doors::write(&job.identity_file(), &world.kubeconfig_of(&token));
+    assert_snapshot!(job.revoke().succeed().said());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_pass_whose_life_is_over_needs_no_server() {
+    let world = World::sandbox("it is not there any more");
+    let job = Job::local(&world);
+    job.request().succeed();
+    edit_lease(&job, |lease| lease["expiresAt"] = json!("2020-01-01T00:00:00Z"));
+    world.on_sandbox().stop();
+    let ran = job.revoke().args(["--timeout", "1s"]).succeed();
+    assert_snapshot!(ran.said());
+    assert_eq!(job.places().len(), 0);
+}
+
+// Which pass.
+
+#[test]
+fn several_passes_on_a_plain_shell_are_listed() {
+    let world = World::new();
+    let job = Job::local(&world);
+    for _ in 0..2 {
+        job.request().succeed();
+    }
+    let ran = job.revoke().run();
+    code(&ran, 2);
+    assert_snapshot!(ran.said());
+    assert_eq!(world.secrets().len(), 2, "none was touched");
+    let all = job.revoke().arg("--all").succeed();
+    assert_eq!(all.said().matches("dead:").count(), 2, "{}", all.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn one_of_several_by_its_name() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    let first = job.lease();
+    job.request().succeed();
+    job.revoke().arg("--lease").arg(format!("{}/{first}", world.namespace())).succeed();
+    assert_eq!((job.places().len(), world.secrets().contains(&first)), (1, false));
+    job.revoke().succeed();
+}
+
+#[test]
+fn the_shells_own_by_its_variable() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let mine = job.request().succeed();
+    let lease = job.lease();
+    job.enter(&mine);
+    job.request().succeed();
+    job.revoke().succeed();
+    assert_eq!((job.places().len(), world.secrets().contains(&lease)), (1, false));
+    // The variable names a pass that is over, and the other one is not this shell's.
+    assert_eq!(job.revoke().succeed().said(), "nothing to revoke");
+    job.revoke().arg("--all").succeed();
+}
+
+#[test]
+fn one_by_its_file() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    let file = job.place().join("lease.json");
+    // Kept elsewhere, as by a supervisor; then its own directory is found by what it says, not by where it lies.
+    let copy = job.directory().join("lease-copy.json");
+    fs::copy(&file, &copy).expect("copied");
+    let ran = job.revoke().arg("--lease-file").arg(file.to_string_lossy()).succeed();
+    assert!(ran.said().contains("dead:"), "{}", ran.transcript());
+    job.assert_nothing_left();
+    let again = job.revoke().arg("--lease-file").arg(copy.to_string_lossy()).succeed();
+    assert!(again.said().contains("absent:"), "{}", again.transcript());
+    let gone = job.revoke().args(["--lease-file", "/nowhere/lease.json"]).succeed();
+    assert_eq!(gone.said(), "nothing to revoke");
+}
+
+#[test]
+fn a_name_that_is_no_lease() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::local(&world);
+    for name in ["db-password", "ci/db-password", "ci/jobpass-../../x", "ci/jobpass-0123"] {
+        let ran = job.revoke().args(["--lease", name]).run();
+        code(&ran, 2);
+        assert!(ran.said().starts_with("error: `--lease` names no lease of jobpass"), "{}", ran.said());
+    }
+    assert_eq!(world.relay().connections(), 0);
+}
+
+#[test]
+fn ways_to_name_a_pass_exclude_each_other() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::local(&world);
+    let lease = format!("ci/jobpass-{}", "0".repeat(32));
+    for (one, other) in [("--lease-file=/x", "--all"), ("--lease", "--all"), ("--lease", "--lease-file=/x")] {
+        let one = if one == "--lease" { format!("--lease={lease}") } else { one.to_owned() };
+        let ran = job.revoke().arg(one).arg(other).run();
+        code(&ran, 2);
+        assert!(ran.said().contains("exclude each other"), "{}", ran.said());
+    }
+}
+
+#[test]
+fn another_jobs_pass_in_the_same_directory_stays() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    let other = job.lease();
+    job.set("CI_JOB_ID", "4712");
+    job.request().succeed();
+    job.revoke().succeed();
+    assert_eq!(world.secrets(), [other]);
+    job.revoke().arg("--all").succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_plain_step_of_github_ends_all_passes_of_its_job_and_no_others() {
+    let world = World::new();
+    let job = Job::github(&world);
+    for _ in 0..2 {
+        job.request().succeed();
+    }
+    job.set("GITHUB_JOB", "other");
+    job.request().succeed();
+    job.set("GITHUB_JOB", "deploy");
+    job.revoke().succeed();
+    assert_eq!((world.secrets().len(), job.places().len()), (1, 1));
+    job.revoke().arg("--all").succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_job_key_of_ones_own_finds_its_lease_without_a_file() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    job.unset("JOBPASS_POD_UID");
+    job.request().args(["--job-key", "run-uid/deploy"]).succeed();
+    fs::remove_dir_all(job.place()).expect("the pod is gone");
+    job.revoke().args(["--job-key", "run-uid/deploy", "-s", &world.account()]).succeed();
+    job.assert_nothing_left();
+}
+
+// What is trusted.
+
+#[test]
+fn the_post_step_trusts_the_runners_state_and_no_file() {
+    let world = World::new();
+    let job = Job::github(&world);
+    job.request().succeed();
+    let state = job.state().expect("saved");
+    // A step of the job writes a lease of its own making into the place.
+    edit_lease(&job, |lease| lease["name"] = json!("jobpass-ffffffffffffffffffffffffffffffff"));
+    let ran = job.revoke().env("JOBPASS_ACTION", "post").env("STATE_lease", state).succeed();
+    assert!(ran.said().contains("dead:"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_lease_decides_neither_the_server_nor_the_credential() {
+    let world = World::new();
+    let elsewhere = World::sandbox("it is the attacker's server");
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    edit_lease(&job, |lease| lease["server"] = json!(elsewhere.url()));
+    let ran = job.revoke().run();
+    code(&ran, 0);
+    world.names_exact(elsewhere.url().trim_start_matches("https://"), "ELSEWHERE");
+    assert_snapshot!(world.plain(&ran.said()));
+    assert_eq!(elsewhere.relay().connections(), 0, "nothing was sent there");
+    code(&job.revoke().arg("--strict").run(), 1);
+}
+
+#[test]
+fn a_lease_file_cannot_make_it_delete_anything_else() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    world.put_secret("db-password", "Opaque", &[("password", "hunter2")]);
+    job.request().succeed();
+    let lease = job.lease();
+    let precious = job.directory().join("precious");
+    doors::write(&precious, "precious");
+    edit_lease(&job, |lease| lease["kubeconfigOut"] = json!(precious));
+    job.revoke().succeed();
+    assert!(precious.exists(), "a file that is no kubeconfig of ours");
+    assert_eq!(world.secrets(), ["db-password"]);
+
+    job.request().succeed();
+    edit_lease(&job, |lease| lease["name"] = json!("db-password"));
+    let ran = job.revoke().arg("--lease-file").arg(job.place().join("lease.json").to_string_lossy()).run();
+    code(&ran, 1);
+    assert_snapshot!(ran.said());
+    assert!(world.secrets().contains(&"db-password".to_owned()));
+    job.revoke().args(["-s", &world.account()]).succeed();
+    assert!(!world.secrets().contains(&lease));
+}
+
+#[test]
+fn another_secret_of_the_same_name_is_not_touched() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    world.put_secret(&job.lease(), "jobpass.dev/lease", &[]);
+    let ran = job.revoke().succeed();
+    assert!(ran.said().contains("absent:"), "{}", ran.transcript());
+    assert_eq!(world.secrets().len(), 1);
+}
+
+#[test]
+fn in_a_pod_a_lease_file_does_not_say_which_credential_is_sent_where() {
+    let world = World::new();
+    let elsewhere = World::sandbox("it is the attacker's server");
+    let job = Job::tekton(&world);
+    job.request().succeed();
+    let lease = job.lease();
+    // Another container of the pod writes the volume: our token to its server.
+    let evil = job.base().join("identity.evil");
+    let text = elsewhere
+        .kubeconfig()
+        .replace(&format!("token: {}", elsewhere.identity_token()), &format!("tokenFile: {}", job.directory().join("token").display()));
+    doors::write(&evil, &text);
+    edit_lease(&job, |lease| {
+        lease["server"] = json!(elsewhere.url());
+        lease["identity"] = json!({"kind": "kubeconfig", "paths": [evil]});
+    });
+    for name in ["JOBPASS_IDENTITY_TOKEN_FILE", "JOBPASS_SERVER", "JOBPASS_CERTIFICATE_AUTHORITY"] {
+        job.unset(name);
+    }
+    let ran = job.revoke().run();
+    code(&ran, 0);
+    assert!(ran.said().contains("is not revoked: there is no CI identity"), "{}", ran.said());
+    assert_eq!(elsewhere.relay().connections(), 0);
+    assert_eq!(world.secrets(), [lease]);
+}
+
+#[test]
+fn a_pass_that_cannot_be_looked_at_is_not_taken_for_none() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    let lease = job.lease();
+    doors::write(&job.place().join("lease.json"), r#"{"apiVersion": "jobpass.dev/v9"}"#);
+    let ran = job.revoke().run();
+    code(&ran, 0);
+    assert_snapshot!(ran.said());
+    code(&job.revoke().arg("--strict").run(), 1);
+    assert_eq!(world.secrets(), [lease], "it is still there");
+    // Where the job can be named again, its file is not needed.
+    job.revoke().args(["-s", &world.account()]).succeed();
+    assert_eq!(world.secrets(), [""; 0]);
+}
+
+#[test]
+fn a_pass_in_a_directory_of_its_own_is_found_by_the_shell_that_has_it() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let directory = job.directory().join("mine");
+    let request = job.request().arg("--dir").arg(directory.to_string_lossy()).succeed();
+    job.enter(&request);
+    let ran = job.revoke().succeed();
+    assert!(ran.said().contains("dead:"), "{}", ran.transcript());
+    assert_eq!((world.secrets(), directory.join("jobpass").exists()), (vec![], false));
+}
+
+#[test]
+fn requesting_again_in_a_shell_whose_pass_is_over() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let home = job.directory().join("home/.kube");
+    doors::make_directory(&home);
+    fs::rename(job.identity_file(), home.join("config")).expect("moved");
+    job.unset("KUBECONFIG");
+    for _ in 0..2 {
+        // The second time KUBECONFIG names what `revoke` has removed, and the token's variable holds a dead one.
+        let request = job.request().succeed();
+        assert!(!request.said().contains("lives on"), "{}", request.said());
+        job.enter(&request);
+        job.revoke().succeed();
+    }
+    job.assert_nothing_left();
+}
+
+#[test]
+fn nothing_to_revoke_in_a_pod_that_says_nothing_of_itself() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::tekton(&world);
+    job.unset("JOBPASS_POD_UID");
+    assert_eq!(job.revoke().succeed().said(), "nothing to revoke");
+}
+
+#[test]
+fn a_receipt_that_cannot_be_written_ends_the_other_passes_all_the_same() {
+    let world = World::new();
+    let job = Job::local(&world);
+    for _ in 0..2 {
+        job.request().succeed();
+    }
+    let ran = job.revoke().args(["--all", "--receipt", "/nowhere/receipts"]).run();
+    code(&ran, 1);
+    assert_eq!(ran.said().matches("dead:").count(), 2, "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn what_somebody_else_put_into_the_place_stays_and_is_told() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    let place = job.place();
+    doors::write(&place.join("notes"), "mine");
+    let ran = job.revoke().succeed();
+    assert_snapshot!(ran.said());
+    assert!(place.join("notes").exists() && !place.join("token").exists());
+}
+
+#[test]
+fn a_token_for_others_is_no_proof() {
+    let world = World::new();
+    let job = Job::local(&world);
+    // The API server answers 401 to it while it lives.
+    job.request().args(["--audience", "https://vault.example.com"]).succeed();
+    let ran = job.revoke().succeed();
+    assert!(ran.said().contains("removed: the lease is deleted"), "{}", ran.transcript());
+}
+
+#[test]
+fn a_wait_that_ends_too_early_is_pending() {
+    let world = World::sandbox("its clock stands still");
+    let job = Job::local(&world);
+    job.request().succeed();
+    assert!(world.accepts(&job.token()));
+    let ran = job.revoke().args(["--wait-dead", "--timeout", "1s"]).succeed();
+    assert!(ran.said().contains("pending:"), "{}", ran.transcript());
+}
+
+// When it cannot.
+
+#[test]
+fn on_ci_a_failed_revocation_is_a_warning_with_what_is_left() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    let place = job.place();
+    world.take_away("delete", "secrets");
+    let ran = job.revoke().run();
+    code(&ran, 0);
+    assert_snapshot!(ran.said());
+    // The lease stays, to be tried again; the secrets do not wait for it.
+    assert!(place.join("lease.json").exists());
+    for name in ["token", "kubeconfig", "env"] {
+        assert!(!place.join(name).exists(), "{name}");
+    }
+    code(&job.revoke().arg("--strict").run(), 1);
+}
+
+#[test]
+fn on_a_plain_shell_a_failed_revocation_fails() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    world.take_away("delete", "secrets");
+    let ran = job.revoke().run();
+    code(&ran, 1);
+    assert_snapshot!(ran.said());
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_tried_again_later() {
+    let world = World::sandbox("a real server has no script of faults");
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    world.on_sandbox().fault(Fault::on("DELETE", "/secrets").unavailable().always());
+    let ran = job.revoke().args(["--timeout", "1s"]).run();
+    code(&ran, 0);
+    assert_snapshot!(ran.said());
+    world.on_sandbox().clear_faults();
+    job.revoke().succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn an_identity_that_is_gone() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    job.unset("JOBPASS_KUBECONFIG");
+    fs::rename(job.identity_file(), job.directory().join("identity.moved")).expect("moved");
+    let ran = job.revoke().run();
+    code(&ran, 0);
+    assert_snapshot!(ran.said());
+    job.revoke().arg("--kubeconfig").arg(job.directory().join("identity.moved").to_string_lossy()).succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn it_finds_the_identity_again_that_requested_the_pass() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let kubeconfig = job.get("JOBPASS_KUBECONFIG").expect("set");
+    job.unset("JOBPASS_KUBECONFIG");
+    job.request().args(["--kubeconfig", &kubeconfig]).succeed();
+    // As an after_script that gives no flag.
+    let ran = job.revoke().succeed();
+    assert!(ran.said().contains("dead:"), "{}", ran.transcript());
+}
+
+#[test]
+fn a_finalizer_that_somebody_added_is_told() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    world.hold_secret(&job.lease());
+    let ran = job.revoke().succeed();
+    assert_snapshot!(ran.said());
+}
+
+#[test]
+fn a_token_file_that_was_exchanged_is_not_asked_about() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    fs::remove_file(job.place().join("token")).expect("removed");
+    doors::write(&job.place().join("token"), "another");
+    let ran = job.revoke().succeed();
+    assert!(ran.said().contains("removed: the lease is deleted"), "{}", ran.transcript());
+    assert_eq!(ran.requests.len(), 1);
+}
+
+#[test]
+fn a_probe_that_gets_no_answer_is_no_proof() {
+    let world = World::sandbox("a real server has no script of faults");
+    let job = Job::local(&world);
+    job.request().succeed();
+    world.on_sandbox().fault(Fault::on("POST", "selfsubjectreviews").unavailable());
+    let ran = job.revoke().succeed();
+    assert!(ran.said().contains("removed: the lease is deleted"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_main_step_refuses_what_only_its_post_step_would_stumble_over() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::github(&world);
+    for (input, value, words) in [
+        ("INPUT_WAIT-DEAD", "true", "error: `wait-dead` takes longer than a post step of GitHub has"),
+        ("INPUT_STRICT", "yes", "error: input `strict` is neither `true` nor `false`"),
+        ("INPUT_TIMEOUT", "soon", "error: input `timeout` is no length of time"),
+    ] {
+        let ran = job.request().env("JOBPASS_ACTION", "main").env(input, value).run();
+        code(&ran, 2);
+        assert!(ran.said().starts_with(words), "{}", ran.said());
+        assert_eq!(job.state(), None);
+    }
+    assert_eq!(world.relay().connections(), 0);
+}
+
+#[test]
+fn a_post_step_whose_inputs_have_changed_still_revokes() {
+    let world = World::new();
+    let job = Job::github(&world);
+    for (input, value) in [
+        ("INPUT_WAIT-DEAD", "true"),
+        ("INPUT_STRICT", "yes"),
+        ("INPUT_TIMEOUT", "soon"),
+        ("INPUT_OUTPUT", "nonsense"),
+        ("INPUT_SERVICE-ACCOUNT", "bare"),
+        // What an earlier step of the job can set for those after it.
+        ("JOBPASS_PLATFORM", "local"),
+        ("JOBPASS_LEASE_FILE", "/nowhere/lease.json"),
+        ("JOBPASS_LEASE", "ci/jobpass-00000000000000000000000000000000"),
+        ("JOBPASS_ALL", "true"),
+    ] {
+        job.request().succeed();
+        let ran = job.post().env(input, value).run();
+        code(&ran, 0);
+        assert!(ran.said().contains("revoked the pass"), "{input}: {}", ran.transcript());
+        job.assert_nothing_left();
+        job.new_step();
+    }
+}
+
+#[test]
+fn a_main_step_that_failed_leaves_nothing_for_its_post_step() {
+    let world = World::new();
+    world.take_away("create", "serviceaccounts/token");
+    let job = Job::github(&world);
+    code(&job.request().run(), 1);
+    job.assert_nothing_left();
+    let post = job.post().arg("--strict").succeed();
+    assert!(post.said().ends_with("nothing to revoke"), "{}", post.said());
+}
+
+#[test]
+fn a_second_signal_ends_it_and_the_first_one_does_not() {
+    use rustix::process::Signal;
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    world.relay().hold_request(1);
+    let running = job.revoke().start();
+    world.relay().wait_held();
+    running.signal(Signal::TERM);
+    running.said("SIGTERM: revoking first");
+    world.relay().release();
+    let ran = running.wait();
+    code(&ran, 0);
+    assert!(ran.said().contains("revoked the pass"), "{}", ran.transcript());
+    job.assert_nothing_left();
+
+    job.request().succeed();
+    world.relay().hold_request(1);
+    let running = job.revoke().start();
+    world.relay().wait_held();
+    running.signal(Signal::TERM);
+    running.said("SIGTERM: revoking first");
+    running.signal(Signal::INT);
+    let ran = running.wait();
+    code(&ran, 1);
+    assert_snapshot!(ran.said());
+    world.relay().release();
+    job.revoke().succeed();
+}

@@ -1,0 +1,141 @@
+//! The env file, sourced as GitLab's and Tekton's scripts and people do it, in every shell that a job may have.
+
+use insta::assert_snapshot;
+
+use crate::harness::{Job, World, doors};
+
+/// Runs a script in each shell; every one starts a pass of its own.
+fn in_each_shell(job: &Job<'_>, script: &str, check: impl Fn(&str, &crate::harness::Ran)) {
+    for shell in doors::shells() {
+        let ran = job.shell(&shell, script).run();
+        check(&shell, &ran);
+        job.revoke().arg("--all").succeed();
+    }
+}
+
+fn sourcing(world: &World) -> String {
+    format!(". \"$(jobpass request --service-account {})\"", world.account())
+}
+
+#[test]
+fn sourcing_exports_everything_under_errexit_and_nounset() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let script = format!(
+        "set -eu\n{}\ntest \"$OPENSHIFT_TOKEN\" = \"$(cat \"$JOBPASS_TOKEN_FILE\")\"\ntest -r \"$KUBECONFIG\"\n\
+         env | cut -d= -f1 | grep -E '^(JOBPASS_(EXPIRES|LEASE|PASS|TOKEN)|KUBECONFIG|OPENSHIFT)' | sort\necho \"trace: $-\"",
+        sourcing(&world)
+    );
+    in_each_shell(&job, &script, |shell, ran| {
+        assert!(ran.is_success(), "{}", ran.transcript());
+        let names = ran.stdout.lines().take_while(|line| !line.starts_with("trace")).collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            names,
+            "JOBPASS_EXPIRES_AT JOBPASS_LEASE JOBPASS_PASS_NAMESPACE JOBPASS_PASS_SERVER JOBPASS_TOKEN_FILE KUBECONFIG OPENSHIFT_TOKEN",
+            "{shell}"
+        );
+    });
+}
+
+#[test]
+fn a_trace_does_not_show_the_token_and_goes_on_afterwards() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let script = format!("set -ex\n{}\n: \"still traced\"\ncase $- in *x*) echo on ;; esac", sourcing(&world));
+    in_each_shell(&job, &script, |shell, ran| {
+        assert!(ran.is_success(), "{}", ran.transcript());
+        assert!(ran.stderr.contains("still traced"), "{shell}: {}", ran.transcript());
+        assert_eq!(ran.stdout, "on\n", "{shell}");
+    });
+}
+
+#[test]
+fn a_shell_that_prints_its_input_does_not_show_the_token() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let script = format!("set -ev\n{}\ncase $- in *x*) echo on ;; *) echo off ;; esac", sourcing(&world));
+    in_each_shell(&job, &script, |shell, ran| {
+        assert!(ran.is_success(), "{}", ran.transcript());
+        assert_eq!(ran.stdout, "off\n", "{shell}: what was off stays off");
+    });
+}
+
+#[test]
+fn a_failed_request_ends_a_job_under_errexit() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    world.take_away("create", "serviceaccounts/token");
+    let script = format!("set -e\n{}\necho 'the job went on'", sourcing(&world));
+    in_each_shell(&job, &script, |shell, ran| {
+        assert!(!ran.is_success(), "{shell}");
+        assert_eq!(ran.stdout, "", "{shell}");
+        assert!(ran.stderr.contains("error: cannot request a token"), "{shell}: {}", ran.transcript());
+    });
+}
+
+#[test]
+fn the_end_of_a_pass_is_known_to_the_shell_that_has_it() {
+    let world = World::new();
+    let job = Job::local(&world);
+    // A second pass that is not this shell's stays.
+    let other = job.request().succeed();
+    assert!(!other.stdout.is_empty());
+    let script = format!("set -e\n{}\njobpass revoke 2>/dev/null\n", sourcing(&world));
+    for shell in doors::shells() {
+        job.shell(&shell, &script).succeed();
+        assert_eq!(job.places().len(), 1, "{shell}");
+    }
+    job.revoke().succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn under_gitlabs_debug_trace_only_kubeconfig_is_exported() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.set("CI_DEBUG_TRACE", "true");
+    let script = format!(
+        "set -ex\n{}\ntest -z \"${{OPENSHIFT_TOKEN+set}}\"\ntest -r \"$KUBECONFIG\"\nenv | grep -c '^JOBPASS_LEASE' || :",
+        sourcing(&world)
+    );
+    in_each_shell(&job, &script, |shell, ran| {
+        assert!(ran.is_success(), "{}", ran.transcript());
+        assert_eq!(ran.stdout, "0\n", "{shell}");
+        assert!(ran.stderr.contains("warning: `CI_DEBUG_TRACE` is on"), "{shell}");
+    });
+}
+
+#[test]
+fn the_env_file_itself_holds_no_secret() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let request = job.request().succeed();
+    let text = std::fs::read_to_string(request.stdout.trim()).expect("stdout is its path");
+    assert_snapshot!(world.plain(&text));
+    job.revoke().succeed();
+}
+
+#[test]
+fn stdout_is_the_path_and_nothing_else() {
+    let world = World::new();
+    for job in [Job::gitlab(&world), Job::tekton(&world), Job::local(&world)] {
+        let request = job.request().succeed();
+        assert_eq!(request.stdout, format!("{}\n", job.place().join("env").display()));
+        job.revoke().succeed();
+    }
+}
+
+#[test]
+fn files_are_the_users_own_under_any_umask() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    let mode = |path: &std::path::Path| std::fs::symlink_metadata(path).expect("there").permissions().mode() & 0o777;
+    let place = job.place();
+    assert_eq!((mode(&place), mode(place.parent().expect("a base"))), (0o700, 0o700));
+    for name in ["lease.json", "token", "kubeconfig", "env"] {
+        assert_eq!(mode(&place.join(name)), 0o600, "{name}");
+    }
+    job.revoke().succeed();
+}

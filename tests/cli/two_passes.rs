@@ -1,0 +1,77 @@
+//! Two passes in one job: they are independent, and what the second takes over from the first is said.
+
+use insta::assert_snapshot;
+
+use crate::harness::{Job, World};
+
+#[test]
+fn a_second_pass_says_whose_names_it_takes_over() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let first = job.request().succeed();
+    job.enter(&first);
+    let second = job.request().succeed();
+    assert_snapshot!(second.said());
+    job.revoke().arg("--all").succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn two_passes_with_names_of_their_own_need_no_warning() {
+    let world = World::new();
+    let job = Job::github(&world);
+    let first = job.request().args(["--variable", "ONE_TOKEN", "--no-kubeconfig"]).succeed();
+    let (one, one_state) = (job.token(), job.state().expect("saved"));
+    job.enter(&first);
+    let second = job.request().args(["--variable", "OTHER_TOKEN"]).succeed();
+    assert!(!second.stdout.contains("warning"), "{}", second.transcript());
+    let other_state = job.state().expect("saved");
+    job.enter(&second);
+    let other = job.get("OTHER_TOKEN").expect("exported");
+    assert_eq!(job.get("ONE_TOKEN").as_deref(), Some(one.as_str()));
+    // Posts run last in, first out, and each ends its own.
+    let post = |state: &str| job.revoke().env("JOBPASS_ACTION", "post").env("STATE_lease", state).succeed();
+    post(&other_state);
+    world.assert_dies(&other);
+    assert!(world.accepts(&one), "the other use of the action is not touched");
+    post(&one_state);
+    world.assert_dies(&one);
+    job.assert_nothing_left();
+}
+
+#[test]
+fn exported_and_requested_again_and_revoked_with_only_kubeconfig_set() {
+    let world = World::new();
+    for job in [Job::gitlab(&world), Job::local(&world), Job::github(&world)] {
+        // The CI identity comes by KUBECONFIG alone, which the first pass then takes over.
+        job.unset_if_set(["JOBPASS_KUBECONFIG", "JOBPASS_IDENTITY_KUBECONFIG"]);
+        job.set("KUBECONFIG", job.identity_file());
+        let first = job.request().succeed();
+        job.enter(&first);
+        let one = job.get("OPENSHIFT_TOKEN").expect("exported");
+        let second = job.request().succeed();
+        job.enter(&second);
+        let other = job.get("OPENSHIFT_TOKEN").expect("exported");
+        assert_ne!(one, other);
+        job.unset_if_set(["OPENSHIFT_TOKEN", "JOBPASS_TOKEN_FILE", "JOBPASS_LEASE", "JOBPASS_EXPIRES_AT"]);
+        job.revoke().arg("--all").succeed();
+        for token in [one, other] {
+            world.assert_dies(&token);
+        }
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_nested_jobpass_does_not_take_the_outer_passs_target() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let outer = job.request().args(["--target-namespace", "prod"]).succeed();
+    job.enter(&outer);
+    let inner = job.jobpass().args(["request", "--ttl", "20m", "-s", &world.account()]).succeed();
+    assert!(inner.is_success());
+    let config = std::fs::read_to_string(job.place().join("kubeconfig")).expect("written");
+    assert!(!config.contains("prod"), "JOBPASS_PASS_NAMESPACE is an output, not a setting");
+    job.revoke().succeed();
+    job.assert_nothing_left();
+}
