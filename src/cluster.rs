@@ -21,6 +21,7 @@ mod broken;
 mod connect;
 mod exchange;
 mod leaf;
+mod tls;
 mod transport;
 
 use answer::{Answer, Refusal, Request, Shown};

@@ -19,8 +19,10 @@ use crate::{
 };
 
 pub mod bearer;
+pub mod credential;
 pub mod in_cluster;
 pub mod kubeconfig;
+mod plugin;
 pub mod server;
 
 /// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.

@@ -8,6 +8,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::{
     legacy::connect::{
         Connected, Connection, HttpConnector,
@@ -15,9 +16,9 @@ use hyper_util::client::{
     },
     proxy::matcher::Matcher,
 };
-use kube::{Config, client::ConfigExt};
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
+use super::tls;
 use crate::{env::Env, failure::Failure};
 
 /// The way to the API server below TLS, whatever it is made of: one type, so that the client is compiled once.
@@ -57,29 +58,30 @@ impl Connection for Stream {
     }
 }
 
-/// Chooses the transport: straight, or through a proxy.
-pub(super) fn transport(config: &Config) -> Result<Transport, kube::Error> {
+/// Makes the transport: straight, or through a proxy. None where a proxy is to be reached by TLS and there is nobody to trust.
+pub(super) fn transport(proxy: Option<&Uri>) -> Option<Transport> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     // With Nagle's delay the first request waits for the answer to the last packet of the handshake: one round trip in every run.
     tcp.set_nodelay(true);
-    let Some(proxy) = &config.proxy_url else { return Ok(erased(tcp)) };
+    let Some(proxy) = proxy else { return Some(erased(tcp)) };
     let user = proxy.authority().and_then(|authority| authority.as_str().rsplit_once('@')).map(|(user, _)| user);
-    match proxy.scheme_str() {
+    Some(match proxy.scheme_str() {
         Some("socks5" | "socks5h") => {
             let socks = SocksV5::new(proxy.clone(), tcp);
-            Ok(match user.and_then(|user| user.split_once(':')) {
+            match user.and_then(|user| user.split_once(':')) {
                 Some((name, password)) => erased(socks.with_auth(decoded(name), decoded(password))),
                 None => erased(socks),
-            })
+            }
         }
         Some("https") => {
             // The proxy is somebody else than the API server: the system's roots, and nothing of ours is shown to it.
-            let tls = Config::new(config.cluster_url.clone()).rustls_https_connector_with_connector(erased(tcp))?;
-            Ok(erased(with_credentials(Tunnel::new(proxy.clone(), tls), user)))
+            let tls =
+                HttpsConnectorBuilder::new().with_tls_config(tls::of_system()?).https_only().enable_http1().wrap_connector(erased(tcp));
+            erased(with_credentials(Tunnel::new(proxy.clone(), tls), user))
         }
-        Some(_) | None => Ok(erased(with_credentials(Tunnel::new(proxy.clone(), tcp), user))),
-    }
+        Some(_) | None => erased(with_credentials(Tunnel::new(proxy.clone(), tcp), user)),
+    })
 }
 
 fn erased<C>(connector: C) -> Transport

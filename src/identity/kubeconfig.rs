@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use kube::config::{AuthInfo, ExecInteractiveMode, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
@@ -176,10 +176,6 @@ fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
             .map_err(|error| Failure::usage(format!("cannot read its token file `{path}`")).cause(error))?;
         // kube would send the newline at its end too.
         user.token = Some(token_of(&Secret::new(text)));
-    }
-    if let Some(exec) = &mut user.exec {
-        // A job has nobody to answer, and what the plugin prints must not go to the log unseen.
-        exec.interactive_mode = Some(ExecInteractiveMode::Never);
     }
     Ok(user)
 }

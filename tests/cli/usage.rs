@@ -178,6 +178,11 @@ refused! {
         edit(job, |text| replace_user(&text, &exec(&plugin, "")));
         job.request().run()
     };
+    a_plugin_that_wants_to_ask_somebody: gitlab, |job| {
+        let always = exec(&plugin(job, "exit 1"), "").replace("IfAvailable", "Always");
+        edit(job, |text| replace_user(&text, &always));
+        job.request().run()
+    };
     a_plugin_that_prints_no_credential: gitlab, |job| {
         let plugin = plugin(job, "echo 'the-secret-that-it-prints'");
         job.world.secret("the-secret-that-it-prints");

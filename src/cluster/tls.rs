@@ -1,0 +1,117 @@
+//! The TLS settings: whom we trust, and what we show.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use rustls_platform_verifier::BuilderVerifierExt;
+
+use crate::{
+    failure::Failure,
+    identity::{Identity, credential::Credential},
+};
+
+/// ring's cryptography; of its cipher suites the one first that costs least where the server leaves the choice to us.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| *suite != ring::cipher_suite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
+}
+
+/// The settings for a cluster, with our client certificate if we have one.
+///
+/// # Errors
+/// When there is nobody to trust, or the certificate does not fit its key.
+pub(super) fn settings(identity: &Identity, credential: &Credential, what: &str) -> Result<ClientConfig, Failure> {
+    let refused = |why: &str| Failure::usage(what).cause(why);
+    let provider = provider();
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|_| refused("its TLS settings do not fit together"))?;
+    let builder = if identity.cluster.insecure_skip_tls_verify == Some(true) {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Nobody(provider)))
+    } else if let Some(data) = &identity.cluster.certificate_authority_data {
+        let roots = roots(data).ok_or_else(|| refused("its certificate authority cannot be read"))?;
+        builder.with_root_certificates(roots)
+    } else {
+        builder
+            .with_platform_verifier()
+            .map_err(|_| refused("the system has no root certificates, and no certificate authority is given"))?
+    };
+    match &credential.certificate {
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(|_| refused("its client certificate and key are not valid")),
+        None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+/// The settings for a proxy: the system's roots, and nothing of ours is shown.
+pub(super) fn of_system() -> Option<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
+    Some(builder.with_platform_verifier().ok()?.with_no_client_auth())
+}
+
+fn roots(data: &str) -> Option<RootCertStore> {
+    let pem = STANDARD.decode(data).ok()?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate.ok()?).ok()?;
+    }
+    Some(roots)
+}
+
+/// Trusts everybody: the loud opt-in `--insecure-skip-tls-verify`.
+#[derive(Debug)]
+struct Nobody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Nobody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cheapest_suite_comes_first_and_none_is_lost() {
+        let ours = provider();
+        assert_eq!(ours.cipher_suites[0], ring::cipher_suite::TLS13_AES_128_GCM_SHA256);
+        assert_eq!(ours.cipher_suites.len(), ring::default_provider().cipher_suites.len());
+    }
+}

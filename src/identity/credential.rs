@@ -1,0 +1,93 @@
+//! What shows who we are: a header, a client certificate, or both.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::HeaderValue;
+use kube::config::AuthInfo;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use secrecy::ExposeSecret;
+
+use super::{Identity, plugin};
+use crate::{failure::Failure, place, secret::Secret};
+
+/// The credential of a CI identity, ready to be shown.
+#[derive(Default)]
+pub struct Credential {
+    /// The `Authorization` header.
+    pub header: Option<HeaderValue>,
+    /// The bearer token in it, if it is one.
+    pub token: Option<Secret>,
+    /// The certificate chain and its key.
+    pub certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+impl Credential {
+    /// Gets it: out of the identity itself, or from its plugin.
+    ///
+    /// # Errors
+    /// When there is something that is no credential. Somebody without any is no error here: the API server says what it thinks.
+    pub async fn of(identity: &Identity) -> Result<Self, Failure> {
+        let what = format!("cannot use the CI identity: {}", identity.why);
+        let user = &identity.user;
+        let mut credential = Self::default();
+        if let Some(token) = &user.token {
+            credential.bear(Secret::new(token.expose_secret().to_owned()));
+        } else if let (Some(name), Some(password)) = (&user.username, &user.password) {
+            let pair = Secret::new(format!("{name}:{}", password.expose_secret()));
+            credential.header = header("Basic", &Secret::new(STANDARD.encode(pair.expose())));
+        } else if let Some(exec) = &user.exec {
+            let status = plugin::run(exec, &identity.cluster, &what).await?;
+            if let Some(token) = status.token {
+                credential.bear(token);
+            }
+            if let (Some(certificate), Some(key)) = (status.client_certificate_data, status.client_key_data) {
+                credential.certificate = Some(pair(certificate.as_bytes(), key.expose().as_bytes(), &what)?);
+            }
+        }
+        let shows_a_header = user.token.is_some() || user.password.is_some() || credential.token.is_some();
+        if shows_a_header && credential.header.is_none() {
+            return Err(Failure::usage(what).cause("its token or password has characters that a request cannot carry"));
+        }
+        if credential.certificate.is_none() {
+            credential.certificate = of_kubeconfig(user, &what)?;
+        }
+        Ok(credential)
+    }
+
+    fn bear(&mut self, token: Secret) {
+        self.header = header("Bearer", &token);
+        self.token = Some(token);
+    }
+}
+
+fn header(scheme: &str, secret: &Secret) -> Option<HeaderValue> {
+    let text = Secret::new(format!("{scheme} {}", secret.expose()));
+    let mut header = HeaderValue::from_str(text.expose()).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// A client certificate that the kubeconfig holds or names.
+fn of_kubeconfig(user: &AuthInfo, what: &str) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, Failure> {
+    let pem = |data: Option<&str>, path: Option<&str>| match (data, path) {
+        (Some(data), _) => Some(STANDARD.decode(data.trim()).ok()),
+        (None, Some(path)) => Some(place::read_named(path.as_ref()).ok().map(String::into_bytes)),
+        (None, None) => None,
+    };
+    let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref());
+    let key = pem(user.client_key_data.as_ref().map(ExposeSecret::expose_secret), user.client_key.as_deref());
+    let missing = |which: &str| Failure::usage(what).cause(format!("{which} is missing or cannot be read"));
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(Some(certificate)), Some(Some(key))) => pair(&certificate, &key, what).map(Some),
+        (Some(Some(_)), _) => Err(missing("the key of its client certificate")),
+        (Some(None) | None, _) => Err(missing("its client certificate")),
+    }
+}
+
+fn pair(certificate: &[u8], key: &[u8], what: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().unwrap_or_default();
+    match PrivateKeyDer::from_pem_slice(key) {
+        Ok(key) if !chain.is_empty() => Ok((chain, key)),
+        _ => Err(Failure::usage(what).cause("its client certificate and key are not valid")),
+    }
+}

@@ -1,0 +1,89 @@
+//! An exec plugin of a kubeconfig: a program that is asked for the credential.
+//!
+//! See <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>.
+#![expect(clippy::disallowed_methods, reason = "a kubeconfig's exec plugin is the one program that is started for an identity")]
+
+use std::{io, process::Stdio};
+
+use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::process::Command;
+use zeroize::Zeroizing;
+
+use crate::{
+    failure::{Failure, words},
+    secret::Secret,
+};
+
+/// What a plugin answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Status {
+    /// A bearer token.
+    pub(super) token: Option<Secret>,
+    /// A client certificate, PEM.
+    pub(super) client_certificate_data: Option<String>,
+    /// Its key, PEM.
+    pub(super) client_key_data: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+struct ExecCredential {
+    status: Option<Status>,
+}
+
+/// Runs the plugin. It has no terminal and no stdin, as a job has nobody to answer. A caller who has lost patience kills it.
+///
+/// # Errors
+/// When it cannot be started, fails, or answers with no credential. Of its output only the last line of its stderr is repeated:
+/// its stdout may hold the credential.
+pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Result<Status, Failure> {
+    let program = exec.command.as_deref().unwrap_or_default();
+    let plugin = format!("its credential plugin `{program}`");
+    if program.is_empty() {
+        return Err(Failure::usage(what).cause("its credential plugin has no command"));
+    }
+    if exec.interactive_mode == Some(ExecInteractiveMode::Always) {
+        return Err(Failure::usage(what)
+            .cause(format!("{plugin} wants to ask somebody (`interactiveMode: Always`)"))
+            .hint("use a way of it that needs nobody, or hand over another kind of CI identity"));
+    }
+    let mut command = Command::new(program);
+    command.args(exec.args.iter().flatten());
+    command.envs(exec.env.iter().flatten().filter_map(|variable| Some((variable.get("name")?, variable.get("value")?))));
+    command.env("KUBERNETES_EXEC_INFO", info(exec, cluster).to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = command.output().await.map_err(|error| unstarted(&error, Failure::new(what), &plugin, exec))?;
+    let stdout = Zeroizing::new(output.stdout);
+    if !output.status.success() {
+        let failure = Failure::new(what).cause(format!("{plugin} failed: {}", output.status));
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(said.lines().rfind(|line| !line.trim().is_empty()).map_or(failure.clone(), |line| failure.cause(line)));
+    }
+    let answer: Option<ExecCredential> = serde_json::from_slice(&stdout).ok();
+    let status = answer.and_then(|answer| answer.status);
+    let holds = |status: &Status| status.token.is_some() || (status.client_certificate_data.is_some() && status.client_key_data.is_some());
+    status
+        .filter(holds)
+        .ok_or_else(|| Failure::new(what).cause(format!("{plugin} printed no ExecCredential with a token, or a certificate and its key")))
+}
+
+/// What the plugin is told.
+fn info(exec: &ExecConfig, cluster: &Cluster) -> serde_json::Value {
+    let mut spec = json!({"interactive": false});
+    if exec.provide_cluster_info
+        && let Ok(cluster) = ExecAuthCluster::try_from(cluster)
+    {
+        spec["cluster"] = json!(cluster);
+    }
+    json!({"apiVersion": exec.api_version, "kind": "ExecCredential", "spec": spec})
+}
+
+fn unstarted(error: &io::Error, failure: Failure, plugin: &str, exec: &ExecConfig) -> Failure {
+    let failure = failure.cause(format!("{plugin} cannot be started: {}", words(error)));
+    match exec.install_hint.as_deref() {
+        Some(hint) => failure.hint(hint),
+        None => failure.hint("install it in the job's image, or hand over another kind of CI identity"),
+    }
+}
