@@ -13,6 +13,7 @@ mod house;
 mod identities;
 mod life;
 mod outputs;
+mod readme;
 mod revoking;
 mod shells;
 mod two_passes;

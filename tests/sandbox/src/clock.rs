@@ -27,6 +27,11 @@ pub(crate) fn rfc3339(time: Timestamp) -> String {
     seconds(time.as_second()).to_string()
 }
 
+/// The form that HTTP gives to times (RFC 9110, 5.6.7).
+pub(crate) fn http_date(time: Timestamp) -> String {
+    seconds(time.as_second()).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// A whole second since the epoch; what is out of range is clamped to the far future.
 pub(crate) fn seconds(since_epoch: i64) -> Timestamp {
     Timestamp::from_second(since_epoch).unwrap_or(Timestamp::MAX)
@@ -50,5 +55,6 @@ mod tests {
     fn times_are_whole_seconds_in_utc() {
         let time: Timestamp = "2026-03-21T12:00:00.75Z".parse().expect("a timestamp");
         assert_eq!(rfc3339(time), "2026-03-21T12:00:00Z");
+        assert_eq!(http_date(time), "Sat, 21 Mar 2026 12:00:00 GMT");
     }
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Call};
-use crate::clock::Clock;
+use crate::clock::{Clock, http_date};
 use crate::fault::{self, Action, Fault, Script};
 use crate::jwt;
 use crate::record::{self, Log, Recorded};
@@ -195,6 +195,8 @@ fn respond(shared: &Shared, number: usize, answer: Answer, payload: fn(Bytes) ->
         .header(CONTENT_TYPE, kind)
         .header(CONTENT_LENGTH, text.len())
         .header("Audit-Id", jwt::uuid())
+        // By the server's own clock, which is how a client learns that its own is wrong.
+        .header(DATE, http_date(shared.clock.now()))
         .header("Cache-Control", "no-cache, private")
         .body(payload(text.into()))
         .expect("a scripted status is a status");

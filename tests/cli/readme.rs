@@ -1,0 +1,100 @@
+//! README's quick starts, taken out of it and run as they stand.
+
+use std::fs;
+
+use crate::harness::{Job, World, doors};
+
+/// The block of README that is marked to run on this platform.
+fn block(platform: &str) -> String {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is one");
+    let (_, rest) = readme.split_once(&format!("<!-- runs: {platform} -->\n```")).expect("README has such a block");
+    let (_, rest) = rest.split_once('\n').expect("a fence is a line");
+    rest.split("\n```").next().expect("a block ends").to_owned()
+}
+
+/// The items of a list below a key, each on a line of its own.
+fn items(yaml: &str, key: &str) -> String {
+    let lines = yaml.lines().skip_while(|line| line.trim() != format!("{key}:")).skip(1);
+    let items: Vec<_> = lines.map_while(|line| line.trim().strip_prefix("- ")).collect();
+    assert!(!items.is_empty(), "{key} has no items");
+    items.join("\n")
+}
+
+/// Puts programs into the job's PATH that say whether they were given what they need; which programs a job runs is its own business.
+fn programs(job: &Job<'_>) {
+    let bin = job.directory().join("bin");
+    doors::make_directory(&bin);
+    for (name, script) in [
+        ("kubectl", "grep -q eyJ \"$KUBECONFIG\" && echo \"kubectl $*: fine\""),
+        ("curl", "grep -q '^Authorization: Bearer eyJ' && test -n \"$JOBPASS_PASS_SERVER\" && echo 'curl: fine'"),
+    ] {
+        let path = bin.join(name);
+        doors::write(&path, &format!("#!/bin/sh\n{script}\n"));
+        doors::set_mode(&path, 0o700);
+    }
+    job.set("PATH", format!("{}:{}", bin.display(), job.get("PATH").expect("set")));
+    job.set("JOBPASS_SERVICE_ACCOUNT", job.world.account());
+}
+
+#[test]
+fn the_quick_start_of_a_plain_shell() {
+    let world = World::new();
+    let job = Job::local(&world);
+    programs(&job);
+    let script = block("local").replace("ci/deploy-bot", &world.account());
+    let ran = job.shell("sh", &format!("set -e\n{script}")).succeed();
+    assert_eq!(ran.stdout, "curl: fine\n");
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_quick_start_of_github() {
+    let world = World::new();
+    let job = Job::github(&world);
+    programs(&job);
+    let identity = job.get("JOBPASS_IDENTITY_KUBECONFIG").expect("set");
+    job.unset("JOBPASS_IDENTITY_KUBECONFIG");
+    let yaml = block("github");
+    let steps: Vec<_> = yaml.split("- run: ").skip(1).collect();
+    assert_eq!(steps.len(), 3);
+    for step in steps {
+        let script = step.lines().next().expect("a step has a command");
+        let command = job.shell("sh", script);
+        let command = if step.contains("JOBPASS_IDENTITY_KUBECONFIG: ${{ secrets.") {
+            command.env("JOBPASS_IDENTITY_KUBECONFIG", &identity)
+        } else {
+            command
+        };
+        let ran = command.succeed();
+        job.enter(&ran);
+    }
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_quick_start_of_gitlab() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    programs(&job);
+    let yaml = block("gitlab");
+    let main = format!("set -e\n{}\n{}", items(&yaml, "before_script"), items(&yaml, "script"));
+    let ran = job.shell("sh", &main).succeed();
+    assert_eq!(ran.stdout, "kubectl apply -f manifests/: fine\n");
+    assert_eq!(world.secrets().len(), 1);
+    job.shell("sh", &items(&yaml, "after_script")).succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_quick_start_of_tekton() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    programs(&job);
+    let yaml = block("tekton");
+    let (_, rest) = yaml.split_once("script: |\n").expect("a script");
+    let script = rest.lines().take_while(|line| line.starts_with("      ")).map(str::trim).collect::<Vec<_>>().join("\n");
+    let ran = job.shell("sh", &script).succeed();
+    assert_eq!(ran.stdout, "kubectl apply -f manifests/: fine\n");
+    assert!(ran.stderr.contains("revoked the pass"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
