@@ -11,7 +11,7 @@
 //!
 //! # The way of the data
 //!
-//! [`env`] (the environment, once) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
+//! [`mod@env`] (the environment, once) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
 //! one precedence) → [`spec`] (what is asked for, validated) → [`identity`] (as whom) → [`cluster`] (the only network) →
 //! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`export`] (mask, files, variables) → [`receipt`].
 //!
