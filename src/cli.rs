@@ -1,5 +1,7 @@
 //! The command line: verbs and their flags. No logic; what a flag means stands in its row of `options.rs`.
 
+use std::ffi::OsString;
+
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
@@ -21,6 +23,10 @@ pub enum Verb {
     Request(RequestArgs),
     /// Revoke the job's tokens and prove that they are dead
     Revoke(RevokeArgs),
+    /// Run a command under a pass of its own: it alone gets the token, its output is scrubbed, and the pass ends with it
+    Run(RunArgs),
+    /// Pass stdin on to stdout, without the secrets that are named
+    Scrub(ScrubArgs),
 }
 
 /// The flags of `request`.
@@ -95,18 +101,95 @@ pub struct RevokeArgs {
     connection: ConnectionArgs,
 }
 
+/// The flags of `run`.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[command(after_help = "Examples:
+  jobpass run -s ci/deploy-bot -- kubectl apply -f manifests/
+  jobpass run -s ci/deploy-bot --no-variable --scrub-env DB_PASSWORD -- ./deploy.sh
+  jobpass run -s ci/deploy-bot -- sh -c 'helm upgrade app ./chart && kubectl rollout status deploy/app'
+
+The exit status is the command's, 128+n if signal n ended it; 125 for a failure of ours, 126 and 127 if there is no such program.
+Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.")]
+pub struct RunArgs {
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.described())]
+    service_account: Option<String>,
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.described())]
+    namespace: Option<String>,
+    #[arg(long, value_name = "DURATION", help = o::TTL.described())]
+    ttl: Option<String>,
+    #[arg(long, value_name = "DURATION", help = o::MAX_LIFETIME.described())]
+    max_lifetime: Option<String>,
+    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.described())]
+    audience: Vec<String>,
+    #[arg(long, value_name = "NAME", help = o::VARIABLE.described())]
+    variable: Option<String>,
+    #[arg(long, help = o::NO_VARIABLE.described())]
+    no_variable: bool,
+    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.described())]
+    target_namespace: Option<String>,
+    #[arg(long, value_name = "DURATION", help = o::GRACE.described())]
+    grace: Option<String>,
+    #[arg(long, value_name = "VARIABLE", help = o::HIDE.described())]
+    hide: Vec<String>,
+    #[arg(long, value_name = "VARIABLE", help = o::SCRUB_ENV.described())]
+    scrub_env: Vec<String>,
+    #[arg(long, help = o::STRICT.described())]
+    strict: bool,
+    #[arg(long, value_name = "PATH", help = o::RECEIPT.described())]
+    receipt: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    connection: ConnectionArgs,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[serde(skip)]
+    pub command: Vec<OsString>,
+}
+
+/// The flags of `scrub`.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[command(after_help = "Examples:
+  ./deploy.sh 2>&1 | jobpass scrub --scrub-env OPENSHIFT_TOKEN
+  ./deploy.sh 2>&1 | jobpass scrub --lease \"$JOBPASS_LEASE\" --scrub-env DB_PASSWORD")]
+pub struct ScrubArgs {
+    #[arg(long, value_name = "NAMESPACE/NAME", help = "Lease whose token is hidden, as NAMESPACE/NAME")]
+    lease: Option<String>,
+    #[arg(long, value_name = "PATH", help = "Lease file whose token is hidden")]
+    lease_file: Option<String>,
+    #[arg(long, value_name = "VARIABLE", help = o::SCRUB_ENV.described())]
+    scrub_env: Vec<String>,
+    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.described())]
+    platform: Option<String>,
+    #[arg(long, value_name = "DIR", help = o::DIR.described())]
+    dir: Option<String>,
+}
+
 /// Which job this is and how it is told; the same for all verbs.
 #[derive(Args, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct JobArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    place: PlaceArgs,
+    #[arg(long, short, value_name = "FORMAT", help = o::OUTPUT.described())]
+    output: Option<String>,
+}
+
+/// Which job this is and where its passes are kept.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct PlaceArgs {
     #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.described())]
     platform: Option<String>,
     #[arg(long, value_name = "DIR", help = o::DIR.described())]
     dir: Option<String>,
     #[arg(long, value_name = "TEXT", help = o::JOB_KEY.described())]
     job_key: Option<String>,
-    #[arg(long, short, value_name = "FORMAT", help = o::OUTPUT.described())]
-    output: Option<String>,
     #[arg(long, value_name = "DURATION", help = o::TIMEOUT.described())]
     timeout: Option<String>,
 }

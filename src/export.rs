@@ -1,6 +1,6 @@
 //! Hands a pass to the job: mask first, then files, variables last.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use serde_json::json;
 
@@ -109,6 +109,30 @@ impl Export<'_> {
     /// When something cannot be written; then the caller ends the pass.
     pub fn hand_over(&self, pass: &Pass, spec: &TokenSpec) -> Result<(), Failure> {
         self.mask(&pass.token)?;
+        let outputs = Self::write(pass, spec)?;
+        self.warn_of_another(spec, &pass.lease);
+        match self.platform {
+            Platform::Github => self.to_runner(pass, spec, &outputs),
+            Platform::Gitlab | Platform::Tekton | Platform::Local => self.to_shell(pass, spec, &outputs),
+        }
+    }
+
+    /// Writes the files of the pass for a command of ours, and says which variables it gets. No platform learns of them.
+    ///
+    /// # Errors
+    /// When something cannot be written; then the caller ends the pass.
+    pub fn to_command(&self, pass: &Pass, spec: &TokenSpec) -> Result<Vec<(String, OsString)>, Failure> {
+        for form in mask::forms(&pass.token) {
+            self.out.hide(&form);
+        }
+        let outputs = Self::write(pass, spec)?;
+        let token = spec.variable.clone().map(|name| (name, pass.token.expose().into()));
+        let others = outputs.variables().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+        Ok(token.into_iter().chain(others).collect())
+    }
+
+    /// Writes the token and the kubeconfig.
+    fn write(pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Failure> {
         let lease = &pass.lease;
         pass.place.write(place::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
         let token_file = pass.place.file(place::TOKEN);
@@ -116,22 +140,18 @@ impl Export<'_> {
             (_, false) => None,
             (None, true) => {
                 // Named relatively, so that the directory can be mounted elsewhere.
-                let text = kubeconfig::render(pass.cluster.identity(), lease, &pass.token, place::TOKEN.as_ref(), &spec.target_namespace);
+                let token = spec.lifetime.is_none().then_some(&pass.token);
+                let text = kubeconfig::render(pass.cluster.identity(), lease, token, place::TOKEN.as_ref(), &spec.target_namespace);
                 pass.place.write(place::KUBECONFIG, text.expose().as_bytes(), spec.file_mode)?;
                 Some(pass.place.file(place::KUBECONFIG))
             }
             (Some(path), true) => {
-                let text = kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
+                let text = kubeconfig::render(pass.cluster.identity(), lease, Some(&pass.token), &token_file, &spec.target_namespace);
                 place::write_named(path, text.expose().as_bytes(), spec.file_mode, |text| marked(text).is_some())?;
                 Some(path.clone())
             }
         };
-        let outputs = Outputs::of(lease, spec, &token_file, config.as_ref());
-        self.warn_of_another(spec, lease);
-        match self.platform {
-            Platform::Github => self.to_runner(pass, spec, &outputs),
-            Platform::Gitlab | Platform::Tekton | Platform::Local => self.to_shell(pass, spec, &outputs),
-        }
+        Ok(Outputs::of(pass, spec, &token_file, config.as_ref()))
     }
 
     /// GitHub: by the runner's files, the variables last.
@@ -179,15 +199,22 @@ impl Export<'_> {
         self.out.data(&data)
     }
 
-    /// Tells the person who reads the log what there is now and how it ends.
-    fn say(&self, pass: &Pass) {
+    /// Tells the person who reads the log what there is now.
+    pub fn announce(&self, pass: &Pass) {
         let lease = &pass.lease;
-        let until = instant(lease.expires_at);
-        self.out.say(format!("pass for service account `{}` until {until}, lease `{}`", lease.service_account, lease.id()));
+        let renewed = lease.expires_at > pass.expires_at;
+        let more = if renewed { format!(", renewed until {}", instant(lease.expires_at)) } else { String::new() };
+        let until = format!("until {}{more}", instant(pass.expires_at));
+        self.out.say(format!("pass for service account `{}` {until}, lease `{}`", lease.service_account, lease.id()));
         self.out.say(format!("  asked as {}", pass.cluster.identity().why));
         for warning in &pass.warnings {
             self.out.warn(warning);
         }
+    }
+
+    /// The same, and how it is used and ended.
+    fn say(&self, pass: &Pass) {
+        self.announce(pass);
         match self.platform {
             Platform::Local => self.out.say(
                 "  nothing masks the token in this shell: do not print it\n  \
@@ -257,9 +284,11 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn of(lease: &Lease, spec: &TokenSpec, token_file: &std::path::Path, kubeconfig: Option<&PathBuf>) -> Self {
+    fn of(pass: &Pass, spec: &TokenSpec, token_file: &std::path::Path, kubeconfig: Option<&PathBuf>) -> Self {
+        let lease = &pass.lease;
         let mut plain = vec![
-            ("expires-at", instant(lease.expires_at)),
+            // The token's own end: one that is in a variable is not renewed.
+            ("expires-at", instant(pass.expires_at)),
             ("server", lease.server.clone()),
             ("namespace", spec.target_namespace.clone()),
             ("service-account", lease.service_account.to_string()),

@@ -11,6 +11,10 @@ pub enum Exit {
     Failed,
     /// The call itself is wrong, and nothing was sent: 2.
     Usage,
+    /// `run`: the command is there and cannot be executed: 126.
+    NotExecutable,
+    /// `run`: the command is not there: 127.
+    NotFound,
 }
 
 impl Exit {
@@ -20,6 +24,17 @@ impl Exit {
         match self {
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::NotExecutable => 126,
+            Self::NotFound => 127,
+        }
+    }
+
+    /// The number of `run`, whose others are the command's: 125 for every failure of ours.
+    #[must_use]
+    pub fn code_of_run(self) -> u8 {
+        match self {
+            Self::Failed | Self::Usage => 125,
+            Self::NotExecutable | Self::NotFound => self.code(),
         }
     }
 }
@@ -45,6 +60,11 @@ impl Failure {
     /// The same for a call that is wrong in itself; exit code 2.
     pub fn usage(what: impl fmt::Display) -> Self {
         Self { exit: Exit::Usage, ..Self::new(what) }
+    }
+
+    /// The same with an exit code of its own.
+    pub fn exiting(exit: Exit, what: impl fmt::Display) -> Self {
+        Self { exit, ..Self::new(what) }
     }
 
     /// Adds one cause; the words of a server or of the system come last.
@@ -132,6 +152,11 @@ mod tests {
         assert_eq!(failure.to_string(), "error: cannot x `a`\n  caused by: 403 Forbidden\n  caused by: the server's words\n\nhint: do y");
         assert_eq!(failure.brief(), "cannot x `a`: 403 Forbidden: the server's words");
         assert_eq!(failure.exit().code(), 1);
+    }
+
+    #[test]
+    fn under_run_our_own_failures_have_a_code_that_no_command_has() {
+        assert_eq!([Exit::Failed, Exit::Usage, Exit::NotExecutable, Exit::NotFound].map(Exit::code_of_run), [125, 125, 126, 127]);
     }
 
     #[test]

@@ -15,12 +15,12 @@ use crate::{
 
 /// The kubeconfig as JSON, which every reader of YAML takes.
 ///
-/// It holds the token and names its file: client-go and kubectl read the file again when it changes, while some clients know only
-/// the one or the other. It says that it is a pass, so that it is never taken for a CI identity.
+/// It names the token's file, which client-go reads again when it changes, and holds the token too if there will be no other: some
+/// clients know only the one or the other. It says that it is a pass, so that it is never taken for a CI identity.
 #[must_use]
-pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &Path, namespace: &str) -> Secret {
+pub fn render(identity: &Identity, lease: &Lease, token: Option<&Secret>, token_file: &Path, namespace: &str) -> Secret {
     let user = AuthInfo {
-        token: Some(token.expose().to_owned().into()),
+        token: token.map(|token| token.expose().to_owned().into()),
         token_file: Some(token_file.to_string_lossy().into_owned()),
         ..AuthInfo::default()
     };
@@ -62,7 +62,7 @@ mod tests {
             authority: String::new(),
             pod_namespace: None,
         };
-        render(&identity, &lease(), &Secret::new("tok".into()), Path::new("token"), "prod").expose().to_owned()
+        render(&identity, &lease(), Some(&Secret::new("tok".into())), Path::new("token"), "prod").expose().to_owned()
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Lease {
 #[must_use]
 pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Platform, job_key: Option<String>, place: &Place) -> Lease {
     let now = Timestamp::now();
-    let ttl = SignedDuration::try_from(spec.ttl).unwrap_or(SignedDuration::ZERO);
+    let ttl = SignedDuration::try_from(spec.lifetime.unwrap_or(spec.ttl)).unwrap_or(SignedDuration::ZERO);
     Lease {
         api_version: API_VERSION.into(),
         kind: "Lease".into(),

@@ -39,6 +39,12 @@ impl Setting {
         format!("JOBPASS_{}", self.name.to_uppercase().replace('-', "_"))
     }
 
+    /// The variable by which the runner of GitHub hands it over as an input of our action; hyphens stay.
+    #[must_use]
+    pub fn input(&self) -> String {
+        format!("INPUT_{}", self.name.to_uppercase())
+    }
+
     /// Its help with its default.
     #[must_use]
     pub fn described(&self) -> String {
@@ -91,6 +97,14 @@ settings! {
     WAIT_DEAD = "wait-dead", Switch, None;
     /// Append the receipt, JSON without secrets, to this file
     RECEIPT = "receipt", Text, None;
+    /// Time that the command has to end after the signal that ends the job, at most what the platform leaves
+    GRACE = "grace", Text, Some("5s");
+    /// Variable that the command does not get; may be repeated
+    HIDE = "hide", List, None;
+    /// Variable whose value is hidden in the output; may be repeated
+    SCRUB_ENV = "scrub-env", List, None;
+    /// Last moment that any token of this command may live, 10m to 7 days from now [default: the job's timeout on GitLab, else 24h]
+    MAX_LIFETIME = "max-lifetime", Text, None;
     /// CI system: auto, github, gitlab, tekton or local
     PLATFORM = "platform", Text, Some("auto");
     /// What stdout carries: text or json
@@ -172,7 +186,7 @@ impl Options {
         let variables = env.prefixed("JOBPASS_");
         let mut options = Self { plain: BTreeMap::new(), secret: BTreeMap::new(), empty: Vec::new(), inputs };
         for setting in ALL {
-            let input_name = format!("INPUT_{}", setting.name.to_uppercase());
+            let input_name = setting.input();
             let input = if inputs { env.secret(&input_name).map(|value| (value, Source::Input(setting.name))) } else { None };
             let variable = || {
                 let value = variables.get(setting.name).filter(|value| !value.is_blank())?;

@@ -3,7 +3,9 @@
 
 use std::{
     cell::RefCell,
+    fs::File,
     io::{self, Write},
+    os::fd::AsFd,
 };
 
 use jiff::Timestamp;
@@ -12,6 +14,34 @@ use crate::{failure::Failure, secret::Secret};
 
 /// The most of a foreign text that one line of ours repeats, in characters.
 const LINE: usize = 2000;
+
+/// One of our two streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// stdout.
+    Stdout,
+    /// stderr.
+    Stderr,
+}
+
+/// A stream as it is, for the bytes of a command: nothing is held back until a newline comes.
+///
+/// # Errors
+/// When the process has no such stream.
+pub fn raw(stream: Stream) -> io::Result<File> {
+    let descriptor = match stream {
+        Stream::Stdout => io::stdout().as_fd().try_clone_to_owned(),
+        Stream::Stderr => io::stderr().as_fd().try_clone_to_owned(),
+    };
+    descriptor.map(File::from)
+}
+
+/// Whether stdout and stderr are one file, as after `2>&1` and on a terminal.
+#[must_use]
+pub fn is_one_file() -> bool {
+    let same = |a: rustix::fs::Stat, b: rustix::fs::Stat| (a.st_dev, a.st_ino, a.st_rdev) == (b.st_dev, b.st_ino, b.st_rdev);
+    rustix::fs::fstat(io::stdout()).is_ok_and(|out| rustix::fs::fstat(io::stderr()).is_ok_and(|err| same(out, err)))
+}
 
 /// Where our talk goes; the data always goes to stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

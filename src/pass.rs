@@ -1,9 +1,11 @@
 //! The pass: alone orders lease, cluster and place, and alone cleans up.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::{
-    cluster::{Cluster, Deleted, Granted, Probed},
+    cluster::{Cluster, Deleted, Granted},
     env::Env,
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
@@ -13,21 +15,14 @@ use crate::{
     out::instant,
     place::{self, Place},
     platform::Platform,
-    receipt::{Proof, Receipt},
     secret::Secret,
     signals,
     spec::TokenSpec,
 };
-use jiff::{SignedDuration, Timestamp};
 
-/// How long after the DELETE a probe waits: a token that is shown before the API server has seen the deletion is cached for 10 s.
-const BEFORE_PROBE: Duration = Duration::from_millis(250);
+mod ending;
 
-/// How long the API server remembers a token that it has accepted.
-const CACHE: SignedDuration = SignedDuration::from_secs(10);
-
-/// How long a token lives on when a finalizer holds its Secret: `jwt.DefaultLeeway` and the cache.
-const HELD: SignedDuration = SignedDuration::from_secs(70);
+pub use ending::{Ended, Ending, Terms};
 
 /// What the job holds.
 pub struct Pass {
@@ -41,7 +36,12 @@ pub struct Pass {
     pub cluster: Cluster,
     /// What the person who reads the log should know.
     pub warnings: Vec<String>,
+    /// When the token ends; its lease may end later.
+    pub expires_at: Timestamp,
 }
+
+/// The API server grants no token for less.
+const SHORTEST: Duration = Duration::from_mins(10);
 
 /// Everything that beginning a pass needs to know.
 pub struct Plan<'a> {
@@ -87,22 +87,24 @@ impl Pass {
         }
         let secret = object::secret(&lease, spec, env, platform, cluster.identity());
         let mut warnings = Vec::new();
+        let mut expires_at = lease.expires_at;
         let outcome = {
             let steps = async {
                 lease.uid = Some(cluster.create_lease(&lease, &secret).await?);
                 place.save_lease(&lease.json())?;
                 let granted = cluster.request_token(&lease, spec).await?;
+                expires_at = granted.expires_at;
                 accepted(&mut lease, granted, spec, &mut warnings)
             };
             tokio::select! {
                 outcome = steps => outcome,
-                signal = signals::first() => Err(Failure::new("cannot request a pass").cause(format!("interrupted by {signal}"))),
+                signal = signals::first() => Err(Failure::new("cannot request a pass").cause(format!("interrupted by {}", signals::name(signal)))),
             }
         };
         // A credential that was read anew meanwhile is one more.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
         let outcome = renewed.into_iter().try_for_each(mask).and(outcome);
-        let mut pass = Self { lease, token: Secret::new(String::new()), place, cluster, warnings };
+        let mut pass = Self { lease, token: Secret::new(String::new()), place, cluster, warnings, expires_at };
         match outcome {
             Ok(token) => pass.token = token,
             Err(failure) => return Err(pass.undo(platform, failure, forget).await),
@@ -112,6 +114,32 @@ impl Pass {
             Ok(()) => Ok(pass),
             Err(failure) => Err(pass.undo(platform, failure, forget).await),
         }
+    }
+
+    /// Requests one more token on the same lease, and keeps it as the pass's own. None where the lease has no time left for one.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached; the pass is as it was.
+    pub async fn renew(&mut self, spec: &TokenSpec, timeout: Duration) -> Result<Option<Secret>, Failure> {
+        let left = Duration::try_from(self.lease.expires_at.duration_since(Timestamp::now())).unwrap_or_default();
+        let ttl = Duration::from_secs(spec.ttl.min(left).as_secs());
+        if ttl < SHORTEST {
+            return Ok(None);
+        }
+        self.cluster.extend(timeout);
+        let granted = self.cluster.request_token(&self.lease, &TokenSpec { ttl, ..spec.clone() }).await?;
+        let (expires_at, mut lease) = (granted.expires_at, self.lease.clone());
+        // What there was to warn of was said of the first token.
+        let token = accepted(&mut lease, granted, spec, &mut Vec::new())?;
+        (self.lease, self.expires_at) = (lease, expires_at);
+        Ok(Some(token))
+    }
+
+    /// Ends the pass, as the identity that requested it.
+    pub async fn end(mut self, terms: Terms) -> Ended {
+        self.cluster.extend(terms.timeout);
+        let ending = Ending { lease: self.lease, known: true, place: Some(self.place) };
+        ending.end_over(&mut self.cluster, terms).await
     }
 
     /// Ends a pass that could not be handed over, and says so if that does not work either.
@@ -173,7 +201,10 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
     if granted.token.is_blank() || !granted.token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::new("cannot take the token over").cause("the API server sent something that is no token"));
     }
-    lease.expires_at = granted.expires_at;
+    // A lease that is for more than one token ends when it was said to.
+    if spec.lifetime.is_none() {
+        lease.expires_at = granted.expires_at;
+    }
     lease.jti.clone_from(&claims.jti);
     // Of a token for others the API server says 401 while it lives: no proof, so it is never asked.
     lease.token_sha256 = spec.audiences.is_empty().then(|| fingerprint(&granted.token));
@@ -214,115 +245,5 @@ fn cleared(place: &Place, failure: Failure, forget: &dyn Fn() -> Result<(), Fail
     match place.clear().and_then(|()| forget()) {
         Ok(()) => failure,
         Err(clear) => failure.cause(clear.brief()),
-    }
-}
-
-/// What is known of a pass that is to end.
-#[derive(Debug)]
-pub struct Ending {
-    /// Its lease; of one whose file is lost only the names are true.
-    pub lease: Lease,
-    /// Whether more than its name is known.
-    pub known: bool,
-    /// Its directory, if it is on this machine.
-    pub place: Option<Place>,
-}
-
-/// How a pass was ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// What was done, and how far it is proved.
-    pub receipt: Receipt,
-    /// Why the lease could not be deleted.
-    pub failure: Option<Failure>,
-    /// What could not be cleared away here; the pass is ended all the same.
-    pub leftover: Option<Failure>,
-}
-
-/// How long ending may take, and how sure it must be.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// For everything.
-    pub timeout: Duration,
-    /// Whether to wait until the API server refuses the token.
-    pub wait_dead: bool,
-}
-
-impl Ending {
-    /// Deletes the lease, asks what the API server says to the token, and removes the files.
-    pub async fn end(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms) -> Ended {
-        let mut failure = None;
-        let mut revoked_at = Timestamp::now();
-        let proof = match self.delete(identity, env, terms, &mut revoked_at).await {
-            Ok(proof) => proof,
-            Err(_) if self.known && self.lease.is_over(Timestamp::now()) => Proof::Expired,
-            Err(why) => {
-                let proof = Proof::Failed { reason: why.brief(), until: last_breath(self.lease.expires_at) };
-                failure = Some(why);
-                proof
-            }
-        };
-        let leftover = self.remove_files(proof.is_success()).err();
-        Ended { receipt: Receipt::of(&self.lease, self.known, revoked_at, proof), failure, leftover }
-    }
-
-    async fn delete(
-        &self,
-        identity: Result<Identity, Failure>,
-        env: &Env,
-        terms: Terms,
-        revoked_at: &mut Timestamp,
-    ) -> Result<Proof, Failure> {
-        let identity = identity?;
-        if self.known && identity.server() != self.lease.server {
-            return Err(Failure::new(format!("cannot revoke the lease `{}`", self.lease.id()))
-                .cause(format!("it is on `{}`, but the CI identity is for `{}`", self.lease.server, identity.server()))
-                .hint("name the right CI identity: a lease decides neither the server nor the credential"));
-        }
-        let mut cluster = Cluster::connect(identity, env, terms.timeout).await?;
-        let deleted = cluster.delete_lease_for_good(&self.lease).await?;
-        let now = Timestamp::now();
-        *revoked_at = now;
-        let after = |length| now.saturating_add(length).unwrap_or(Timestamp::MAX);
-        let unproved = match deleted {
-            Deleted::Removed => Proof::Removed,
-            Deleted::Absent | Deleted::Replaced if !terms.wait_dead => return Ok(Proof::Absent),
-            Deleted::Absent | Deleted::Replaced => Proof::Absent,
-            Deleted::Deleting => return Ok(Proof::Deleting { until: after(HELD) }),
-        };
-        let Some(token) = self.token() else { return Ok(unproved) };
-        let mut proof = unproved;
-        loop {
-            cluster.wait(BEFORE_PROBE).await;
-            match cluster.probe(&token).await {
-                Probed::Dead => return Ok(Proof::Dead),
-                Probed::Accepted => proof = Proof::Pending { until: after(CACHE) },
-                // The last answer that there was still stands.
-                Probed::Unknown(_) => {}
-            }
-            if !terms.wait_dead || !cluster.has_time() {
-                return Ok(proof);
-            }
-        }
-    }
-
-    /// The token, if the file still holds the one that the lease knows.
-    fn token(&self) -> Option<Secret> {
-        let text = self.place.as_ref()?.read(place::TOKEN).ok()??;
-        Some(Secret::new(text)).filter(|token| self.lease.holds(token))
-    }
-
-    /// After a failure the lease stays, so that it can be tried again; the secrets go in any case.
-    fn remove_files(&self, ended: bool) -> Result<(), Failure> {
-        if let Some(path) = &self.lease.kubeconfig_out {
-            let ours = |text: &str| marked(text).is_some_and(|mark| mark.lease == self.lease.id());
-            // Another pass's, or another program's by now: not ours to remove.
-            let _ = place::remove_named(&PathBuf::from(path), ours);
-        }
-        match &self.place {
-            Some(place) if ended => place.clear(),
-            Some(place) => place.remove(&[place::TOKEN, place::KUBECONFIG, place::ENV]),
-            None => Ok(()),
-        }
     }
 }

@@ -33,11 +33,11 @@ pub const KUBECONFIG: &str = "kubeconfig";
 /// What a shell sources.
 pub const ENV: &str = "env";
 
-/// The lease while it is being replaced.
-const NEW_LEASE: &str = "lease.json.new";
+/// What a file is called while it takes the place of another.
+const NEW: &str = ".new";
 
 /// Every name that may stand in a place. The lease comes last, as it is what `revoke` needs if we are killed on the way.
-const NAMES: [&str; 5] = [ENV, KUBECONFIG, TOKEN, NEW_LEASE, LEASE];
+const NAMES: [&str; 6] = [ENV, KUBECONFIG, "token.new", TOKEN, "lease.json.new", LEASE];
 
 /// The directory that holds the places of all leases.
 const PARENT: &str = "jobpass";
@@ -118,18 +118,27 @@ impl Place {
         self.open().and_then(|place| create(&place, name, content, mode)).map_err(|error| unwritable(&self.file(name), error))
     }
 
-    /// Replaces the lease in one step: there is always a whole one.
+    /// Replaces one of the files in one step: there is always a whole one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
+        let new = name.to_owned() + NEW;
+        let replace = || {
+            let place = self.open()?;
+            let _ = rustix::fs::unlinkat(&place, new.as_str(), AtFlags::empty());
+            create(&place, &new, content, mode)?;
+            rustix::fs::renameat(&place, new.as_str(), &place, name)
+        };
+        replace().map_err(|error| unwritable(&self.file(name), error))
+    }
+
+    /// Replaces the lease.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn save_lease(&self, json: &str) -> Result<(), Failure> {
-        let save = || {
-            let place = self.open()?;
-            let _ = rustix::fs::unlinkat(&place, NEW_LEASE, AtFlags::empty());
-            create(&place, NEW_LEASE, json.as_bytes(), 0o600)?;
-            rustix::fs::renameat(&place, NEW_LEASE, &place, LEASE)
-        };
-        save().map_err(|error| unwritable(&self.file(LEASE), error))
+        self.replace(LEASE, json.as_bytes(), 0o600)
     }
 
     /// Reads one of the files, if it is there.

@@ -162,6 +162,15 @@ impl Platform {
         }
     }
 
+    /// How long a job may take, where the platform says so.
+    #[must_use]
+    pub fn job_timeout(self, env: &Env) -> Option<Duration> {
+        match self {
+            Self::Gitlab => gitlab::job_timeout(env),
+            Self::Github | Self::Tekton | Self::Local => None,
+        }
+    }
+
     /// Directories whose files end up in artifacts, caches and commits.
     #[must_use]
     pub fn workspace(self, env: &Env) -> Option<PathBuf> {

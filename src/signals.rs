@@ -1,39 +1,79 @@
-//! The signals by which a runner or a person ends us.
+//! The signals by which a runner or a person ends us, or tells the job's command something.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
 
-/// The signals of this process. From the first look on they no longer kill it.
-pub struct Signals([Signal; 3]);
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Signals of this process. From the first look on they no longer kill it.
+pub struct Signals(Vec<(Signal, tokio::signal::unix::Signal)>);
+
+/// What ends a verb that has no command of its own.
+const ENDING: [(SignalKind, Signal); 3] =
+    [(SignalKind::terminate(), Signal::TERM), (SignalKind::interrupt(), Signal::INT), (SignalKind::hangup(), Signal::HUP)];
+
+/// What a command may want to hear besides.
+const OTHERS: [(SignalKind, Signal); 3] =
+    [(SignalKind::quit(), Signal::QUIT), (SignalKind::user_defined1(), Signal::USR1), (SignalKind::user_defined2(), Signal::USR2)];
 
 impl Signals {
     /// Takes TERM, INT and HUP over. Without handlers a signal kills us as it kills anybody: the state is saved, `revoke` finds it.
     #[must_use]
-    pub fn take() -> Option<Self> {
-        Some(Self([signal(SignalKind::terminate()).ok()?, signal(SignalKind::interrupt()).ok()?, signal(SignalKind::hangup()).ok()?]))
+    pub fn ending() -> Option<Self> {
+        Self::take(&ENDING)
     }
 
-    /// Waits for the next one and returns its name.
-    pub async fn next(&mut self) -> &'static str {
-        let [term, int, hup] = &mut self.0;
-        tokio::select! {
-            _ = term.recv() => "SIGTERM",
-            _ = int.recv() => "SIGINT",
-            _ = hup.recv() => "SIGHUP",
+    /// Takes over all that a command is to be told of.
+    #[must_use]
+    pub fn all() -> Option<Self> {
+        Self::take(&[ENDING, OTHERS].concat())
+    }
+
+    fn take(kinds: &[(SignalKind, Signal)]) -> Option<Self> {
+        kinds.iter().map(|(kind, which)| Some((*which, signal(*kind).ok()?))).collect::<Option<_>>().map(Self)
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Signal {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Signal> {
+        for (which, caught) in &mut self.0 {
+            if caught.poll_recv(context).is_ready() {
+                return Poll::Ready(*which);
+            }
         }
+        Poll::Pending
     }
 }
 
-/// Waits for the first signal and returns its name.
-pub async fn first() -> &'static str {
-    match Signals::take() {
+/// Its name, as messages say it.
+#[must_use]
+pub fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::TERM => "SIGTERM",
+        Signal::INT => "SIGINT",
+        Signal::HUP => "SIGHUP",
+        Signal::QUIT => "SIGQUIT",
+        _ => "a signal",
+    }
+}
+
+/// Waits for the first signal.
+pub async fn first() -> Signal {
+    match Signals::ending() {
         Some(mut signals) => signals.next().await,
         None => std::future::pending().await,
     }
 }
 
 /// Waits for a signal that is repeated: what is nearly done is done in spite of the first one, which `heard` is told of.
-pub async fn repeated(heard: impl Fn(&'static str)) -> &'static str {
-    match Signals::take() {
+pub async fn repeated(heard: impl Fn(Signal)) -> Signal {
+    match Signals::ending() {
         Some(mut signals) => {
             heard(signals.next().await);
             signals.next().await

@@ -18,6 +18,9 @@ use crate::{
 /// Bounds of a token's lifetime: the API server refuses less than ten minutes, and a pass is for one job.
 const TTL: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(24));
 
+/// Bounds of a lease's lifetime: one token at least, and no job takes longer than a week.
+const LIFETIME: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(168));
+
 /// A lifetime that a pod-bound token must never be asked for, as the API server then issues one for a year. Ours are bound to a
 /// Secret; it is avoided all the same. See `WarnOnlyBoundTokenExpirationSeconds` in Kubernetes' `pkg/serviceaccount/claims.go`.
 const EXTENDED: Duration = Duration::from_secs(3607);
@@ -44,6 +47,8 @@ pub struct TokenSpec {
     pub service_account: ServiceAccount,
     /// For how long.
     pub ttl: Duration,
+    /// For how long altogether, where more tokens follow on the same lease.
+    pub lifetime: Option<Duration>,
     /// For whom; empty means the API server's own.
     pub audiences: Vec<String>,
     /// The variable that gets the token, if any does.
@@ -82,6 +87,7 @@ impl TokenSpec {
         Ok(Self {
             service_account,
             ttl: if ttl == EXTENDED { ttl + Duration::from_secs(1) } else { ttl },
+            lifetime: None,
             audiences: options.list(&o::AUDIENCE).into_iter().map(str::to_owned).collect(),
             variable,
             kubeconfig,
@@ -89,6 +95,18 @@ impl TokenSpec {
             target_namespace,
             file_mode: options.get(&o::FILE_MODE).map_or(Ok(0o600), mode)?,
         })
+    }
+}
+
+impl TokenSpec {
+    /// The same for a command that may outlive its first token.
+    ///
+    /// # Errors
+    /// When the lifetime that was asked for is no length of time or out of bounds.
+    pub fn renewable(self, options: &Options, platform: Platform, env: &Env) -> Result<Self, Failure> {
+        let asked = options.duration(&o::MAX_LIFETIME, LIFETIME)?;
+        let lifetime = asked.or(platform.job_timeout(env)).unwrap_or(TTL.1).clamp(LIFETIME.0, LIFETIME.1);
+        Ok(Self { ttl: self.ttl.min(lifetime), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
     }
 }
 

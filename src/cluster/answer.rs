@@ -188,7 +188,9 @@ impl Answer {
                 failure.hint(hint)
             }
             Refusal::NamespaceMissing => failure.hint("check the namespace's name, and that this is the right cluster"),
-            Refusal::LeaseMissing => failure.hint("somebody deleted the lease meanwhile: request again"),
+            Refusal::LeaseMissing => failure.hint(
+                "request again: somebody deleted the lease, or on Tekton `JOBPASS_POD_NAME` and `JOBPASS_POD_UID` are not this pod's",
+            ),
             Refusal::NoSuchPath if status.message.is_none() => failure
                 .cause("the answer is not a Kubernetes API server's")
                 .hint("check `--server`: it is the API server's address, not the console's or a proxy's"),

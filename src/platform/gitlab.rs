@@ -1,6 +1,6 @@
 //! GitLab CI: the directory beside the project, the job's own number, the experimental run-time mask.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::{Base, Provenance};
 use crate::{env::Env, failure::Failure};
@@ -34,6 +34,11 @@ pub fn masking_database(env: &Env) -> Option<PathBuf> {
 pub fn is_traced(env: &Env) -> bool {
     // What the runner takes for true: Go's `strconv.ParseBool`.
     env.get("CI_DEBUG_TRACE").is_some_and(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
+}
+
+/// In whole seconds: <https://docs.gitlab.com/ci/variables/predefined_variables/>.
+pub(super) fn job_timeout(env: &Env) -> Option<Duration> {
+    env.get("CI_JOB_TIMEOUT")?.parse().ok().map(Duration::from_secs)
 }
 
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {

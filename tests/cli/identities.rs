@@ -250,6 +250,67 @@ fn a_pass_that_is_named_as_the_identity_is_refused() {
     job.revoke().succeed();
 }
 
+#[test]
+fn the_service_account_of_a_pod_whose_lease_goes_with_it() {
+    // Its namespace is the pod's own, which no policy of ours watches.
+    let world = World::unwatched();
+    if !doors::is_root() {
+        // The mount of a pod stands at a fixed path: only root can put one there for a single process. `.ci/run` is root.
+        return;
+    }
+    let job = Job::tekton(&world);
+    let uid = world.add_pod("deploy-run-pod");
+    job.set("JOBPASS_POD_UID", &uid);
+    let request = job.in_pod(world.identity_token()).args(["request", "-s", &world.account()]).succeed();
+    assert!(asked_as(&request).contains("the service account of this pod"), "{}", request.transcript());
+    let owner = world.metadata(&job.lease())["ownerReferences"][0].clone();
+    let shown = (owner["kind"].as_str(), owner["uid"].as_str(), owner["name"].as_str());
+    assert_eq!(shown, (Some("Pod"), Some(uid.as_str()), Some("deploy-run-pod")));
+    assert!(owner["blockOwnerDeletion"].is_null());
+    let token = job.token();
+    // As when the run is cancelled and nobody gets the time to revoke.
+    world.delete_pod("deploy-run-pod");
+    crate::harness::eventually("the lease is collected", || world.secrets().is_empty());
+    world.assert_dies(&token);
+    let revoke = job.in_pod(world.identity_token()).arg("revoke").succeed();
+    assert!(revoke.said().contains("absent:"), "{}", revoke.transcript());
+    assert!(job.places().is_empty());
+}
+
+#[test]
+fn a_pod_that_is_not_there_is_named_when_its_lease_is_collected() {
+    let world = World::unwatched();
+    if !doors::is_root() {
+        return;
+    }
+    let job = Job::tekton(&world);
+    // A uid that was copied from somewhere else.
+    let ran = job.in_pod(world.identity_token()).args(["request", "-s", &world.account()]).run();
+    // The collector needs a moment; until then the token is granted, and dies with the lease.
+    if ran.is_success() {
+        let token = job.token();
+        crate::harness::eventually("the lease is collected", || world.secrets().is_empty());
+        world.assert_dies(&token);
+        job.in_pod(world.identity_token()).arg("revoke").succeed();
+    } else {
+        assert!(ran.said().contains("`JOBPASS_POD_UID` are not this pod's"), "{}", ran.transcript());
+    }
+    job.assert_nothing_left();
+}
+
+#[test]
+fn in_a_pod_a_whole_job_needs_no_setting_but_the_service_account() {
+    let world = World::new();
+    if !doors::is_root() {
+        return;
+    }
+    let job = Job::tekton(&world);
+    let command = job.in_pod(world.identity_token()).args(["run", "-s", &world.account(), "--", "sh", "-c"]);
+    let run = command.arg("grep -c tokenFile \"$KUBECONFIG\"").succeed();
+    assert_eq!(run.stdout, "1\n");
+    job.assert_nothing_left();
+}
+
 /// A proxy that takes CONNECT for one address; counts how often.
 fn proxy(to: String) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

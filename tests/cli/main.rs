@@ -7,7 +7,9 @@
 
 mod attacks;
 mod bad_day;
+mod chaos;
 mod crashes;
+mod filtering;
 mod harness;
 mod house;
 mod identities;
@@ -15,6 +17,7 @@ mod life;
 mod outputs;
 mod readme;
 mod revoking;
+mod running;
 mod shells;
 mod two_passes;
 mod usage;

@@ -25,7 +25,7 @@ fn programs(job: &Job<'_>) {
     let bin = job.directory().join("bin");
     doors::make_directory(&bin);
     for (name, script) in [
-        ("kubectl", "grep -q eyJ \"$KUBECONFIG\" && echo \"kubectl $*: fine\""),
+        ("kubectl", "grep -q tokenFile \"$KUBECONFIG\" && grep -q ^eyJ \"$JOBPASS_TOKEN_FILE\" && echo \"kubectl $*: fine\""),
         ("curl", "grep -q '^Authorization: Bearer eyJ' && test -n \"$JOBPASS_PASS_SERVER\" && echo 'curl: fine'"),
     ] {
         let path = bin.join(name);
@@ -45,6 +45,18 @@ fn the_quick_start_of_a_plain_shell() {
     let ran = job.shell("sh", &format!("set -e\n{script}")).succeed();
     assert_eq!(ran.stdout, "curl: fine\n");
     job.assert_nothing_left();
+}
+
+#[test]
+fn the_line_of_run_on_every_platform() {
+    let world = World::new();
+    for job in Job::all(&world) {
+        programs(&job);
+        let ran = job.shell("sh", &block("run").replace("ci/deploy-bot", &world.account())).run();
+        // Its kubeconfig names the token's file and does not hold it.
+        assert_eq!(ran.stdout, "kubectl apply -f manifests/: fine\n", "{}", ran.transcript());
+        job.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -151,6 +151,12 @@ impl Running<'_> {
         kill_process(Pid::from_child(child), signal).expect("our own child can be signalled");
     }
 
+    /// The same, if it has not ended yet.
+    pub(crate) fn signal_if_there(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("not waited for");
+        let _ = kill_process(Pid::from_child(child), signal);
+    }
+
     /// Waits until it has said this.
     pub(crate) fn said(&self, words: &str) {
         let so_far = || [&self.out, &self.err].into_iter().flatten().map(Drain::so_far).collect::<String>();

@@ -31,6 +31,16 @@ pub(crate) fn shells() -> Vec<String> {
     shells
 }
 
+/// Whether a scenario may make namespaces of the kernel.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// How many runs of chaos there are: few where somebody waits for them.
+pub(crate) fn chaos() -> u64 {
+    std::env::var("JOBPASS_TEST_CHAOS").ok().map_or(40, |count| count.parse().expect("JOBPASS_TEST_CHAOS is a number"))
+}
+
 /// Writes a file that only its owner may read.
 pub(crate) fn write(path: &Path, text: &str) {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).expect("the file can be made");

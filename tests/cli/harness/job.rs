@@ -206,9 +206,39 @@ impl<'w> Job<'w> {
         }
     }
 
+    /// The same in a pod that has this service-account token mounted, as its only identity. It takes a mount namespace, and so root.
+    pub(crate) fn in_pod(&self, token: &str) -> Command<'_> {
+        let mounted = self.directory.path().join("identity.mount");
+        doors::make_directory(&mounted);
+        for (name, text) in [("token", token), ("ca.crt", &self.world.ca_pem()), ("namespace", self.world.home())] {
+            doors::write(&mounted.join(name), text);
+        }
+        let script = "mount -t tmpfs pod /run && mkdir -p /run/secrets/kubernetes.io && cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && \
+                      shift && exec jobpass \"$@\"";
+        let server = self.world.url();
+        let (host, port) = server.trim_start_matches("https://").split_once(':').expect("a port");
+        let mut variables = self.variables.borrow().clone();
+        for name in ["JOBPASS_IDENTITY_TOKEN_FILE", "JOBPASS_SERVER", "JOBPASS_CERTIFICATE_AUTHORITY"] {
+            variables.remove(name);
+        }
+        let before = ["--mount", "sh", "-c", script, "sh", &mounted.to_string_lossy()];
+        let command = Command::new(self, "unshare", variables).before(&before);
+        command.env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port)
+    }
+
     /// `jobpass request` for this world's service account.
     pub(crate) fn request(&self) -> Command<'_> {
         self.jobpass().args(["request", "--service-account", &self.world.account()])
+    }
+
+    /// `jobpass run` for this world's service account, with a script as its command.
+    pub(crate) fn run(&self, script: &str) -> Command<'_> {
+        self.run_with([], script)
+    }
+
+    /// The same with flags.
+    pub(crate) fn run_with<const N: usize>(&self, flags: [&str; N], script: &str) -> Command<'_> {
+        self.jobpass().args(["run", "--service-account", &self.world.account()]).args(flags).args(["--", "sh", "-c", script])
     }
 
     /// `jobpass revoke`.

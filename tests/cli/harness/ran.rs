@@ -134,7 +134,7 @@ fn is_made_for_secrets(job: &Job<'_>, path: &Path) -> bool {
     let is_of_pass = path.parent().is_some_and(is_place) && (name == "token" || name == "kubeconfig");
     let is_named = name.starts_with("out.kubeconfig");
     let is_runners = name.starts_with("GITHUB_ENV") || name.starts_with("GITHUB_OUTPUT");
-    let is_the_identitys =
-        path.parent() == Some(job.directory()) && (name == "token" || name.starts_with("identity.")) || path.ends_with(".kube/config");
-    is_of_pass || is_named || is_runners || is_the_identitys
+    let of_identity = ["identity.mount", ".kube"].iter().any(|directory| path.parent().is_some_and(|parent| parent.ends_with(directory)));
+    let is_the_identitys = path.parent() == Some(job.directory()) && (name == "token" || name.starts_with("identity."));
+    is_of_pass || is_named || is_runners || is_the_identitys || of_identity
 }

@@ -119,6 +119,11 @@ impl World {
         &self.namespace
     }
 
+    /// The namespace of the CI identity.
+    pub(crate) fn home(&self) -> &str {
+        &self.identity.0
+    }
+
     /// `namespace/name` of the service account to ask for.
     pub(crate) fn account(&self) -> String {
         format!("{}/{TARGET}", self.namespace)
@@ -259,6 +264,26 @@ impl World {
         }
     }
 
+    /// A pod of the CI identity, known to the real server though no node runs it; returns its uid.
+    pub(crate) fn add_pod(&self, name: &str) -> String {
+        match &self.server {
+            Server::Sandbox(sandbox) => sandbox.add_pod(&self.namespace, name, &self.identity.1),
+            Server::Real(plane, _) => {
+                let container = json!({"name": "step", "image": "example.com/step"});
+                let spec = json!({"serviceAccountName": self.identity.1, "automountServiceAccountToken": false, "containers": [container]});
+                let pod = plane.must("POST", &self.path("pods"), Some(&json!({"metadata": {"name": name}, "spec": spec})));
+                pod["metadata"]["uid"].as_str().expect("a uid").to_owned()
+            }
+        }
+    }
+
+    pub(crate) fn delete_pod(&self, name: &str) {
+        match &self.server {
+            Server::Sandbox(sandbox) => sandbox.delete_pod(&self.namespace, name),
+            Server::Real(plane, _) => drop(plane.must("DELETE", &self.path(&format!("pods/{name}?gracePeriodSeconds=0")), None)),
+        }
+    }
+
     /// The tokens of passes, as far as anybody but the server has seen them.
     pub(crate) fn tokens_of_passes(&self) -> Vec<String> {
         let known = self.secrets_known().clone();
@@ -328,6 +353,14 @@ impl World {
         };
         assert!(matches!(status, 201 | 401), "{status}");
         status == 201
+    }
+
+    /// Whether a token would be taken if no server remembered it from before; asked where that leaves no trace.
+    pub(crate) fn is_live(&self, token: &str) -> bool {
+        match &self.server {
+            Server::Sandbox(sandbox) => sandbox.is_live(token),
+            Server::Real(..) => self.accepts(token),
+        }
     }
 
     /// Asserts that a token dies within the ten seconds that the server's cache may hold it; on the sandbox they pass at once.

@@ -1,0 +1,325 @@
+//! The job that we run in: each verb as one story.
+
+use std::{
+    ffi::OsString,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    env::Env,
+    export::Export,
+    failure::Failure,
+    filter,
+    identity::Identity,
+    lease::{self, Lease},
+    options::{self as o, Flags, Options},
+    out::{Out, instant},
+    pass::{Ended, Ending, Pass, Plan, Terms},
+    place::{self, Place},
+    platform::{self, Platform},
+    receipt::Proof,
+    run::{self, Command},
+    secret::Secret,
+    signals::{self, Signals},
+    spec::{self, TokenSpec},
+    targets,
+};
+
+/// Bounds of `--timeout`.
+const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
+
+/// What `revoke` says where there is no pass.
+pub const NOTHING: &str = "nothing to revoke";
+
+/// How long `request` may take.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// How long `revoke` may take with its probe: GitHub's posts share less than five minutes.
+const REVOKE: Duration = Duration::from_secs(10);
+
+/// How long `revoke` takes at least for each of several passes.
+const LEAST: Duration = Duration::from_secs(2);
+
+/// How long `revoke --wait-dead` may take: more than the API server's cache and its own clock.
+const WAIT_DEAD: Duration = Duration::from_secs(25);
+
+/// What stdout carries. Only where it is ours may a platform that reads one stream get our talk there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdout {
+    /// What we say and hand over.
+    Ours,
+    /// JSON.
+    Json,
+    /// The bytes of a command.
+    Bytes,
+}
+
+/// The job that we run in, as all verbs see it.
+pub struct Job {
+    options: Options,
+    env: Env,
+    platform: Platform,
+    json: bool,
+    /// Whether this is the post step of our action: then nothing but the revocation itself may fail.
+    post: bool,
+    user: u32,
+}
+
+impl Job {
+    /// The job that the environment tells of.
+    ///
+    /// # Errors
+    /// When a setting that all verbs share is no good.
+    pub fn of(flags: &Flags, env: &Env, stdout: Stdout) -> Result<(Self, Out), Failure> {
+        let options = Options::resolve(flags, env)?;
+        let post = targets::is_post(env);
+        let platform = if post { Platform::Github } else { Platform::detect(&options, env, in_tekton)? };
+        if let Some(given) = options.get(&o::OUTPUT).filter(|given| !post && !matches!(given.text.as_str(), "text" | "json")) {
+            return Err(Failure::usage(format!("{} is neither `text` nor `json`", given.source)));
+        }
+        let out = Out::new(platform.talk(stdout != Stdout::Ours));
+        let json = stdout == Stdout::Json;
+        Ok((Self { options, env: env.clone(), platform, json, post, user: rustix::process::geteuid().as_raw() }, out))
+    }
+
+    /// Validate, find out who asks, begin, hand over; undone if the hand-over fails.
+    ///
+    /// # Errors
+    /// When there is no pass; then nothing is left of it either, or the error says until when.
+    pub async fn request(&self, out: &Out) -> Result<(), Failure> {
+        let Self { options, env, platform, json, .. } = self;
+        let export = Export { platform: *platform, env, out, json: *json };
+        let spec = TokenSpec::of(options, *platform, env)?;
+        if env.get("JOBPASS_ACTION") == Some("main") {
+            self.check_post()?;
+        }
+        export.check()?;
+        let forget = || export.forget();
+        let pass = self.begin(&spec, out, &|lease| export.save(lease), &forget, &|token| export.mask(token)).await?;
+        match export.hand_over(&pass, &spec) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(pass.undo(*platform, failure, &forget).await),
+        }
+    }
+
+    /// Run the command under a pass of its own; its exit status is ours.
+    ///
+    /// # Errors
+    /// When the command was not run, or with `--strict` when its pass could not be ended.
+    pub async fn run(&self, command: &[OsString], out: &Out) -> Result<ExitCode, Failure> {
+        let Self { options, env, platform, .. } = self;
+        let spec = TokenSpec::of(options, *platform, env)?.renewable(options, *platform, env)?;
+        let strict = options.switch(&o::STRICT)?;
+        let command = Command::of(command, options, env, *platform)?;
+        for warning in &command.warnings {
+            out.warn(warning);
+        }
+        let hide = |token: &Secret| {
+            out.hide(token);
+            Ok(())
+        };
+        // From here on no signal ends us before the pass is ended.
+        let signals = Signals::all().ok_or_else(|| Failure::new("cannot take the signals of this process over"))?;
+        // The job's own processes do not learn of it: nothing is saved beside the place, where `revoke` finds it after a crash.
+        let pass = self.begin(&spec, out, &|_| Ok(()), &|| Ok(()), &hide).await?;
+        let export = Export { platform: *platform, env, out, json: true };
+        let variables = match export.to_command(&pass, &spec) {
+            Ok(variables) => variables,
+            Err(failure) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
+        };
+        export.announce(&pass);
+        let terms = Terms { timeout: REVOKE, wait_dead: false };
+        let done = match run::run(pass, command, variables, &spec, out, terms, signals).await {
+            Ok(done) => done,
+            Err((failure, pass)) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
+        };
+        let failed = self.tell(out, done.ended, true);
+        match failed {
+            Some(failure) if strict => Err(failure),
+            Some(_) | None => Ok(ExitCode::from(done.code)),
+        }
+    }
+
+    /// Pass stdin on to stdout without the secrets of a pass or of variables.
+    ///
+    /// # Errors
+    /// When nothing is named to hide, or the streams fail.
+    pub fn scrub(&self, out: &Out) -> Result<(), Failure> {
+        let (patterns, warnings) = filter::patterns(&self.options, &self.env, self.platform, self.user)?;
+        for warning in warnings {
+            out.warn(warning);
+        }
+        filter::pass_on(&patterns)
+    }
+
+    /// Save, create, request: what `request` and `run` share.
+    async fn begin(
+        &self,
+        spec: &TokenSpec,
+        out: &Out,
+        save: &dyn Fn(&Lease) -> Result<(), Failure>,
+        forget: &dyn Fn() -> Result<(), Failure>,
+        mask: &dyn Fn(&Secret) -> Result<(), Failure>,
+    ) -> Result<Pass, Failure> {
+        let Self { options, env, platform, .. } = self;
+        let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REQUEST);
+        let base = platform.base(env, options.text(&o::DIR), self.user)?;
+        if let Some(given) = options.get(&o::DIR) {
+            spec::outside_workspace(&base.path, given, *platform, env)?;
+        }
+        let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
+        let identity = Identity::find(options, env, *platform, None)?;
+        meet(out, &identity);
+        let name = lease::name(*platform, job_key.as_deref(), &spec.service_account);
+        let place = Place::of(&base, &name);
+        let lease = lease::begin(name, spec, &identity, *platform, job_key, &place);
+        let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask };
+        Box::pin(Pass::begin(plan, identity)).await
+    }
+
+    /// The inputs of our action that only its post step uses: refused in the main step, where a refusal loses nothing.
+    fn check_post(&self) -> Result<(), Failure> {
+        self.options.switch(&o::STRICT)?;
+        if self.options.switch(&o::WAIT_DEAD)? {
+            let what = "`wait-dead` takes longer than a post step of GitHub has";
+            return Err(Failure::usage(what).hint("leave it out, or revoke in a step of its own"));
+        }
+        Ok(())
+    }
+
+    /// A switch of `revoke`. In a post step it comes from inputs that may have changed since the main step: the pass is ended anyway.
+    fn switch(&self, out: &Out, setting: &o::Setting) -> Result<bool, Failure> {
+        match self.options.switch(setting) {
+            Err(failure) if self.post => {
+                out.warn(failure.brief());
+                Ok(false)
+            }
+            switch => switch,
+        }
+    }
+
+    /// Find the passes, end each, print the receipts. On CI a job does not fail for a pass that ends by itself soon.
+    ///
+    /// # Errors
+    /// When it is not clear which passes are meant, or with `--strict` when one could not be ended.
+    pub async fn revoke(&self, out: &Out) -> Result<ExitCode, Failure> {
+        let Self { options, env, platform, post, .. } = self;
+        // First of all: where there is nothing to revoke, nothing else needs to be right.
+        let found = targets::find(options, env, *platform, self.user)?;
+        if found.is_empty() {
+            out.say(NOTHING);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let strict = self.switch(out, &o::STRICT)? || !platform.tolerates_failed_revocation();
+        let mut wait_dead = self.switch(out, &o::WAIT_DEAD)?;
+        if *post && wait_dead {
+            out.warn("`wait-dead` takes longer than a post step of GitHub has: the receipt says how far the revocation is proved");
+            wait_dead = false;
+        }
+        let timeout = match options.duration(&o::TIMEOUT, TIMEOUT) {
+            Err(failure) if *post => {
+                out.warn(failure.brief());
+                None
+            }
+            timeout => timeout?,
+        };
+        let timeout = timeout.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
+        for unknown in &found.unknown {
+            out.warn(format!("a pass may be left alive: {}", unknown.brief()));
+            if let Some(hint) = unknown.advice() {
+                out.say(format!("hint: {hint}"));
+            }
+        }
+        let work = async {
+            let end = Instant::now() + timeout;
+            let mut failed = None;
+            for ending in &found.endings {
+                // The time is for all of them together, with a little for each that comes late.
+                let left = end.saturating_duration_since(Instant::now()).max(LEAST);
+                failed = self.end(out, ending, Terms { timeout: left, wait_dead }).await.or(failed);
+            }
+            failed
+        };
+        // The signal that ends the job comes while it is being cleaned up: the pass is ended all the same.
+        let failed = tokio::select! {
+            failed = work => failed,
+            signal = signals::repeated(|signal| out.say(format!("{}: revoking first", signals::name(signal)))) => {
+                return Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {} once more", signals::name(signal))));
+            }
+        };
+        match failed.or_else(|| found.unknown.into_iter().next()) {
+            Some(failure) if strict => Err(failure),
+            Some(_) | None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Ends one pass and tells what became of it. Whatever fails here is returned, so that the next one still gets its turn.
+    async fn end(&self, out: &Out, ending: &Ending, terms: Terms) -> Option<Failure> {
+        let Self { options, env, platform, .. } = self;
+        let remembered = ending.known.then_some(&ending.lease.identity);
+        let identity = Identity::find(options, env, *platform, remembered);
+        if let Ok(identity) = &identity {
+            meet(out, identity);
+        }
+        let ended = ending.end(identity, env, terms).await;
+        self.tell(out, ended, ending.known)
+    }
+
+    /// Tells what became of a pass, and returns what failed.
+    fn tell(&self, out: &Out, ended: Ended, known: bool) -> Option<Failure> {
+        let Self { options, env, platform, json, .. } = self;
+        let export = Export { platform: *platform, env, out, json: *json };
+        let Ended { receipt, mut failure, leftover } = ended;
+        let whose =
+            if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
+        match &receipt.proof {
+            Proof::Failed { reason, until } => {
+                let left = until.duration_since(Timestamp::now()).as_mins().max(0);
+                out.warn(format!("the pass{whose} is not revoked: {reason}"));
+                if known {
+                    out.warn(format!("its token stays valid until {} ({left} min); the lease is `{}`", instant(*until), receipt.lease));
+                }
+                if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
+                    out.say(format!("hint: {hint}"));
+                }
+            }
+            proof => out.say(format!("revoked the pass{whose}, lease `{}`\n  {proof}", receipt.lease)),
+        }
+        if let Some(leftover) = leftover {
+            out.warn(leftover.brief());
+        }
+        export.summarise(&receipt);
+        let mut written = Ok(());
+        if let Some(given) = options.get(&o::RECEIPT) {
+            written = place::append(&env.absolute(given.text.as_ref()), &(receipt.json() + "\n"));
+        }
+        if *json {
+            written = written.and(out.data(&receipt.json()));
+        }
+        if let Err(unwritten) = written {
+            out.warn(unwritten.brief());
+            failure = failure.or(Some(unwritten));
+        }
+        failure
+    }
+}
+
+/// Keeps what the identity holds out of everything that is said from now on. The loud part of the opt-in is here too.
+fn meet(out: &Out, identity: &Identity) {
+    for secret in identity.secrets() {
+        out.hide(&secret);
+    }
+    if identity.cluster.insecure_skip_tls_verify == Some(true) {
+        let server = identity.server();
+        out.warn(format!("the certificate of `{server}` is not checked: whoever answers there gets the CI identity's credential"));
+    }
+}
+
+/// Tekton gives a step no variable; its entrypoint is process 1.
+fn in_tekton() -> bool {
+    let first = place::read_named("/proc/1/comm".as_ref()).is_ok_and(|name| name.trim() == "entrypoint");
+    first && std::path::Path::new(platform::tekton::ENTRYPOINT).exists()
+}

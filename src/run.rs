@@ -1,0 +1,303 @@
+//! The job's command under a pass: begun before it, given to it alone, ended after it.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    env::Env,
+    failure::{Exit, Failure},
+    options::{self as o, Options},
+    out::{Out, instant},
+    pass::{Ended, Pass, Terms},
+    place,
+    platform::Platform,
+    scrub::Patterns,
+    secret::Secret,
+    signals::Signals,
+    spec::TokenSpec,
+};
+
+mod child;
+mod pipes;
+
+use child::{Child, Status};
+use pipes::Pipes;
+
+/// Bounds of `--grace`.
+const GRACE: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(5));
+
+/// What is kept of the platform's time for the KILL and for sending the DELETE.
+const FOR_DELETE: Duration = Duration::from_millis(500);
+
+/// How long the processes that the command leaves behind have between TERM and KILL.
+const FOR_THE_REST: Duration = Duration::from_secs(1);
+
+/// How long one renewal may take.
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// How long after a failed renewal it is tried again.
+const RENEW_AGAIN: Duration = Duration::from_secs(30);
+
+/// The command and how it is to be run: validated before anything is asked for.
+pub struct Command {
+    /// The program, found.
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    /// Between the signal that ends the job and KILL.
+    grace: Duration,
+    /// Variables that the command does not get.
+    hidden: Vec<String>,
+    /// What is hidden in its output besides the pass's tokens.
+    patterns: Patterns,
+    /// What the person who reads the log should know.
+    pub warnings: Vec<String>,
+}
+
+impl Command {
+    /// Validates the settings of `run`.
+    ///
+    /// # Errors
+    /// When a setting is no good, or there is no such program.
+    pub fn of(words: &[OsString], options: &Options, env: &Env, platform: Platform) -> Result<Self, Failure> {
+        let Some((program, arguments)) = words.split_first() else {
+            return Err(Failure::usage("there is no command to run")
+                .hint("write it after `--`: `jobpass run -s ci/deploy-bot -- kubectl get pods`"));
+        };
+        let asked = options.duration(&o::GRACE, GRACE)?.unwrap_or_default();
+        let most = platform.signal_budget().saturating_sub(FOR_DELETE);
+        let mut warnings = Vec::new();
+        if options.chosen(&o::GRACE).is_some() && asked > most {
+            warnings.push(format!("`--grace` is cut to {} ms: then {platform} would kill jobpass before it has revoked", most.as_millis()));
+        }
+        let mut patterns = Patterns::new();
+        for name in options.list(&o::SCRUB_ENV) {
+            warnings.extend(hide(&mut patterns, name, env));
+        }
+        Ok(Self {
+            program: found(Path::new(program), env)?,
+            arguments: arguments.to_vec(),
+            grace: asked.min(most),
+            hidden: options.list(&o::HIDE).into_iter().map(str::to_owned).chain(of_identity()).collect(),
+            patterns,
+            warnings,
+        })
+    }
+}
+
+/// The variables by which the CI identity comes to us, and by which a jobpass within the command would take our inputs for its own.
+fn of_identity() -> Vec<String> {
+    let settings = [&o::IDENTITY_TOKEN, &o::IDENTITY_TOKEN_FILE, &o::IDENTITY_KUBECONFIG, &o::KUBECONFIG];
+    let names = settings.into_iter().flat_map(|setting| [setting.variable(), setting.input()]);
+    names.chain(["JOBPASS_ACTION".to_owned()]).collect()
+}
+
+/// Hides the value of a variable; says why if it does not.
+#[must_use]
+pub fn hide(patterns: &mut Patterns, name: &str, env: &Env) -> Option<String> {
+    let Some(value) = env.secret(name) else { return Some(format!("`{name}` is not set: nothing of it is hidden")) };
+    if crate::jwt::Claims::of(&value).is_some() {
+        patterns.token(&value);
+        return None;
+    }
+    patterns.value(&value).err().map(|short| format!("`{name}` is not hidden: {short}"))
+}
+
+/// Finds a program as a shell does, so that its absence is told before a token exists.
+fn found(program: &Path, env: &Env) -> Result<PathBuf, Failure> {
+    let shown = program.display();
+    let missing = || Failure::exiting(Exit::NotFound, format!("there is no program `{shown}`")).hint("check its name and `PATH`");
+    let refused = || Failure::exiting(Exit::NotExecutable, format!("`{shown}` cannot be executed"));
+    let candidates: Vec<_> = if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+        vec![env.absolute(program)]
+    } else {
+        env.get("PATH").map(|list| env.paths(list)).unwrap_or_default().into_iter().map(|directory| directory.join(program)).collect()
+    };
+    let is_executable = |path: &&PathBuf| rustix::fs::access(path.as_path(), rustix::fs::Access::EXEC_OK).is_ok() && !path.is_dir();
+    match candidates.iter().find(is_executable) {
+        Some(path) => Ok(path.clone()),
+        None if candidates.iter().any(|path| path.exists()) => Err(refused()),
+        None => Err(missing()),
+    }
+}
+
+/// How a run went: what the command said and what became of the pass.
+pub struct Done {
+    /// The exit status of the command as a shell tells it.
+    pub code: u8,
+    /// How the pass ended.
+    pub ended: Ended,
+}
+
+/// Runs the command under the pass. Whatever happens to it, the pass is ended.
+///
+/// # Errors
+/// When the command cannot be started; then the pass is ended too.
+pub async fn run(
+    mut pass: Pass,
+    command: Command,
+    variables: Vec<(String, OsString)>,
+    spec: &TokenSpec,
+    out: &Out,
+    terms: Terms,
+    mut signals: Signals,
+) -> Result<Done, (Failure, Pass)> {
+    let mut patterns = command.patterns.clone();
+    patterns.token(&pass.token);
+    if let Some(token) = pass.cluster.identity_token() {
+        patterns.token(token);
+    }
+    let (pipes, ends) = match Pipes::open(&patterns) {
+        Ok(opened) => opened,
+        Err(error) => return Err((Failure::new("cannot connect the command's output").cause(error), pass)),
+    };
+    let mut child = match Child::start(&command.program, &command.arguments, &command.hidden, variables, ends) {
+        Ok(child) => child,
+        Err(error) => {
+            let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::NotExecutable };
+            let failure = Failure::exiting(exit, format!("cannot start `{}`", command.program.display())).cause(error);
+            return Err((failure.hint("check its first line: the interpreter that it names may be missing here"), pass));
+        }
+    };
+    let mut renewal = Renewal::of(&pass);
+    let mut ending = None;
+    let status = loop {
+        let kill = ending.unwrap_or_else(|| Instant::now() + Duration::from_hours(24));
+        tokio::select! {
+            status = child.exited() => break status,
+            signal = signals.next() => match signal {
+                Signal::TERM | Signal::INT if ending.is_some() => child.kill(),
+                signal => {
+                    child.forward(signal);
+                    if ends_the_job(signal) && ending.is_none() {
+                        ending = Some(Instant::now() + command.grace);
+                    }
+                }
+            },
+            () = sleep_until(kill), if ending.is_some() => {
+                child.kill();
+                // Once is enough; what is left is to wait for it.
+                ending = Some(Instant::now() + Duration::from_hours(24));
+            }
+            renewed = renewal.next(&mut pass, spec), if ending.is_none() => renewal.take(renewed, &mut pass, spec, &mut patterns, &pipes, out),
+        }
+    };
+    let patience = if ending.is_some() { Duration::ZERO } else { FOR_THE_REST };
+    child.end_the_rest(patience).await;
+    pipes.finish().await;
+    let ended = pass.end(terms).await;
+    Ok(Done { code: code(status), ended })
+}
+
+/// Whether a signal means that the job is over.
+fn ends_the_job(signal: Signal) -> bool {
+    [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal)
+}
+
+/// As a shell tells it: 128 and the signal's number for a command that was killed.
+fn code(status: Status) -> u8 {
+    match status {
+        Status::Exited(code) => u8::try_from(code).unwrap_or(u8::MAX),
+        Status::Killed(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+    }
+}
+
+/// The next token of a job that is longer than one.
+struct Renewal {
+    at: Option<Instant>,
+    warned: bool,
+}
+
+impl Renewal {
+    fn of(pass: &Pass) -> Self {
+        Self { at: Some(Instant::now() + due(pass.expires_at, Timestamp::now())), warned: false }
+    }
+
+    /// Waits until one is due and requests it. Dropped on the way it leaves the pass as it was.
+    async fn next(&self, pass: &mut Pass, spec: &TokenSpec) -> Result<Option<Secret>, Failure> {
+        match self.at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+        pass.renew(spec, RENEWAL).await
+    }
+
+    /// Takes a renewed token over: first it is hidden, then it is there.
+    fn take(
+        &mut self,
+        renewed: Result<Option<Secret>, Failure>,
+        pass: &mut Pass,
+        spec: &TokenSpec,
+        patterns: &mut Patterns,
+        pipes: &Pipes,
+        out: &Out,
+    ) {
+        let renewed = renewed.and_then(|token| {
+            let Some(token) = token else { return Ok(false) };
+            patterns.token(&token);
+            pipes.hide(patterns);
+            pass.place.replace(place::TOKEN, token.expose().as_bytes(), spec.file_mode)?;
+            pass.place.save_lease(&pass.lease.json())?;
+            pass.token = token;
+            Ok(true)
+        });
+        let again = |after| Some(Instant::now() + after);
+        self.at = match renewed {
+            Ok(true) => again(due(pass.expires_at, Timestamp::now())),
+            Ok(false) => None,
+            Err(failure) => {
+                if !self.warned {
+                    let until = instant(pass.expires_at);
+                    out.warn(format!("the token is not renewed and ends at {until}; it is tried again: {}", failure.brief()));
+                }
+                again(RENEW_AGAIN)
+            }
+        };
+        self.warned = self.at.is_some() && self.warned;
+    }
+}
+
+/// When four fifths of a token's life are over.
+fn due(expires_at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(expires_at.duration_since(now)).unwrap_or_default().mul_f64(0.8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_when_four_fifths_of_its_life_are_over() {
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        assert_eq!(due(at(600), at(0)), Duration::from_mins(8));
+        assert_eq!(due(at(0), at(600)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_command_that_was_killed_has_the_status_of_its_signal() {
+        assert_eq!(code(Status::Exited(7)), 7);
+        assert_eq!(code(Status::Killed(15)), 143);
+    }
+
+    #[test]
+    fn a_program_is_found_as_a_shell_finds_it() {
+        let env: Env = [("PATH", "/nowhere:/bin:/usr/bin")].into_iter().collect();
+        assert!(found(Path::new("sh"), &env).expect("there").ends_with("sh"));
+        assert_eq!(found(Path::new("no-such-program"), &env).expect_err("none").exit(), Exit::NotFound);
+        assert_eq!(found(Path::new("/etc/passwd"), &env).expect_err("no program").exit(), Exit::NotExecutable);
+        assert_eq!(found(Path::new("/etc"), &env).expect_err("a directory").exit(), Exit::NotExecutable);
+    }
+
+    #[test]
+    fn grace_fits_into_the_platforms_time() {
+        for platform in [Platform::Github, Platform::Gitlab, Platform::Tekton, Platform::Local] {
+            assert!(platform.signal_budget() > FOR_DELETE + Duration::from_secs(1));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The command's output on its way through the scrubber.
+
+use std::{
+    fs::File,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    out::{self, Stream},
+    scrub::{Patterns, Scrubber},
+};
+
+/// What a pipe holds by default; more at once does not come.
+const PIECE: usize = 64 * 1024;
+
+/// How long the output of a process that has left the command's group is waited for when all others are gone.
+const FOR_STRAGGLERS: Duration = Duration::from_millis(500);
+
+/// The child's ends.
+pub(super) struct Ends {
+    pub(super) stdout: Stdio,
+    pub(super) stderr: Stdio,
+}
+
+/// Our ends, each with a thread that reads it.
+pub(super) struct Pipes {
+    threads: Vec<JoinHandle<()>>,
+    current: Arc<Current>,
+    /// Closed when nothing more is to be waited for.
+    stop: PipeWriter,
+}
+
+/// The patterns that hold now, and how often they have changed.
+struct Current {
+    patterns: Mutex<Patterns>,
+    version: AtomicUsize,
+}
+
+impl Pipes {
+    /// Two pipes, or one where stdout and stderr are one file for us: then the order of what is written stays as it is.
+    pub(super) fn open(patterns: &Patterns) -> io::Result<(Self, Ends)> {
+        let current = Arc::new(Current { patterns: Mutex::new(patterns.clone()), version: AtomicUsize::new(0) });
+        let (stopped, stop) = io::pipe()?;
+        let mut threads = Vec::new();
+        let mut start = |stream| -> io::Result<PipeWriter> {
+            let (reader, writer) = io::pipe()?;
+            let pump = Pump { from: reader, to: out::raw(stream)?, stopped: stopped.try_clone()?, current: current.clone() };
+            threads.push(thread::Builder::new().name("scrub".to_owned()).spawn(move || pump.run())?);
+            Ok(writer)
+        };
+        let stdout = start(Stream::Stdout)?;
+        let stderr = if out::is_one_file() { stdout.try_clone()? } else { start(Stream::Stderr)? };
+        Ok((Self { threads, current, stop }, Ends { stdout: stdout.into(), stderr: stderr.into() }))
+    }
+
+    /// From now on these are hidden: in whatever is read next.
+    pub(super) fn hide(&self, patterns: &Patterns) {
+        if let Ok(mut current) = self.current.patterns.lock() {
+            current.clone_from(patterns);
+        }
+        self.current.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Waits until all output is passed on. A process that has gone its own way and keeps a pipe open does not hold us up.
+    pub(super) async fn finish(self) {
+        let end = Instant::now() + FOR_STRAGGLERS;
+        while Instant::now() < end && !self.threads.iter().all(JoinHandle::is_finished) {
+            sleep(Duration::from_millis(2)).await;
+        }
+        drop(self.stop);
+        for thread in self.threads {
+            // It has nothing to wait for any more but whoever reads our own output.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One pipe.
+struct Pump {
+    from: PipeReader,
+    to: File,
+    stopped: PipeReader,
+    current: Arc<Current>,
+}
+
+impl Pump {
+    /// Passes on until the pipe's end. When nobody reads our output any more, the command is to notice by its own pipe.
+    fn run(mut self) {
+        let _ = self.pass_on();
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let mut version = self.current.version.load(Ordering::Acquire);
+        let mut scrubber = Scrubber::new(self.to.try_clone()?, &self.patterns());
+        let mut buffer = vec![0; PIECE];
+        while self.has_more()? {
+            let length = self.from.read(&mut buffer)?;
+            if length == 0 {
+                break;
+            }
+            let now = self.current.version.load(Ordering::Acquire);
+            if now != version {
+                version = now;
+                scrubber.set_patterns(&self.patterns())?;
+            }
+            scrubber.write_all(&buffer[..length])?;
+        }
+        scrubber.finish().map(drop)
+    }
+
+    fn patterns(&self) -> Patterns {
+        self.current.patterns.lock().map(|patterns| patterns.clone()).unwrap_or_default()
+    }
+
+    /// Waits for bytes or the end; once we are stopped only for what is there already.
+    fn has_more(&self) -> io::Result<bool> {
+        let mut wanted = [PollFd::new(&self.from, PollFlags::IN), PollFd::new(&self.stopped, PollFlags::IN)];
+        poll(&mut wanted, None)?;
+        Ok(!wanted[0].revents().is_empty())
+    }
+}

@@ -1,0 +1,445 @@
+//! The scrubber: bytes in, the same bytes out, but for the secrets.
+//!
+//! A secret may be cut anywhere by the writes that bring it, so the end of the output waits while it may still become one, and
+//! only then: there is no timer, and no newline is waited for. What is passed on although it may be the beginning of a token
+//! (see [`Patterns::token`]) is remembered, so that the rest of it is still recognised and hidden.
+//!
+//! What it does not see: one character a line or other breaks below 20 characters, characters between those of the secret
+//! (colours, indentation), reversed, compressed or encrypted text, and encodings of encodings.
+
+use std::{
+    io::{self, Write},
+    mem,
+    ops::Range,
+};
+
+use zeroize::Zeroizing;
+
+mod encode;
+mod matcher;
+mod patterns;
+mod wrapped;
+
+#[cfg(test)]
+mod oracle;
+
+use matcher::{Matcher, Tail};
+pub use patterns::{Patterns, TooShort};
+use wrapped::Wrapped;
+
+/// What stands in the place of a secret, or of several that overlap or touch.
+pub const REPLACEMENT: &str = "***";
+
+/// In bytes: longer writes are cut, so that memory does not grow with them. As much as a pipe holds.
+const PIECE: usize = 64 * 1024;
+
+/// Hides secrets in what is written to it, and passes on the rest.
+///
+/// Every byte that belongs to any occurrence of any pattern is hidden, also where they overlap. The output does not depend on
+/// how the input is cut into writes, except that up to 15 first bytes of a token are passed on if a write ends there. One write
+/// makes at most one write to `W` for every 64 KiB. Memory is bounded by that and by the longest pattern.
+///
+/// What is held when it is dropped without [`Scrubber::finish`] is lost. After an error of `W` nothing more can be said of the output.
+pub struct Scrubber<W> {
+    out: W,
+    plain: Matcher,
+    wrapped: Wrapped,
+    /// The end of the input that may still become a secret.
+    carry: Zeroizing<Vec<u8>>,
+    /// So many bytes of `carry` are dealt with already: they were passed on, or hidden.
+    done: usize,
+    /// The [`wrapped::run`] that ends where `carry` begins.
+    before: usize,
+    /// Whether the last byte that was dealt with was hidden.
+    hiding: bool,
+    /// Only here so that their memory is used again.
+    found: Vec<Range<usize>>,
+    output: Vec<u8>,
+}
+
+/// What follows a piece of the input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// More, and at once: everything that could matter can wait.
+    Now,
+    /// Perhaps more, nobody knows when.
+    Later,
+    /// Nothing: nothing waits.
+    Never,
+}
+
+impl<W: Write> Scrubber<W> {
+    /// Hides the patterns in what goes to `out`.
+    pub fn new(out: W, patterns: &Patterns) -> Self {
+        let (plain, wrapped) = matchers(patterns);
+        let carry = Zeroizing::new(Vec::new());
+        Self { out, plain, wrapped, carry, done: 0, before: 0, hiding: false, found: Vec::new(), output: Vec::new() }
+    }
+
+    /// Hides these patterns from now on, and no others.
+    ///
+    /// For a renewed token: the old patterns and the new ones, before anybody else learns of the new token. A secret of which
+    /// a part was written already is still hidden if it is among them.
+    ///
+    /// # Errors
+    /// Those of `W`: what was held for a pattern that is no longer there is passed on.
+    pub fn set_patterns(&mut self, patterns: &Patterns) -> io::Result<()> {
+        (self.plain, self.wrapped) = matchers(patterns);
+        self.step(&[], Next::Later)
+    }
+
+    /// How many bytes are held now, because they may still become a secret.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.carry.len() - self.done
+    }
+
+    /// Ends the input: what was held did not become a secret and is passed on, and `W` is flushed.
+    ///
+    /// # Errors
+    /// Those of `W`.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.step(&[], Next::Never)?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Takes a piece of the input that is not long.
+    fn step(&mut self, piece: &[u8], next: Next) -> io::Result<()> {
+        let mut carry = mem::take(&mut self.carry);
+        let carried = !carry.is_empty();
+        if carried {
+            carry.extend_from_slice(piece);
+        }
+        let text = if carried { &carry } else { piece };
+        let tail = self.search(text, next);
+        let done = self.pass_on(text, tail.hold)?;
+        self.before = wrapped::run(text, tail.context, self.before);
+        self.done = done - tail.context;
+        if carried {
+            carry.drain(..tail.context);
+        } else {
+            carry.extend_from_slice(&piece[tail.context..]);
+        }
+        self.carry = carry;
+        Ok(())
+    }
+
+    /// Puts what is to be hidden into `found`, in order, and says what must be kept of the text.
+    fn search(&mut self, text: &[u8], next: Next) -> Tail {
+        self.found.clear();
+        let plain = self.plain.scan(text, &mut self.found);
+        let wrapped = self.wrapped.scan(text, self.before, &mut self.found);
+        self.found.sort_unstable_by_key(|range| range.start);
+        let tail = plain.and(wrapped);
+        match next {
+            Next::Now => Tail { hold: tail.context, ..tail },
+            Next::Later => tail,
+            Next::Never => Tail::none(text.len()),
+        }
+    }
+
+    /// Writes the text as far as it is decided: what is not found up to `hold`, and what is found. Returns where that ends.
+    fn pass_on(&mut self, text: &[u8], hold: usize) -> io::Result<usize> {
+        if self.found.is_empty() {
+            if self.done < hold {
+                self.hiding = false;
+                self.out.write_all(&text[self.done..hold])?;
+            }
+            return Ok(self.done.max(hold));
+        }
+        let mut done = self.done;
+        self.output.clear();
+        for range in &self.found {
+            if range.start > done {
+                if range.start > hold {
+                    break;
+                }
+                self.output.extend_from_slice(&text[done..range.start]);
+                self.hiding = false;
+            }
+            if range.end > done {
+                if !self.hiding {
+                    self.output.extend_from_slice(REPLACEMENT.as_bytes());
+                    self.hiding = true;
+                }
+                done = range.end;
+            }
+        }
+        if done < hold {
+            self.output.extend_from_slice(&text[done..hold]);
+            self.hiding = false;
+            done = hold;
+        }
+        self.out.write_all(&self.output)?;
+        Ok(done)
+    }
+}
+
+impl<W: Write> Write for Scrubber<W> {
+    /// Takes all of it.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut pieces = bytes.chunks(PIECE).peekable();
+        while let Some(piece) = pieces.next() {
+            let next = if pieces.peek().is_some() { Next::Now } else { Next::Later };
+            self.step(piece, next)?;
+        }
+        Ok(bytes.len())
+    }
+
+    /// Flushes `W`. What is held stays held.
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn matchers(patterns: &Patterns) -> (Matcher, Wrapped) {
+    (Matcher::new(patterns.iter().cloned()), Wrapped::new(patterns.iter().filter(|pattern| pattern.wraps).cloned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{
+        Engine,
+        engine::general_purpose::{STANDARD, URL_SAFE},
+    };
+
+    use super::*;
+    use crate::secret::Secret;
+
+    const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJ4In0.Lx-_9QmV3c2lnbmF0dXJlLW9mLXRoZS10b2tlbi14eXo_eA";
+    const SIGNATURE: &str = "Lx-_9QmV3c2lnbmF0dXJlLW9mLXRoZS10b2tlbi14eXo_eA";
+    const OPAQUE: &str = "sha256~k?>~Vq8mXr2nWc0yJ4tHs6bLd1gPf9aEu3iOz7k";
+    const VALUE: &str = "p@ss \"w/o\" >rd?~'é";
+
+    fn patterns() -> Patterns {
+        let mut patterns = Patterns::new();
+        patterns.token(&Secret::new(TOKEN.into()));
+        patterns.token(&Secret::new(OPAQUE.into()));
+        patterns.value(&Secret::new(VALUE.into())).expect("long enough");
+        patterns
+    }
+
+    fn values(values: &[&str]) -> Patterns {
+        let mut patterns = Patterns::new();
+        for value in values {
+            patterns.value(&Secret::new((*value).to_owned())).expect("long enough");
+        }
+        patterns
+    }
+
+    fn scrub<'a>(patterns: &Patterns, chunks: impl IntoIterator<Item = &'a [u8]>) -> String {
+        scrub_again(&mut Scrubber::new(Vec::new(), patterns), chunks)
+    }
+
+    /// A scrubber at its end is as good as new, and what takes time is to make one.
+    fn scrub_again<'a>(scrubber: &mut Scrubber<Vec<u8>>, chunks: impl IntoIterator<Item = &'a [u8]>) -> String {
+        for chunk in chunks {
+            scrubber.write_all(chunk).expect("a vector takes all");
+        }
+        scrubber.step(&[], Next::Never).expect("a vector takes all");
+        (scrubber.before, scrubber.hiding) = (0, false);
+        String::from_utf8_lossy(&mem::take(&mut scrubber.out)).into_owned()
+    }
+
+    /// The text in one piece, in two at every place, and byte by byte.
+    fn every_way(text: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+        (0..=text.len()).map(|at| vec![&text[..at], &text[at..]]).chain([text.chunks(1).collect()])
+    }
+
+    /// A form, what may be seen of it, and whether it is of a token and so may show some bytes.
+    fn forms() -> Vec<(String, bool)> {
+        let hex = |text: &str| text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let mut forms = vec![
+            (VALUE.to_owned(), false),
+            ("p%40ss%20%22w%2Fo%22%20%3Erd%3F~%27%C3%A9".to_owned(), false),
+            ("p%40ss+%22w%2fo%22+%3erd%3f%7e%27%c3%a9".to_owned(), false),
+            (r#"p@ss \"w/o\" >rd?~'é"#.to_owned(), false),
+            (r#"p@ss \"w\/o\" >rd?~'\u00e9"#.to_owned(), false),
+            (r#"p@ss "w/o" >rd?~'\''é"#.to_owned(), false),
+        ];
+        for (secret, late) in [(TOKEN, true), (SIGNATURE, false), (OPAQUE, true), (VALUE, false)] {
+            if secret != VALUE {
+                forms.push((secret.to_owned(), late));
+            }
+            forms.extend([(hex(secret), late), (hex(secret).to_uppercase(), late)]);
+        }
+        forms
+    }
+
+    #[test]
+    fn every_form_is_hidden_at_every_split() {
+        let mut scrubber = Scrubber::new(Vec::new(), &patterns());
+        for (form, late) in forms() {
+            for (before, after) in [("", ""), ("x ", "\n"), ("e", "e"), ("\u{1b}[1m", "\u{1b}[0m")] {
+                let text = [before, &form, after].concat();
+                for chunks in every_way(text.as_bytes()) {
+                    let output = scrub_again(&mut scrubber, chunks.iter().copied());
+                    let seen =
+                        output.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).and_then(|rest| rest.strip_suffix("***"));
+                    let seen = seen.unwrap_or_else(|| panic!("{output} of {text}"));
+                    assert!(form.starts_with(seen) && seen.len() <= if late { 15 } else { 0 }, "{output} of {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn base64_is_hidden_at_every_alignment_width_and_split() {
+        let mut scrubber = Scrubber::new(Vec::new(), &patterns());
+        let mut wrapped = 0;
+        for (secret, late) in [(TOKEN, true), (SIGNATURE, false), (OPAQUE, true), (VALUE, false)] {
+            for (skip, after, engine) in
+                (0..6).flat_map(|skip| [("", STANDARD), ("\n", URL_SAFE)].map(|(after, engine)| (skip, after, engine)))
+            {
+                let before = &"before"[..skip];
+                let encoded = engine.encode([before, secret, after].concat());
+                // What is left are the characters that hold bits of the neighbours.
+                let first = (skip * 8).div_ceil(6);
+                let last = encoded.trim_end_matches('=').len() - (skip + secret.len()) * 8 / 6;
+                for (width, line_break) in [(1000, ""), (20, "\n"), (64, "\n"), (76, "\r\n"), (23, "\r\n")] {
+                    let lines: Vec<_> = encoded.as_bytes().chunks(width).collect();
+                    wrapped += usize::from(lines.len() > 1);
+                    let text = [b"log: ", lines.join(line_break.as_bytes()).as_slice(), b" end\n"].concat();
+                    for chunks in every_way(&text) {
+                        let output = scrub_again(&mut scrubber, chunks.iter().copied());
+                        let (head, tail) = output.split_once("***").unwrap_or_else(|| panic!("{output} of {encoded}"));
+                        let seen = head.strip_prefix("log: ").expect("the text before").replace(['\r', '\n'], "");
+                        assert!(encoded.starts_with(&seen) && seen.len() <= first + if late { 15 } else { 0 }, "{output} of {encoded}");
+                        let seen = tail.strip_suffix(" end\n").expect("the text after").replace(['\r', '\n'], "");
+                        assert!(seen.trim_end_matches('=').len() <= last, "{output} of {encoded}");
+                    }
+                }
+            }
+        }
+        assert!(wrapped > 100);
+    }
+
+    #[test]
+    fn nothing_is_looked_for_in_lines_below_twenty_characters() {
+        let encoded = STANDARD.encode(TOKEN);
+        let folded = |width| encoded.as_bytes().chunks(width).collect::<Vec<_>>().join(&b"\n"[..]);
+        assert_eq!(scrub(&patterns(), [&folded(19)[..]]).as_bytes(), folded(19));
+        assert!(!scrub(&patterns(), [&folded(20)[..]]).contains('\n'));
+    }
+
+    #[test]
+    fn overlapping_and_touching_secrets_are_hidden_at_every_split() {
+        let cases: [(&[&str], &str, &str); 9] = [
+            // gitlab-runner's masker misses this one when it is cut after the second byte.
+            (&["aaaaaaab"], "aaaaaaaab aaaaaaab", "a*** ***"),
+            (&["abcabcab"], "xabcabcabcabx", "x***x"),
+            (&["abcdefgh", "abcdefghijkl"], "abcdefghijkl abcdefghijk", "*** ***ijk"),
+            (&["abcdefghijkl", "cdefghij"], "abcdefghijkx abcdefghijkl", "ab***kx ***"),
+            (&["abcdefghij", "efghijklmn"], "abcdefghijklmn", "***"),
+            (&["abcdefgh", "12345678"], "abcdefgh12345678", "***"),
+            (&["abcdefgh", "12345678"], "abcdefg12345678abcdefgh", "abcdefg***"),
+            (&["aaaaaaaa"], "aaaaaaaaaaa", "***"),
+            (&["aaaaaaaa"], "aaaaaaab", "aaaaaaab"),
+        ];
+        for (secrets, text, expected) in cases {
+            let mut scrubber = Scrubber::new(Vec::new(), &values(secrets));
+            for chunks in every_way(text.as_bytes()) {
+                assert_eq!(scrub_again(&mut scrubber, chunks.iter().copied()), expected, "{chunks:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_may_become_a_secret_is_held_and_only_so_long() {
+        let mut scrubber = Scrubber::new(Vec::new(), &patterns());
+        let mut held = |text: &str| {
+            scrubber.write_all(text.as_bytes()).expect("a vector takes all");
+            scrubber.held()
+        };
+        assert_eq!(held("a line\n"), 0);
+        assert_eq!(held("no line"), 0);
+        assert_eq!(held(&TOKEN[..15]), 0);
+        assert_eq!(held(&TOKEN[15..16]), 1);
+        assert_eq!(held(&TOKEN[16..30]), 15);
+        assert_eq!(held("."), 0);
+        assert_eq!(held(&SIGNATURE[..1]), 1);
+        assert_eq!(held(&SIGNATURE[1..9]), 9);
+        // A line of twenty characters may go on in the next one, a shorter line may not.
+        assert_eq!(held("\n"), 10);
+        assert_eq!(held("\n"), 0);
+        assert_eq!(held(&SIGNATURE[..9]), 9);
+        assert_eq!(held("\n"), 0);
+        assert_eq!(held(TOKEN), 0);
+        let text = format!("a line\nno line{}.{}\n\n{}\n***", &TOKEN[..30], &SIGNATURE[..9], &SIGNATURE[..9]);
+        assert_eq!(scrubber.finish().expect("a vector takes all"), text.as_bytes());
+    }
+
+    #[test]
+    fn arbitrary_bytes_pass_untouched() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(3 * PIECE + 7).collect();
+        let mut scrubber = Scrubber::new(Vec::new(), &patterns());
+        scrubber.write_all(&bytes).expect("a vector takes all");
+        assert!(scrubber.finish().expect("a vector takes all") == bytes);
+        assert_eq!(scrub(&Patterns::new(), [TOKEN.as_bytes()]), TOKEN);
+    }
+
+    #[test]
+    fn nothing_is_seen_where_a_long_write_is_cut() {
+        for at in PIECE - TOKEN.len()..=PIECE {
+            let text = ["-".repeat(at).as_str(), TOKEN, "-"].concat();
+            let output = scrub(&patterns(), [text.as_bytes()]);
+            assert!(output == ["-".repeat(at).as_str(), "***-"].concat(), "{at}: {}", &output[at - 9..]);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut scrubber = Scrubber::new(io::sink(), &patterns());
+        for _ in 0..20 {
+            scrubber.write_all(&TOKEN[..30].repeat(PIECE / 8).into_bytes()).expect("a sink takes all");
+            scrubber.write_all(&TOKEN.repeat(PIECE / 8).into_bytes()).expect("a sink takes all");
+        }
+        assert!(scrubber.carry.capacity() < 4 * PIECE && scrubber.output.capacity() < 4 * PIECE && scrubber.found.capacity() < PIECE);
+    }
+
+    #[test]
+    fn a_renewed_token_is_hidden_from_the_moment_it_is_known() {
+        let renewed = TOKEN.replace("0.Lx", "0.Rx");
+        let mut both = patterns();
+        both.token(&Secret::new(renewed.clone()));
+        for at in 0..=TOKEN.len() {
+            let mut scrubber = Scrubber::new(Vec::new(), &patterns());
+            scrubber.write_all(&TOKEN.as_bytes()[..at]).expect("a vector takes all");
+            scrubber.set_patterns(&both).expect("a vector takes all");
+            scrubber.write_all(&TOKEN.as_bytes()[at..]).expect("a vector takes all");
+            scrubber.write_all(format!(" {renewed}").as_bytes()).expect("a vector takes all");
+            let output = String::from_utf8(scrubber.finish().expect("a vector takes all")).expect("text");
+            let seen = output.strip_suffix("*** ***").unwrap_or_else(|| panic!("{output}"));
+            assert!(TOKEN[..at].starts_with(seen) && seen.len() < 16, "{output}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_pattern_that_is_gone_is_passed_on() {
+        let mut scrubber = Scrubber::new(Vec::new(), &patterns());
+        scrubber.write_all(&SIGNATURE.as_bytes()[..20]).expect("a vector takes all");
+        assert_eq!(scrubber.held(), 20);
+        scrubber.set_patterns(&Patterns::new()).expect("a vector takes all");
+        assert_eq!((scrubber.held(), &scrubber.out[..]), (0, &SIGNATURE.as_bytes()[..20]));
+    }
+
+    #[test]
+    fn a_write_is_one_write_also_with_secrets_in_it() {
+        struct Writes(Vec<String>);
+        impl Write for Writes {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.push(String::from_utf8_lossy(bytes).into_owned());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut scrubber = Scrubber::new(Writes(Vec::new()), &patterns());
+        for text in ["a line\n".to_owned(), format!("a {TOKEN} b {VALUE} c\n"), SIGNATURE[..20].to_owned(), SIGNATURE[20..].to_owned()] {
+            scrubber.write_all(text.as_bytes()).expect("a vector takes all");
+        }
+        assert_eq!(scrubber.finish().expect("a vector takes all").0, ["a line\n", "a *** b *** c\n", "***"]);
+    }
+}

@@ -1,0 +1,215 @@
+//! The scrubber against a naive oracle, which looks at the whole input byte by byte and knows no automaton, carry or joined line.
+
+use std::sync::Arc;
+
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::{
+    Matcher, REPLACEMENT, Scrubber, Wrapped, Write,
+    matcher::Pattern,
+    wrapped::{NARROWEST, joinable},
+};
+
+/// What a place in a text is for a pattern.
+#[derive(PartialEq)]
+enum Fate {
+    /// It occurs here and ends there.
+    Whole(usize),
+    /// The text ends when so many of its bytes have been seen.
+    Begun(usize),
+    Nothing,
+}
+
+fn fate(text: &[u8], start: usize, pattern: &Pattern) -> Fate {
+    let (mut at, mut matched) = (start, 0);
+    while matched < pattern.bytes.len() {
+        let looked_through = pattern.wraps && matched > 0 && {
+            let columns = text[..at].iter().rev().take_while(|byte| joinable(**byte)).count();
+            columns >= NARROWEST
+        };
+        match text[at..] {
+            [] => return Fate::Begun(matched),
+            [byte, ..] if byte == pattern.bytes[matched] => (at, matched) = (at + 1, matched + 1),
+            [b'\n', ..] | [b'\r'] if looked_through => at += 1,
+            [b'\r', b'\n', ..] if looked_through => at += 2,
+            _ => return Fate::Nothing,
+        }
+    }
+    Fate::Whole(at)
+}
+
+/// What must come out, and how many bytes must be held after each chunk.
+fn oracle(patterns: &[Pattern], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+    let text = chunks.concat();
+    let mut hidden = vec![false; text.len()];
+    let (mut output, mut waiting) = (Vec::new(), Vec::new());
+    let (mut seen, mut done) = (0, 0);
+    for chunk in chunks.iter().map(Some).chain([None]) {
+        seen += chunk.map_or(0, Vec::len);
+        let mut hold = seen;
+        for (start, pattern) in (0..seen).flat_map(|start| patterns.iter().map(move |pattern| (start, pattern))) {
+            match fate(&text[..seen], start, pattern) {
+                Fate::Whole(end) => hidden[start..end].fill(true),
+                Fate::Begun(matched) if chunk.is_some() && matched >= pattern.hold => hold = hold.min(start),
+                Fate::Begun(_) | Fate::Nothing => {}
+            }
+        }
+        while done < seen && (done < hold || hidden[done]) {
+            if !hidden[done] {
+                output.push(text[done]);
+            } else if !output.ends_with(b"*") {
+                output.extend_from_slice(REPLACEMENT.as_bytes());
+            }
+            done += 1;
+        }
+        waiting.push(seen - done);
+    }
+    waiting.pop();
+    (output, waiting)
+}
+
+fn scrubber(patterns: &[Pattern]) -> Scrubber<Vec<u8>> {
+    let mut scrubber = Scrubber::new(Vec::new(), &super::Patterns::new());
+    set(&mut scrubber, patterns);
+    scrubber
+}
+
+fn set(scrubber: &mut Scrubber<Vec<u8>>, patterns: &[Pattern]) {
+    let patterns: Vec<_> = patterns.iter().cloned().map(Arc::new).collect();
+    scrubber.plain = Matcher::new(patterns.iter().cloned());
+    scrubber.wrapped = Wrapped::new(patterns.into_iter().filter(|pattern| pattern.wraps));
+}
+
+/// What comes out, and how many bytes are held after each chunk.
+fn ours(patterns: &[Pattern], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+    let mut scrubber = scrubber(patterns);
+    let mut held = Vec::new();
+    for chunk in chunks {
+        scrubber.write_all(chunk).expect("a vector takes all");
+        held.push(scrubber.held());
+    }
+    (scrubber.finish().expect("a vector takes all"), held)
+}
+
+/// Letters of which there are so few that overlaps are frequent, or one pattern twice, or repeated.
+fn pattern() -> impl Strategy<Value = Pattern> {
+    let bytes = prop_oneof![
+        3 => vec(select(&b"ab"[..]), 1..6),
+        3 => vec(select(&b"abc"[..]), 1..30),
+        1 => (vec(select(&b"abc"[..]), 1..6), 2..9_usize).prop_map(|(part, times)| part.repeat(times)),
+        1 => vec(any::<u8>().prop_filter("as in our own output", |byte| *byte != b'*'), 1..12),
+        2 => (vec(select(&b"abc"[..]), 1..4), 18..45_usize, vec(select(&b"abc"[..]), 1..12)).prop_map(|(head, middle, tail)| {
+            [head, b"ab".iter().copied().cycle().take(middle).collect(), tail].concat()
+        }),
+    ];
+    (bytes, prop_oneof![2 => Just(1), 1 => 1..20_usize], any::<bool>()).prop_map(|(bytes, hold, wraps)| {
+        let (hold, wraps) = (hold.min(bytes.len()), wraps && bytes.iter().all(|byte| joinable(*byte)));
+        Pattern { bytes: bytes.into(), hold, wraps }
+    })
+}
+
+/// Some patterns; now and then one is the beginning, the end or the middle of another one.
+fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
+    (vec(pattern(), 1..5), vec((any::<prop::sample::Index>(), 0..9_usize, 0..9_usize, any::<bool>()), 0..3)).prop_map(|(mut all, parts)| {
+        for (which, before, after, same) in parts {
+            let whole = which.get(&all).clone();
+            let length = whole.bytes.len();
+            let part = whole.bytes[before.min(length - 1)..].to_vec();
+            let part = part[..part.len().saturating_sub(after).max(1)].to_vec();
+            let hold = if same { whole.hold.min(part.len()) } else { 1 };
+            all.push(Pattern { bytes: part.into(), hold, wraps: whole.wraps && same });
+        }
+        all
+    })
+}
+
+/// A text that is made of pieces of the patterns, of what is like them, and of what is not; perhaps in lines of almost equal length.
+fn text(patterns: &[Pattern]) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let all: Vec<Vec<u8>> = patterns.iter().map(|pattern| pattern.bytes.to_vec()).collect();
+    let slice = (select(all.clone()), any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(|(bytes, from, to)| {
+        let from = from.index(bytes.len());
+        bytes[from..=from + to.index(bytes.len() - from)].to_vec()
+    });
+    let beginning = (select(all.clone()), any::<prop::sample::Index>()).prop_map(|(bytes, to)| bytes[..to.index(bytes.len())].to_vec());
+    let line_break = select(vec![b"\n".to_vec(), b"\r\n".to_vec(), b"\r".to_vec(), b"\n\n".to_vec()]);
+    let piece = prop_oneof![
+        4 => select(all),
+        3 => beginning,
+        2 => slice,
+        2 => vec(select(&b"abc"[..]), 0..8),
+        1 => vec(select(&b"abc"[..]), 17..23),
+        1 => line_break,
+        1 => vec(any::<u8>().prop_filter("as in our own output", |byte| *byte != b'*'), 0..3),
+    ];
+    (vec(piece, 0..9), prop_oneof![1 => Just(None), 2 => (19..26_usize, any::<bool>()).prop_map(Some)]).prop_map(|(pieces, fold)| {
+        let text = pieces.concat();
+        let Some((column, crlf)) = fold else { return text };
+        let line_break: &[u8] = if crlf { b"\r\n" } else { b"\n" };
+        text.chunks(column).map(<[u8]>::to_vec).collect::<Vec<_>>().join(line_break)
+    })
+}
+
+fn cut(text: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
+    let (mut rest, mut chunks) = (text, Vec::new());
+    for size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (chunk, after) = rest.split_at((*size).min(rest.len()));
+        chunks.push(chunk.to_vec());
+        rest = after;
+    }
+    chunks
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![2 => Just(vec![1]), 3 => vec(1..40_usize, 1..8), 1 => Just(vec![1000])]
+}
+
+/// More with `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn it_does_what_the_oracle_says((patterns, text, sizes) in patterns().prop_flat_map(|all| (Just(all.clone()), text(&all), sizes()))) {
+        let chunks = cut(&text, &sizes);
+        let (output, held) = ours(&patterns, &chunks);
+        let (expected, expected_held) = oracle(&patterns, &chunks);
+        prop_assert_eq!(output.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        prop_assert_eq!(held, expected_held, "held after each chunk");
+        for (start, pattern) in (0..output.len()).flat_map(|start| patterns.iter().map(move |pattern| (start, pattern))) {
+            prop_assert!(!matches!(fate(&output, start, pattern), Fate::Whole(_)), "a secret is in the output");
+        }
+    }
+
+    #[test]
+    fn how_the_input_is_cut_makes_no_difference((patterns, text, sizes) in patterns().prop_flat_map(|all| (Just(all.clone()), text(&all), sizes()))) {
+        let patterns: Vec<_> = patterns.into_iter().map(|pattern| Pattern { hold: 1, ..pattern }).collect();
+        let (whole, _) = ours(&patterns, std::slice::from_ref(&text));
+        let (cut, _) = ours(&patterns, &cut(&text, &sizes));
+        prop_assert_eq!(cut.escape_ascii().to_string(), whole.escape_ascii().to_string());
+        let found = (0..text.len()).any(|start| patterns.iter().any(|pattern| matches!(fate(&text, start, pattern), Fate::Whole(_))));
+        prop_assert_eq!(whole != text, found, "a text without secrets comes out as it is, and no other");
+    }
+
+    #[test]
+    fn patterns_are_replaced_without_a_seam((patterns, text, sizes) in patterns().prop_flat_map(|all| (Just(all.clone()), text(&all), sizes()))) {
+        let chunks = cut(&text, &sizes);
+        let mut scrubber = scrubber(&patterns);
+        for (number, chunk) in chunks.iter().enumerate() {
+            scrubber.write_all(chunk).expect("a vector takes all");
+            let mut again = patterns.clone();
+            again.rotate_left(number % patterns.len());
+            set(&mut scrubber, &again);
+            let before = scrubber.held();
+            scrubber.write_all(b"").expect("a vector takes all");
+            prop_assert_eq!(before, scrubber.held());
+        }
+        let output = scrubber.finish().expect("a vector takes all");
+        prop_assert_eq!(output.escape_ascii().to_string(), oracle(&patterns, &chunks).0.escape_ascii().to_string());
+    }
+}

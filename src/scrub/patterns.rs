@@ -1,0 +1,171 @@
+//! What is hidden: the secrets of a job, each in the forms in which it could be printed.
+
+use std::{fmt, sync::Arc};
+
+use zeroize::Zeroizing;
+
+use super::{
+    encode::{base64, hex, json, percent},
+    matcher::Pattern,
+};
+use crate::secret::Secret;
+
+/// In bytes: a shorter value would be found in ordinary text.
+const SHORTEST_VALUE: usize = 8;
+
+/// In bytes: a shorter last segment is no signature, and too common to be hidden everywhere.
+const SHORTEST_SIGNATURE: usize = 16;
+
+/// In bytes: so much of a token is passed on before the rest is held, as all tokens begin alike and every text that ends so would wait.
+const TOKEN_HOLD: usize = 16;
+
+/// What no text may show: tokens and values, each with its encodings.
+///
+/// Cloning is cheap. The memory is overwritten when the last clone is dropped.
+#[derive(Clone, Default)]
+pub struct Patterns {
+    all: Vec<Arc<Pattern>>,
+}
+
+/// A value that is not hidden because it would be found in ordinary text; this is its length in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooShort(pub usize);
+
+impl fmt::Display for TooShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a value of {} bytes is too short to be hidden in all output, it takes {SHORTEST_VALUE}", self.0)
+    }
+}
+
+impl std::error::Error for TooShort {}
+
+impl Patterns {
+    /// Nothing is hidden yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is hidden.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Hides a token: itself, the signature of a JWT alone, and of both the hex (lower and upper case) and the base64 (inside any
+    /// longer text, standard and URL alphabet). All of these also when they are broken into lines of 20 characters or more.
+    ///
+    /// Tokens begin alike: one that is written in pieces is held back from its 16th byte on, a signature from its first. White
+    /// space around the token is none of it.
+    pub fn token(&mut self, token: &Secret) {
+        let token = token.trimmed();
+        let bytes = token.expose().as_bytes();
+        // Of a short one too much would be seen before.
+        let hold = if bytes.len() < 2 * TOKEN_HOLD { 1 } else { TOKEN_HOLD };
+        for (text, hold) in [(Some(bytes), hold), (signature(bytes), 1)] {
+            let Some(text) = text else { continue };
+            self.add(text.to_vec().into(), hold, true);
+            self.encoded(text, hold);
+        }
+    }
+
+    /// Hides a value that somebody named, from its first byte on: itself, percent-encoded, escaped for JSON and for a shell's
+    /// `set -x`, and its hex and base64 as those of a token. White space around the value is none of it.
+    ///
+    /// # Errors
+    /// [`TooShort`] below 8 bytes; then it is not hidden at all.
+    pub fn value(&mut self, value: &Secret) -> Result<(), TooShort> {
+        let value = value.trimmed();
+        let text = value.expose();
+        let bytes = text.as_bytes();
+        if bytes.len() < SHORTEST_VALUE {
+            return Err(TooShort(bytes.len()));
+        }
+        let quoted = Zeroizing::new(text.replace('\'', r"'\''"));
+        self.add(bytes.to_vec().into(), 1, false);
+        self.add(quoted.as_bytes().to_vec().into(), 1, false);
+        for form in percent(bytes).chain(json(text)) {
+            self.add(form, 1, false);
+        }
+        self.encoded(bytes, 1);
+        Ok(())
+    }
+
+    /// The patterns themselves.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Pattern>> {
+        self.all.iter()
+    }
+
+    fn encoded(&mut self, bytes: &[u8], hold: usize) {
+        let hex = [b"0123456789abcdef", b"0123456789ABCDEF"].map(|digits| hex(bytes, digits));
+        for form in hex.into_iter().chain(base64(bytes)) {
+            self.add(form, hold, true);
+        }
+    }
+
+    fn add(&mut self, bytes: Zeroizing<Vec<u8>>, hold: usize, wraps: bool) {
+        let pattern = Pattern { bytes, hold, wraps };
+        if !pattern.bytes.is_empty() && !self.all.iter().any(|known| **known == pattern) {
+            self.all.push(Arc::new(pattern));
+        }
+    }
+}
+
+/// The last segment of a JWT: what makes of the other two, which are no secret, a token.
+fn signature(token: &[u8]) -> Option<&[u8]> {
+    let mut segments = token.rsplitn(3, |byte| *byte == b'.');
+    let signature = segments.next()?;
+    (segments.count() == 2 && signature.len() >= SHORTEST_SIGNATURE).then_some(signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg";
+
+    fn of_token(text: &str) -> Patterns {
+        let mut patterns = Patterns::new();
+        patterns.token(&Secret::new(text.into()));
+        patterns
+    }
+
+    fn held(patterns: &Patterns, form: &str) -> Option<usize> {
+        patterns.iter().find(|pattern| *pattern.bytes == form.as_bytes()).map(|pattern| pattern.hold)
+    }
+
+    #[test]
+    fn a_token_is_held_late_and_its_signature_at_once() {
+        let patterns = of_token(&format!(" {TOKEN}\n"));
+        assert_eq!(held(&patterns, TOKEN), Some(16));
+        assert_eq!(held(&patterns, "c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"), Some(1));
+        // Itself, hex in two cases and base64 at three alignments; the same of its signature. In both alphabets a JWT's base64 is the same.
+        assert_eq!(patterns.iter().count(), 12);
+        assert!(patterns.iter().all(|pattern| pattern.wraps));
+    }
+
+    #[test]
+    fn an_opaque_token_has_no_signature() {
+        for text in ["sha256~abcdefghijklmnopqrstuvwxyz0123456789", "a.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg", "a.b.short"] {
+            assert!(of_token(text).iter().all(|pattern| pattern.hold == if text.len() < 32 { 1 } else { 16 }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_added_twice_is_there_once() {
+        let mut patterns = of_token(TOKEN);
+        patterns.token(&Secret::new(TOKEN.into()));
+        assert_eq!(patterns.iter().count(), 12);
+        assert!(of_token(" \n").is_empty());
+    }
+
+    #[test]
+    fn a_short_value_is_refused() {
+        let mut patterns = Patterns::new();
+        let error = patterns.value(&Secret::new("\tpa$$wor\n".into())).expect_err("seven bytes");
+        assert_eq!(error.to_string(), "a value of 7 bytes is too short to be hidden in all output, it takes 8");
+        assert!(patterns.is_empty());
+        patterns.value(&Secret::new("pa$$word".into())).expect("eight bytes");
+        assert!(held(&patterns, "pa$$word") == Some(1) && held(&patterns, "pa%24%24word") == Some(1));
+    }
+}

@@ -1,0 +1,158 @@
+//! The second search: for patterns that are broken into lines, as `base64`, `openssl` and `fold` do it.
+//!
+//! Only where a line break follows many characters that could be base64, and is followed by one, the lines are joined and
+//! searched; no other text pays more than the search for its line breaks.
+
+use std::{ops::Range, sync::Arc};
+
+use memchr::memchr_iter;
+use zeroize::Zeroizing;
+
+use super::matcher::{Matcher, Pattern, Tail};
+
+/// A line break is looked through after so many joinable characters; below it nobody wraps, and ordinary words would join.
+pub(super) const NARROWEST: usize = 20;
+
+/// The characters of both alphabets of base64, of hex, and of a JWT.
+const JOINABLE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'.');
+        byte += 1;
+    }
+    table
+};
+
+/// Whether a line may be joined with the next one after this character.
+pub(super) fn joinable(byte: u8) -> bool {
+    JOINABLE[usize::from(byte)]
+}
+
+/// How many joinable characters are directly before `end`: at most [`NARROWEST`].
+///
+/// `before` is the same figure for the beginning of the text.
+pub(super) fn run(text: &[u8], end: usize, before: usize) -> usize {
+    let here = text[..end].iter().rev().take(NARROWEST).take_while(|byte| joinable(**byte)).count();
+    if here == end { NARROWEST.min(here + before) } else { here }
+}
+
+/// Whether a line break at `end` follows so many of them that it is looked through.
+fn wide(text: &[u8], end: usize, before: usize) -> bool {
+    match text[..end].last_chunk::<NARROWEST>() {
+        // Two looks are enough for most lines.
+        Some(line) => joinable(line[NARROWEST - 1]) && joinable(line[0]) && line.iter().all(|byte| joinable(*byte)),
+        None => run(text, end, before) == NARROWEST,
+    }
+}
+
+/// What comes after the joinable characters of a line.
+enum After {
+    /// A line break, and where the next line begins.
+    Line(usize),
+    /// Nothing yet, or the first half of a CRLF.
+    End,
+    /// Something else.
+    Other,
+}
+
+fn after(text: &[u8], end: usize) -> After {
+    match text[end..] {
+        [] | [b'\r'] => After::End,
+        [b'\n', ..] => After::Line(end + 1),
+        [b'\r', b'\n', ..] => After::Line(end + 2),
+        _ => After::Other,
+    }
+}
+
+/// The patterns that are looked for in joined lines.
+pub(super) struct Wrapped {
+    matcher: Matcher,
+    joined: Joined,
+    /// What was found in the joined lines; here so that its memory is used again.
+    found: Vec<Range<usize>>,
+}
+
+impl Wrapped {
+    /// Makes the patterns ready.
+    pub(super) fn new(patterns: impl Iterator<Item = Arc<Pattern>>) -> Self {
+        Self { matcher: Matcher::new(patterns), joined: Joined::default(), found: Vec::new() }
+    }
+
+    /// Adds every occurrence that goes over a line break to `found`, and says what the end of the text may become.
+    ///
+    /// `before` is the [`run`] that ends where the text begins.
+    pub(super) fn scan(&mut self, text: &[u8], before: usize, found: &mut Vec<Range<usize>>) -> Tail {
+        let mut tail = Tail::none(text.len());
+        if self.matcher.is_empty() {
+            return tail;
+        }
+        let mut next = 0;
+        for line in memchr_iter(b'\n', text) {
+            let end = if text[..line].ends_with(b"\r") { line - 1 } else { line };
+            let goes_on = text.get(line + 1).is_none_or(|byte| joinable(*byte));
+            if line >= next && goes_on && wide(text, end, before) {
+                next = self.block(text, end, found, &mut tail);
+            }
+        }
+        if next < text.len() && text.ends_with(b"\r") && wide(text, text.len() - 1, before) {
+            self.block(text, text.len() - 1, found, &mut tail);
+        }
+        tail
+    }
+
+    /// Joins the lines around the line break at `end` and searches them; returns where they end.
+    fn block(&mut self, text: &[u8], end: usize, found: &mut Vec<Range<usize>>, tail: &mut Tail) -> usize {
+        let reach = text[..end].iter().rev().take(self.matcher.longest()).take_while(|byte| joinable(**byte)).count();
+        let mut line = end - reach..end;
+        let mut wide = true;
+        self.joined.clear();
+        let open = loop {
+            self.joined.push(text, &line);
+            match after(text, line.end) {
+                After::Line(start) if wide => {
+                    let length = text[start..].iter().take_while(|byte| joinable(**byte)).count();
+                    line = start..start + length;
+                    wide = length >= NARROWEST;
+                }
+                After::End => break wide || line.end == text.len(),
+                After::Line(_) | After::Other => break false,
+            }
+        };
+        self.found.clear();
+        let end = self.matcher.scan(&self.joined.text, &mut self.found);
+        found.extend(self.found.iter().map(|range| self.joined.place(range.start)..self.joined.place(range.end - 1) + 1));
+        if open {
+            let place = |at| if at == self.joined.text.len() { text.len() } else { self.joined.place(at) };
+            *tail = tail.and(Tail { context: place(end.context), hold: place(end.hold) });
+            return text.len();
+        }
+        line.end
+    }
+}
+
+/// Lines without their line breaks, and where each of them was.
+#[derive(Default)]
+struct Joined {
+    text: Zeroizing<Vec<u8>>,
+    /// Where each line begins: here and in the original.
+    lines: Vec<(usize, usize)>,
+}
+
+impl Joined {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.lines.clear();
+    }
+
+    fn push(&mut self, original: &[u8], line: &Range<usize>) {
+        self.lines.push((self.text.len(), line.start));
+        self.text.extend_from_slice(&original[line.clone()]);
+    }
+
+    /// The place in the original of the character that is at `at` here.
+    fn place(&self, at: usize) -> usize {
+        let (here, original) = self.lines[self.lines.partition_point(|(here, _)| *here <= at) - 1];
+        original + (at - here)
+    }
+}

@@ -1,0 +1,357 @@
+//! `run`: the command alone has the pass, its output is scrubbed, its signals and its exit status are its own, and nothing is left.
+
+use std::{fs, time::Duration};
+
+use insta::assert_snapshot;
+use jobpass_sandbox::Fault;
+use rustix::process::Signal;
+
+use crate::harness::{End, Job, Ran, World, doors, eventually};
+
+fn code(ran: &Ran, code: i32) {
+    assert_eq!(ran.end, End::Code(code), "{}", ran.transcript());
+}
+
+// The pass.
+
+#[test]
+fn on_each_platform_the_command_has_the_pass_and_nothing_is_left_of_it() {
+    let world = World::new();
+    for job in Job::all(&world) {
+        let ran = job.run("env | cut -d= -f1 | grep -E '^(JOBPASS_(EXP|LEA|PAS|TOK)|KUBECONFIG|OPENSHIFT)' | sort").run();
+        code(&ran, 0);
+        assert_snapshot!(format!("run_on_{:?}", job.on()).to_lowercase(), ran.transcript());
+        job.assert_nothing_left();
+        for token in world.tokens_of_passes() {
+            assert!(!world.accepts(&token));
+        }
+    }
+}
+
+#[test]
+fn the_commands_token_works_and_dies_with_it() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let mark = job.directory().join("identity.copy");
+    let wait = "while [ ! -e go ]; do sleep 0.05; done";
+    let running = job.run(&format!("cat \"$JOBPASS_TOKEN_FILE\" >{}; {wait}", mark.display())).start();
+    eventually("the command has begun", || fs::read_to_string(&mark).is_ok_and(|text| text.len() > 100));
+    let token = fs::read_to_string(&mark).expect("written");
+    world.secret(&token);
+    assert!(world.accepts(&token));
+    doors::write(&job.workspace().join("go"), "");
+    code(&running.wait(), 0);
+    world.assert_dies(&token);
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_kubeconfig_names_the_tokens_file_and_works() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let ran = job.run("cat \"$KUBECONFIG\"").succeed();
+    let config: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(config["users"][0]["user"], serde_json::json!({"tokenFile": "token"}));
+    assert_eq!(config["clusters"][0]["cluster"]["server"], world.url());
+}
+
+#[test]
+fn the_ci_identity_is_taken_out_of_the_commands_environment() {
+    let world = World::new();
+    let job = Job::github(&world);
+    job.set("INPUT_IDENTITY-TOKEN", "");
+    job.set("DEPLOY_KEY", "hunter2-hunter2");
+    let ran = job.run_with(["--hide", "DEPLOY_KEY"], "env | grep -cE 'JOBPASS_IDENTITY|INPUT_IDENTITY|DEPLOY_KEY' || :").succeed();
+    assert_eq!(ran.stdout, "0\n");
+    let job = Job::gitlab(&world);
+    let ran = job.run("echo \"${JOBPASS_KUBECONFIG-none}\"").succeed();
+    assert_eq!(ran.stdout, "none\n");
+}
+
+#[test]
+fn a_receipt_of_a_run() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let path = job.workspace().join("out-receipts.jsonl");
+    job.run_with(["--receipt", &path.to_string_lossy()], ":").succeed();
+    let receipt: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).expect("written")).expect("JSON");
+    assert_eq!(receipt["proof"]["state"], "dead", "{receipt}");
+}
+
+#[test]
+fn a_token_is_renewed_while_the_command_runs() {
+    let world = World::sandbox("a real server grants no token for seconds");
+    world.on_sandbox().max_token_expiration(2);
+    let job = Job::local(&world);
+    // The new token is hidden too: the sweep knows it, as the sandbox tells what it has given out.
+    let script = "first=$(cat \"$JOBPASS_TOKEN_FILE\"); i=0
+while [ \"$(cat \"$JOBPASS_TOKEN_FILE\")\" = \"$first\" ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done
+cat \"$JOBPASS_TOKEN_FILE\"; echo; test \"$(cat \"$JOBPASS_TOKEN_FILE\")\" != \"$first\"";
+    let ran = job.run(script).succeed();
+    assert_eq!(ran.stdout, "***\n");
+    let tokens = ran.requests.iter().filter(|line| line.contains("/token -> 201")).count();
+    assert!(tokens >= 2, "{:?}", ran.requests);
+    assert_eq!(ran.requests.iter().filter(|line| line.contains("DELETE")).count(), 1, "one DELETE ends them all");
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_renewal_that_fails_is_warned_of_once_and_the_command_goes_on() {
+    let world = World::sandbox("a real server grants no token for seconds");
+    world.on_sandbox().max_token_expiration(1);
+    world.on_sandbox().fault(
+        Fault::on("POST", "/token").nth(2).answer(403, serde_json::json!({"kind": "Status", "code": 403, "message": "no"})).always(),
+    );
+    let job = Job::local(&world);
+    let ran = job.run("sleep 2; echo on").succeed();
+    assert_eq!(ran.stdout, "on\n");
+    assert_eq!(ran.stderr.matches("the token is not renewed").count(), 1, "{}", ran.transcript());
+}
+
+// Its output.
+
+#[test]
+fn a_transcript_that_tries_hard_leaks_nothing() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let script = "set -x; env; echo $OPENSHIFT_TOKEN | base64; echo $OPENSHIFT_TOKEN | base64 -w 0
+printf %s \"$OPENSHIFT_TOKEN\" | od -An -v -tx1 | tr -d ' \\n'; echo
+echo \"${OPENSHIFT_TOKEN##*.}\"; cat $JOBPASS_TOKEN_FILE $KUBECONFIG >&2";
+    let ran = job.run(script).succeed();
+    // The sweep has looked at every form; this is that the rest came through.
+    assert!(ran.stdout.contains("KUBECONFIG=") && ran.stderr.contains("\"tokenFile\""), "{}", ran.transcript());
+    assert!(ran.stdout.matches("***").count() >= 5, "{}", ran.stdout);
+}
+
+#[test]
+fn a_secret_that_is_written_byte_by_byte_is_hidden() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.set("DB_PASSWORD", "correct horse battery");
+    world.secret("correct horse battery");
+    let script =
+        "printf 'a:'; for i in $(seq 0 20); do printf %s \"$DB_PASSWORD\" | dd bs=1 skip=$i count=1 2>/dev/null; done; printf ':b\\n'";
+    let ran = job.run_with(["--scrub-env", "DB_PASSWORD"], script).succeed();
+    assert_eq!(ran.stdout, "a:***:b\n");
+}
+
+#[test]
+fn what_cannot_be_hidden_is_said() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.set("PIN", "1234");
+    let ran = job.run_with(["--scrub-env", "PIN", "--scrub-env", "NOT_THERE"], "echo 1234").succeed();
+    assert_eq!(ran.stdout, "1234\n");
+    assert_snapshot!(ran.said());
+}
+
+#[test]
+fn bytes_go_on_as_they_come() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let running = job.run("printf 'no newline yet'; while [ ! -e go ]; do sleep 0.05; done").start();
+    running.said("no newline yet");
+    doors::write(&job.workspace().join("go"), "");
+    code(&running.wait(), 0);
+}
+
+#[test]
+fn one_file_for_both_streams_keeps_their_order() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let script = "i=0; while [ $i -lt 200 ]; do echo out$i; echo err$i >&2; i=$((i+1)); done";
+    let ran = job.shell("sh", &format!("jobpass run -s {} -- sh -c '{script}' 2>&1", world.account())).succeed();
+    let lines: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("out") || line.starts_with("err")).collect();
+    let expected: Vec<_> = (0..200).flat_map(|i| [format!("out{i}"), format!("err{i}")]).collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn two_files_stay_two() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let ran = job.run("echo out; echo err >&2").succeed();
+    assert_eq!(ran.stdout, "out\n");
+    assert!(ran.stderr.lines().any(|line| line == "err"), "{}", ran.transcript());
+}
+
+#[test]
+fn stdin_is_passed_through() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let ran = job.shell("sh", &format!("echo hello | jobpass run -s {} -- cat", world.account())).succeed();
+    assert_eq!(ran.stdout, "hello\n");
+}
+
+#[test]
+fn a_reader_that_is_gone_ends_the_command_as_it_would_without_us() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let ran = job.shell("sh", &format!("jobpass run -s {} -- sh -c 'while echo y; do :; done' | head -n 1", world.account())).succeed();
+    assert_eq!(ran.stdout, "y\n");
+    job.assert_nothing_left();
+}
+
+// Its end.
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    for (script, expected) in [("exit 0", 0), ("exit 7", 7), ("exit 125", 125), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
+        code(&job.run(script).run(), expected);
+    }
+    job.assert_nothing_left();
+}
+
+#[test]
+fn failures_of_ours_have_a_code_of_their_own() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let run = |flags: &[&str], command: &[&str]| {
+        let call = job.jobpass().args(["run", "-s", &world.account()]);
+        flags.iter().chain(["--"].iter()).chain(command).fold(call, |call, word| call.arg(*word)).run()
+    };
+    code(&run(&[], &["no-such-program"]), 127);
+    code(&run(&[], &["/etc/passwd"]), 126);
+    code(&run(&["--ttl", "soon"], &["true"]), 125);
+    code(&run(&["--no-such-flag"], &["true"]), 125);
+    assert_eq!(world.relay().connections(), 0, "all of that is known before anything is asked for");
+    assert_snapshot!("run_without_its_program", run(&[], &["no-such-program"]).said());
+    assert_snapshot!("run_without_a_command", job.jobpass().args(["run", "-s", "ci/x"]).run().said());
+    world.take_away("create", "serviceaccounts/token");
+    code(&run(&[], &["true"]), 125);
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_program_that_the_kernel_refuses_ends_the_pass() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let path = job.directory().join("broken");
+    doors::write(&path, "#!/nowhere/interpreter\n");
+    doors::set_mode(&path, 0o700);
+    let ran = job.jobpass().args(["run", "-s", &world.account(), "--", &path.to_string_lossy()]).run();
+    code(&ran, 127);
+    assert_snapshot!(ran.said());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_revocation_that_fails_leaves_the_commands_status_unless_strict() {
+    let world = World::new();
+    world.take_away("delete", "secrets");
+    let job = Job::gitlab(&world);
+    let ran = job.run("exit 3").run();
+    code(&ran, 3);
+    assert!(ran.stderr.contains("warning: the pass of service account"), "{}", ran.transcript());
+    job.set("CI_JOB_ID", "4712");
+    code(&job.run_with(["--strict"], "exit 3").run(), 125);
+}
+
+#[test]
+fn a_grandchild_that_keeps_the_pipe_open_does_not_hang_us() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let pid = job.directory().join("pid");
+    let ran = job.run(&format!("sleep 300 & echo $! >{}; echo done", pid.display())).succeed();
+    assert_eq!(ran.stdout, "done\n");
+    let pid = fs::read_to_string(pid).expect("written");
+    eventually("it is ended", || !doors::is_running(pid.trim()));
+    // One that has gone into a session of its own is not ours to kill, nor to wait for.
+    let ran = job.run("setsid sleep 3 & echo done").succeed();
+    assert_eq!(ran.stdout, "done\n");
+    job.assert_nothing_left();
+}
+
+// Signals.
+
+/// A script that says when it is ready, and then what it was sent.
+const LISTENER: &str = "for s in TERM INT HUP QUIT USR1 USR2; do trap \"echo got $s\" $s; done; echo ready; i=0; while [ ! -e go ]; do sleep 0.02; done; exit 5";
+
+#[test]
+fn signals_reach_the_command_once() {
+    let world = World::new();
+    for signal in [Signal::USR1, Signal::USR2, Signal::HUP, Signal::QUIT, Signal::INT, Signal::TERM] {
+        let job = Job::github(&world);
+        let running = job.run(LISTENER).start();
+        running.said("ready");
+        running.signal(signal);
+        running.said("got ");
+        doors::write(&job.workspace().join("go"), "");
+        let ran = running.wait();
+        code(&ran, 5);
+        assert_eq!(ran.stdout.matches("got ").count(), 1, "{}", ran.transcript());
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_command_that_does_not_end_is_killed_in_time() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let running = job.run_with(["--grace", "300ms"], "trap '' TERM; echo ready; while :; do sleep 0.05; done").start();
+    running.said("ready");
+    let start = std::time::Instant::now();
+    running.signal(Signal::TERM);
+    let ran = running.wait();
+    code(&ran, 137);
+    assert!(start.elapsed() < Duration::from_millis(2500), "GitLab kills by then: {:?}", start.elapsed());
+    assert!(ran.stderr.contains("revoked the pass"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn grace_is_cut_to_what_the_platform_leaves() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let ran = job.run_with(["--grace", "1m"], ":").succeed();
+    assert!(ran.stderr.contains("warning: `--grace` is cut to 2000 ms"), "{}", ran.transcript());
+}
+
+#[test]
+fn a_second_signal_kills_at_once_and_the_pass_is_ended_all_the_same() {
+    let world = World::new();
+    let job = Job::github(&world);
+    let running = job.run("trap 'echo got' INT; echo ready; while :; do sleep 0.05; done").start();
+    running.said("ready");
+    running.signal(Signal::INT);
+    running.said("got");
+    let start = std::time::Instant::now();
+    running.signal(Signal::TERM);
+    let ran = running.wait();
+    code(&ran, 137);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_during_the_request_starts_no_command() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    world.relay().hold_request(2);
+    let running = job.run("echo never").start();
+    world.relay().wait_held();
+    running.signal(Signal::TERM);
+    let ran = running.wait();
+    world.relay().release();
+    code(&ran, 125);
+    assert_eq!(ran.stdout, "");
+    job.assert_nothing_left();
+}
+
+#[test]
+fn killed_itself_it_leaves_what_revoke_needs() {
+    let world = World::new();
+    for job in Job::all(&world) {
+        let running = job.run("echo ready; sleep 2").start();
+        running.said("ready");
+        let token = job.token();
+        running.signal(Signal::KILL);
+        let ran = running.wait();
+        assert_eq!(ran.end, End::Signal(9));
+        job.revoke().succeed();
+        world.assert_dies(&token);
+        job.assert_nothing_left();
+    }
+}
