@@ -39,6 +39,12 @@ const FOR_DELETE: Duration = Duration::from_millis(500);
 /// How long the processes that the command leaves behind have between TERM and KILL.
 const FOR_THE_REST: Duration = Duration::from_secs(1);
 
+/// How long the output is waited for before the pass is ended, and after it where the job is over.
+const FOR_OUTPUT: Duration = Duration::from_millis(500);
+
+/// The same after a signal: the platform's time runs.
+const FOR_OUTPUT_IN_A_HURRY: Duration = Duration::from_millis(50);
+
 /// How long one renewal may take.
 const RENEWAL: Duration = Duration::from_secs(10);
 
@@ -153,7 +159,7 @@ pub async fn run(
     if let Some(token) = pass.cluster.identity_token() {
         patterns.token(token);
     }
-    let (pipes, ends) = match Pipes::open(&patterns) {
+    let (mut pipes, ends) = match Pipes::open(&patterns) {
         Ok(opened) => opened,
         Err(error) => return Err((Failure::new("cannot connect the command's output").cause(error), pass)),
     };
@@ -188,10 +194,16 @@ pub async fn run(
             renewed = renewal.next(&mut pass, spec), if ending.is_none() => renewal.take(renewed, &mut pass, spec, &mut patterns, &pipes, out),
         }
     };
-    let patience = if ending.is_some() { Duration::ZERO } else { FOR_THE_REST };
-    child.end_the_rest(patience).await;
-    pipes.finish().await;
+    let hurry = ending.is_some();
+    child.end_the_rest(if hurry { Duration::ZERO } else { FOR_THE_REST }).await;
+    // So that what we say comes after it. But a reader who has stopped must not keep the token alive.
+    if !pipes.drained(if hurry { FOR_OUTPUT_IN_A_HURRY } else { FOR_OUTPUT }).await {
+        pipes.stop();
+    }
     let ended = pass.end(terms).await;
+    // All that the command wrote is passed on, however slow the reader, unless the platform is about to kill.
+    pipes.stop();
+    pipes.drained(if hurry { FOR_OUTPUT } else { Duration::MAX }).await;
     Ok(Done { code: code(status), ended })
 }
 

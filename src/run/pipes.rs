@@ -23,9 +23,6 @@ use crate::{
 /// What a pipe holds by default; more at once does not come.
 const PIECE: usize = 64 * 1024;
 
-/// How long the output of a process that has left the command's group is waited for when all others are gone.
-const FOR_STRAGGLERS: Duration = Duration::from_millis(500);
-
 /// The child's ends.
 pub(super) struct Ends {
     pub(super) stdout: Stdio,
@@ -37,7 +34,7 @@ pub(super) struct Pipes {
     threads: Vec<JoinHandle<()>>,
     current: Arc<Current>,
     /// Closed when nothing more is to be waited for.
-    stop: PipeWriter,
+    stop: Option<PipeWriter>,
 }
 
 /// The patterns that hold now, and how often they have changed.
@@ -60,7 +57,7 @@ impl Pipes {
         };
         let stdout = start(Stream::Stdout)?;
         let stderr = if out::is_one_file() { stdout.try_clone()? } else { start(Stream::Stderr)? };
-        Ok((Self { threads, current, stop }, Ends { stdout: stdout.into(), stderr: stderr.into() }))
+        Ok((Self { threads, current, stop: Some(stop) }, Ends { stdout: stdout.into(), stderr: stderr.into() }))
     }
 
     /// From now on these are hidden: in whatever is read next.
@@ -71,17 +68,21 @@ impl Pipes {
         self.current.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Waits until all output is passed on. A process that has gone its own way and keeps a pipe open does not hold us up.
-    pub(super) async fn finish(self) {
-        let end = Instant::now() + FOR_STRAGGLERS;
-        while Instant::now() < end && !self.threads.iter().all(JoinHandle::is_finished) {
+    /// Waits until all output is passed on, but not longer than this: whoever reads ours may be slow, or have stopped.
+    pub(super) async fn drained(&self, limit: Duration) -> bool {
+        let end = Instant::now().checked_add(limit);
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return false;
+            }
             sleep(Duration::from_millis(2)).await;
         }
-        drop(self.stop);
-        for thread in self.threads {
-            // It has nothing to wait for any more but whoever reads our own output.
-            let _ = thread.join();
-        }
+        true
+    }
+
+    /// Passes on what is there and waits for nothing more: a process that has gone its own way may keep a pipe open.
+    pub(super) fn stop(&mut self) {
+        self.stop = None;
     }
 }
 

@@ -1,4 +1,4 @@
-//! README's quick starts, taken out of it and run as they stand.
+//! README's quick starts and the examples of `--help`, taken out of them and run as they stand.
 
 use std::fs;
 
@@ -26,12 +26,16 @@ fn programs(job: &Job<'_>) {
     doors::make_directory(&bin);
     for (name, script) in [
         ("kubectl", "grep -q tokenFile \"$KUBECONFIG\" && grep -q ^eyJ \"$JOBPASS_TOKEN_FILE\" && echo \"kubectl $*: fine\""),
+        ("helm", "echo \"helm $*: fine\""),
         ("curl", "grep -q '^Authorization: Bearer eyJ' && test -n \"$JOBPASS_PASS_SERVER\" && echo 'curl: fine'"),
     ] {
         let path = bin.join(name);
         doors::write(&path, &format!("#!/bin/sh\n{script}\n"));
         doors::set_mode(&path, 0o700);
     }
+    let deploy = job.workspace().join("deploy.sh");
+    doors::write(&deploy, "#!/bin/sh\necho \"deployed with $DB_PASSWORD and ${OPENSHIFT_TOKEN-no token}\"\n");
+    doors::set_mode(&deploy, 0o700);
     job.set("PATH", format!("{}:{}", bin.display(), job.get("PATH").expect("set")));
     job.set("JOBPASS_SERVICE_ACCOUNT", job.world.account());
 }
@@ -109,4 +113,51 @@ fn the_quick_start_of_tekton() {
     assert_eq!(ran.stdout, "kubectl apply -f manifests/: fine\n");
     assert!(ran.stderr.contains("revoked the pass"), "{}", ran.transcript());
     job.assert_nothing_left();
+}
+
+/// The lines below `Examples:`, each as far as its explanation.
+fn examples(job: &Job<'_>, verb: &str) -> Vec<String> {
+    let help = job.jobpass().args([verb, "--help"]).succeed().stdout;
+    let (_, rest) = help.split_once("Examples:\n").expect("it has examples");
+    let lines = rest.lines().map_while(|line| line.strip_prefix("  "));
+    lines.map(|line| line.split("   ").next().unwrap_or_default().replace("ci/deploy-bot", &job.world.account())).collect()
+}
+
+#[test]
+fn the_examples_of_runs_help() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    programs(&job);
+    job.set("DB_PASSWORD", "correct horse battery");
+    world.secret("correct horse battery");
+    let output: Vec<_> = examples(&job, "run").iter().map(|line| job.shell("sh", line).succeed().stdout).collect();
+    assert_eq!(
+        output,
+        [
+            "kubectl apply -f manifests/: fine\n",
+            "deployed with *** and no token\n",
+            "helm upgrade app ./chart: fine\nkubectl rollout status deploy/app: fine\n"
+        ]
+    );
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_examples_of_scrubs_and_requests_help() {
+    let world = World::new();
+    let job = Job::local(&world);
+    programs(&job);
+    for line in examples(&job, "request") {
+        job.shell("sh", &line).succeed();
+    }
+    job.revoke().arg("--all").succeed();
+    let request = job.request().succeed();
+    job.enter(&request);
+    let lines = examples(&job, "scrub");
+    assert_eq!(lines.len(), 2);
+    assert_eq!(job.shell("sh", &lines[0]).succeed().stdout, "deployed with  and ***\n");
+    job.set("DB_PASSWORD", "correct horse battery");
+    world.secret("correct horse battery");
+    assert_eq!(job.shell("sh", &lines[1]).succeed().stdout, "deployed with *** and ***\n");
+    job.revoke().succeed();
 }

@@ -149,8 +149,9 @@ fn what_cannot_be_hidden_is_said() {
 fn bytes_go_on_as_they_come() {
     let world = World::new();
     let job = Job::gitlab(&world);
-    let running = job.run("printf 'no newline yet'; while [ ! -e go ]; do sleep 0.05; done").start();
-    running.said("no newline yet");
+    // It ends in what no token has: a signature is held from its first byte on, and any letter may be one.
+    let running = job.run("printf 'no newline yet!'; while [ ! -e go ]; do sleep 0.05; done").start();
+    running.said("no newline yet!");
     doors::write(&job.workspace().join("go"), "");
     code(&running.wait(), 0);
 }
@@ -190,6 +191,37 @@ fn a_reader_that_is_gone_ends_the_command_as_it_would_without_us() {
     let ran = job.shell("sh", &format!("jobpass run -s {} -- sh -c 'while echo y; do :; done' | head -n 1", world.account())).succeed();
     assert_eq!(ran.stdout, "y\n");
     job.assert_nothing_left();
+}
+
+#[test]
+fn a_reader_that_has_stopped_does_not_keep_the_token_alive() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    // A full pipe that nobody empties until the pass is over.
+    let script = format!(
+        "jobpass run -s {} --grace 100ms -- sh -c 'echo $$ >pid; exec yes' 2>err | {{ while ! grep -q revoked err; do sleep 0.02; done; head -c 4; }}",
+        world.account()
+    );
+    let running = job.shell("sh", &script).start();
+    let pid = job.workspace().join("pid");
+    eventually("the command has begun", || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
+    let command = fs::read_to_string(&pid).expect("written");
+    // TERM to jobpass itself, as a runner sends it; it is the command's parent.
+    let parent = doors::parent(command.trim());
+    std::thread::sleep(Duration::from_millis(200));
+    doors::terminate(&parent);
+    let ran = running.wait();
+    assert_eq!(ran.stdout, "y\ny\n", "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_slow_reader_gets_everything() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let script = format!("jobpass run -s {} -- head -c 3000000 /dev/zero | {{ sleep 2; wc -c; }}", world.account());
+    let ran = job.shell("sh", &script).succeed();
+    assert_eq!(ran.stdout.trim(), "3000000");
 }
 
 // Its end.

@@ -76,6 +76,19 @@ pub(crate) fn is_running(pid: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
+/// The parent of a process.
+pub(crate) fn parent(pid: &str) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let (_, rest) = stat.rsplit_once(") ").expect("its state");
+    rest.split(' ').nth(1).expect("its parent").to_owned()
+}
+
+/// Sends TERM to a process of the scenario's own.
+pub(crate) fn terminate(pid: &str) {
+    let pid = rustix::process::Pid::from_raw(pid.parse().expect("a number")).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+}
+
 /// A connection to an address.
 pub(crate) fn dial(to: &str) -> std::io::Result<TcpStream> {
     TcpStream::connect(to)
