@@ -268,6 +268,8 @@ impl Cluster {
     pub fn extend(&mut self, timeout: Duration) {
         self.deadline = Instant::now() + timeout;
         self.timeout = timeout;
+        // A long command outlives more than one credential.
+        self.renewed = false;
     }
 
     /// Whether there is time left.

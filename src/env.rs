@@ -60,6 +60,12 @@ impl Env {
         self.directory.join(path)
     }
 
+    /// The names of all variables that begin so.
+    #[must_use]
+    pub fn names(&self, prefix: &str) -> Vec<String> {
+        self.variables.keys().filter(|name| name.starts_with(prefix)).cloned().collect()
+    }
+
     /// The paths of a list such as `PATH`, each made absolute.
     #[must_use]
     pub fn paths(&self, list: &str) -> Vec<PathBuf> {

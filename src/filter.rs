@@ -61,7 +61,8 @@ pub fn pass_on(patterns: &Patterns) -> Result<(), Failure> {
 
 fn copied(patterns: &Patterns) -> io::Result<()> {
     let mut input = io::stdin().lock();
-    let mut scrubber = Scrubber::new(out::raw(Stream::Stdout)?, patterns);
+    let output = out::raw(Stream::Stdout)?;
+    let mut scrubber = Scrubber::new(&output, patterns);
     let mut buffer = vec![0; PIECE];
     loop {
         match input.read(&mut buffer)? {

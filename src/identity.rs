@@ -25,6 +25,8 @@ pub mod kubeconfig;
 mod plugin;
 pub mod server;
 
+pub use plugin::is_asking as is_asking_a_plugin;
+
 /// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

@@ -98,7 +98,8 @@ impl Job {
         }
         export.check()?;
         let forget = || export.forget();
-        let pass = self.begin(&spec, out, &|lease| export.save(lease), &forget, &|token| export.mask(token)).await?;
+        let mut signals = Signals::ending().ok_or_else(unheard)?;
+        let pass = self.begin(&spec, out, &|lease| export.save(lease), &forget, &|token| export.mask(token), &mut signals).await?;
         match export.hand_over(&pass, &spec) {
             Ok(()) => Ok(()),
             Err(failure) => Err(pass.undo(*platform, failure, &forget).await),
@@ -122,9 +123,9 @@ impl Job {
             Ok(())
         };
         // From here on no signal ends us before the pass is ended.
-        let signals = Signals::all().ok_or_else(|| Failure::new("cannot take the signals of this process over"))?;
+        let mut signals = Signals::all().ok_or_else(unheard)?;
         // The job's own processes do not learn of it: nothing is saved beside the place, where `revoke` finds it after a crash.
-        let pass = self.begin(&spec, out, &|_| Ok(()), &|| Ok(()), &hide).await?;
+        let pass = self.begin(&spec, out, &|_| Ok(()), &|| Ok(()), &hide, &mut signals).await?;
         let export = Export { platform: *platform, env, out, json: true };
         let variables = match export.to_command(&pass, &spec) {
             Ok(variables) => variables,
@@ -132,7 +133,7 @@ impl Job {
         };
         export.announce(&pass);
         let terms = Terms { timeout: REVOKE, wait_dead: false };
-        let done = match run::run(pass, command, variables, &spec, out, terms, signals).await {
+        let done = match run::run(pass, command, variables, &spec, out, terms, &mut signals).await {
             Ok(done) => done,
             Err((failure, pass)) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
         };
@@ -163,6 +164,7 @@ impl Job {
         save: &dyn Fn(&Lease) -> Result<(), Failure>,
         forget: &dyn Fn() -> Result<(), Failure>,
         mask: &dyn Fn(&Secret) -> Result<(), Failure>,
+        signals: &mut Signals,
     ) -> Result<Pass, Failure> {
         let Self { options, env, platform, .. } = self;
         let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REQUEST);
@@ -176,7 +178,7 @@ impl Job {
         let name = lease::name(*platform, job_key.as_deref(), &spec.service_account);
         let place = Place::of(&base, &name);
         let lease = lease::begin(name, spec, &identity, *platform, job_key, &place);
-        let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask };
+        let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask, signals };
         Box::pin(Pass::begin(plan, identity)).await
     }
 
@@ -305,6 +307,11 @@ impl Job {
         }
         failure
     }
+}
+
+/// Without its signals a process cannot promise to end what it has begun.
+fn unheard() -> Failure {
+    Failure::new("cannot take the signals of this process over")
 }
 
 /// Keeps what the identity holds out of everything that is said from now on. The loud part of the opt-in is here too.

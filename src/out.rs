@@ -9,6 +9,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
+};
 
 use crate::{failure::Failure, secret::Secret};
 
@@ -28,12 +32,35 @@ pub enum Stream {
 ///
 /// # Errors
 /// When the process has no such stream.
-pub fn raw(stream: Stream) -> io::Result<File> {
+pub fn raw(stream: Stream) -> io::Result<Raw> {
     let descriptor = match stream {
         Stream::Stdout => io::stdout().as_fd().try_clone_to_owned(),
         Stream::Stderr => io::stderr().as_fd().try_clone_to_owned(),
     };
-    descriptor.map(File::from)
+    descriptor.map(File::from).map(Raw)
+}
+
+/// See [`raw`].
+#[derive(Debug)]
+pub struct Raw(File);
+
+impl Write for &Raw {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match (&self.0).write(bytes) {
+                // Another process has made the stream non-blocking for all who share it, as Node does.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut wanted = [PollFd::new(&self.0, PollFlags::OUT)];
+                    retry_on_intr(|| poll(&mut wanted, None))?;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether stdout and stderr are one file, as after `2>&1` and on a terminal.
@@ -215,6 +242,22 @@ mod tests {
         assert_eq!(one_line(&format!("token=\"{jwt}\", no")), "token=\"[redacted]\", no");
         assert_eq!(one_line("Bearer sha256~0123456789abcdefghijklmnopqrstuvwxyzABCDEF"), "Bearer [redacted]");
         assert_eq!(one_line("eyJ is how a JWT begins; sha256~ too"), "eyJ is how a JWT begins; sha256~ too");
+    }
+
+    #[test]
+    fn a_stream_that_another_process_made_non_blocking_loses_nothing() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        rustix::io::ioctl_fionbio(&writer, true).expect("non-blocking");
+        let slow = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let mut all = Vec::new();
+            io::Read::read_to_end(&mut reader, &mut all).expect("read");
+            all.len()
+        });
+        let raw = Raw(File::from(std::os::fd::OwnedFd::from(writer)));
+        (&raw).write_all(&vec![b'x'; 1 << 20]).expect("written");
+        drop(raw);
+        assert_eq!(slow.join().expect("a count"), 1 << 20);
     }
 
     #[test]

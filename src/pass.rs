@@ -1,8 +1,9 @@
 //! The pass: alone orders lease, cluster and place, and alone cleans up.
 
-use std::time::Duration;
+use std::{os::fd::OwnedFd, time::Duration};
 
 use jiff::Timestamp;
+use rustix::process::Signal;
 
 use crate::{
     cluster::{Cluster, Deleted, Granted},
@@ -16,7 +17,7 @@ use crate::{
     place::{self, Place},
     platform::Platform,
     secret::Secret,
-    signals,
+    signals::{self, Signals},
     spec::TokenSpec,
 };
 
@@ -38,6 +39,19 @@ pub struct Pass {
     pub warnings: Vec<String>,
     /// When the token ends; its lease may end later.
     pub expires_at: Timestamp,
+    /// How long it was issued for, by the server's own clock.
+    pub lifetime: Duration,
+    /// Held as long as we live, so that no other process takes this pass for one that is over.
+    _lock: Option<OwnedFd>,
+}
+
+/// One more token, not yet taken over.
+pub struct Renewed {
+    /// The token.
+    pub token: Secret,
+    lease: Lease,
+    expires_at: Timestamp,
+    lifetime: Duration,
 }
 
 /// The API server grants no token for less.
@@ -63,6 +77,8 @@ pub struct Plan<'a> {
     pub forget: &'a dyn Fn() -> Result<(), Failure>,
     /// Called with the CI identity's token before anything is printed that might hold it.
     pub mask: &'a dyn Fn(&Secret) -> Result<(), Failure>,
+    /// What may interrupt it.
+    pub signals: &'a mut Signals,
 }
 
 impl Pass {
@@ -71,40 +87,53 @@ impl Pass {
     /// # Errors
     /// When a step fails; then nothing is left, or the error says until when something is.
     pub async fn begin(plan: Plan<'_>, identity: Identity) -> Result<Self, Failure> {
-        let Plan { spec, env, platform, mut lease, place, timeout, save, forget, mask } = plan;
+        let Plan { spec, env, platform, mut lease, place, timeout, save, forget, mask, signals } = plan;
         let former = former(&place, &lease)?;
-        let mut cluster = Cluster::connect(identity, env, timeout).await?;
+        let mut cluster = tokio::select! {
+            cluster = Cluster::connect(identity, env, timeout) => cluster?,
+            signal = signals.ending_one() => return Err(interrupted(signal)),
+        };
         let shown = cluster.identity_token().cloned();
         shown.iter().try_for_each(mask)?;
+        let mut warnings = Vec::new();
         if let Some(former) = former {
             // Before its place is touched: what is known of it is needed until it is over.
-            replaced(&mut cluster, &former).await?;
+            tokio::select! {
+                replaced = replaced(&mut cluster, &former) => replaced?,
+                signal = signals.ending_one() => return Err(interrupted(signal)),
+            }
+            warnings.push(format!(
+                "the former pass of this job for service account `{}` is ended: they have one lease",
+                former.service_account
+            ));
         }
         place.create(spec.file_mode & 0o040 != 0)?;
+        let lock = place.lock()?;
         let saved = place.save_lease(&lease.json()).and_then(|()| save(&lease));
         if let Err(failure) = saved {
             return Err(cleared(&place, failure, forget));
         }
         let secret = object::secret(&lease, spec, env, platform, cluster.identity());
-        let mut warnings = Vec::new();
-        let mut expires_at = lease.expires_at;
+        let (mut expires_at, mut lifetime) = (lease.expires_at, spec.ttl);
         let outcome = {
             let steps = async {
                 lease.uid = Some(cluster.create_lease(&lease, &secret).await?);
                 place.save_lease(&lease.json())?;
                 let granted = cluster.request_token(&lease, spec).await?;
                 expires_at = granted.expires_at;
-                accepted(&mut lease, granted, spec, &mut warnings)
+                let (token, granted_for) = accepted(&mut lease, granted, spec, &mut warnings)?;
+                lifetime = granted_for;
+                Ok(token)
             };
             tokio::select! {
                 outcome = steps => outcome,
-                signal = signals::first() => Err(Failure::new("cannot request a pass").cause(format!("interrupted by {}", signals::name(signal)))),
+                signal = signals.ending_one() => Err(interrupted(signal)),
             }
         };
         // A credential that was read anew meanwhile is one more.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
         let outcome = renewed.into_iter().try_for_each(mask).and(outcome);
-        let mut pass = Self { lease, token: Secret::new(String::new()), place, cluster, warnings, expires_at };
+        let mut pass = Self { lease, token: Secret::new(String::new()), place, cluster, warnings, expires_at, lifetime, _lock: lock };
         match outcome {
             Ok(token) => pass.token = token,
             Err(failure) => return Err(pass.undo(platform, failure, forget).await),
@@ -116,11 +145,11 @@ impl Pass {
         }
     }
 
-    /// Requests one more token on the same lease, and keeps it as the pass's own. None where the lease has no time left for one.
+    /// Requests one more token on the same lease. None where the lease has no time left for one.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached; the pass is as it was.
-    pub async fn renew(&mut self, spec: &TokenSpec, timeout: Duration) -> Result<Option<Secret>, Failure> {
+    pub async fn renew(&mut self, spec: &TokenSpec, timeout: Duration) -> Result<Option<Renewed>, Failure> {
         let left = Duration::try_from(self.lease.expires_at.duration_since(Timestamp::now())).unwrap_or_default();
         let ttl = Duration::from_secs(spec.ttl.min(left).as_secs());
         if ttl < SHORTEST {
@@ -130,15 +159,26 @@ impl Pass {
         let granted = self.cluster.request_token(&self.lease, &TokenSpec { ttl, ..spec.clone() }).await?;
         let (expires_at, mut lease) = (granted.expires_at, self.lease.clone());
         // What there was to warn of was said of the first token.
-        let token = accepted(&mut lease, granted, spec, &mut Vec::new())?;
-        (self.lease, self.expires_at) = (lease, expires_at);
-        Ok(Some(token))
+        let (token, lifetime) = accepted(&mut lease, granted, spec, &mut Vec::new())?;
+        Ok(Some(Renewed { token, lease, expires_at, lifetime }))
     }
 
-    /// Ends the pass, as the identity that requested it.
+    /// Puts a renewed token in the place of the former one.
+    ///
+    /// # Errors
+    /// When it cannot be written; then the former one stays.
+    pub fn take(&mut self, renewed: Renewed, spec: &TokenSpec) -> Result<(), Failure> {
+        self.place.replace(place::TOKEN, renewed.token.expose().as_bytes(), spec.file_mode)?;
+        let Renewed { token, lease, expires_at, lifetime } = renewed;
+        (self.token, self.lease, self.expires_at, self.lifetime) = (token, lease, expires_at, lifetime);
+        self.place.save_lease(&self.lease.json())
+    }
+
+    /// Ends the pass, as the identity that requested it. Nobody needs its files any more.
     pub async fn end(mut self, terms: Terms) -> Ended {
+        let _ = self.place.remove(place::SECRETS);
         self.cluster.extend(terms.timeout);
-        let ending = Ending { lease: self.lease, known: true, place: Some(self.place) };
+        let ending = Ending { lease: self.lease, known: true, place: Some(self.place), token: Some(self.token) };
         ending.end_over(&mut self.cluster, terms).await
     }
 
@@ -157,7 +197,7 @@ impl Pass {
             Err(undo) => undo.brief(),
         };
         // The lease stays, so that `revoke` can still end it; the secrets go.
-        let _ = self.place.remove(&[place::TOKEN, place::KUBECONFIG, place::ENV]);
+        let _ = self.place.remove(place::SECRETS);
         let until = instant(last_breath(self.lease.expires_at));
         failure.cause(format!("the lease `{}` may be left behind, and a token of it valid until {until}: {why}", self.lease.id()))
     }
@@ -165,6 +205,8 @@ impl Pass {
 
 /// An earlier pass of the same lease, which this one replaces.
 fn former(place: &Place, lease: &Lease) -> Result<Option<Lease>, Failure> {
+    // Whoever is still using it must not lose it; the lock is let go at once, as the place may be made anew.
+    drop(place.lock()?);
     // What cannot be read is looked at more closely, and refused, when the place is made.
     let Ok(Some(former)) = place.read(place::LEASE).map(|text| text.and_then(|text| Lease::parse(&text).ok())) else { return Ok(None) };
     if former.server != lease.server {
@@ -196,7 +238,7 @@ async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> 
 }
 
 /// Takes the token over, if it is bound to our lease: any other could not be revoked.
-fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mut Vec<String>) -> Result<Secret, Failure> {
+fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mut Vec<String>) -> Result<(Secret, Duration), Failure> {
     let claims = Claims::of(&granted.token).unwrap_or_default();
     if granted.token.is_blank() || !granted.token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::new("cannot take the token over").cause("the API server sent something that is no token"));
@@ -237,7 +279,12 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
             instant(granted.expires_at)
         ));
     }
-    Ok(granted.token)
+    let lifetime = claims.lifetime().and_then(|seconds| u64::try_from(seconds).ok()).map_or(spec.ttl, Duration::from_secs);
+    Ok((granted.token, lifetime))
+}
+
+fn interrupted(signal: Signal) -> Failure {
+    Failure::new("cannot request a pass").cause(format!("interrupted by {}", signals::name(signal)))
 }
 
 /// Nothing of the pass is left on the server: nothing stays of it here either.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{anyhow, bail, ensure};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat},
     io::Errno,
     process::geteuid,
 };
@@ -37,7 +37,12 @@ pub const ENV: &str = "env";
 const NEW: &str = ".new";
 
 /// Every name that may stand in a place. The lease comes last, as it is what `revoke` needs if we are killed on the way.
-const NAMES: [&str; 6] = [ENV, KUBECONFIG, "token.new", TOKEN, "lease.json.new", LEASE];
+///
+/// kubectl and oc make the lock file beside a kubeconfig that they change, and leave it if they are killed.
+const NAMES: [&str; 7] = [ENV, KUBECONFIG, "kubeconfig.lock", "token.new", TOKEN, "lease.json.new", LEASE];
+
+/// Those of them that hold a token or lead to it.
+pub const SECRETS: &[&str] = &[ENV, KUBECONFIG, "token.new", TOKEN];
 
 /// The directory that holds the places of all leases.
 const PARENT: &str = "jobpass";
@@ -208,6 +213,22 @@ impl Place {
             Err(error) => Err(Failure::new(format!("cannot look into the place of a pass `{}`", self.path().display()))
                 .cause(reason(error))
                 .hint("run it as the user who requested the pass")),
+        }
+    }
+
+    /// Holds the directory, so that no other process takes this pass for one that is over. It is free again when we are gone.
+    ///
+    /// # Errors
+    /// When another process holds it.
+    pub fn lock(&self) -> Result<Option<OwnedFd>, Failure> {
+        // A file system without locks is no reason to fail.
+        let Ok(place) = self.open() else { return Ok(None) };
+        match rustix::fs::flock(&place, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(place)),
+            Err(Errno::WOULDBLOCK) => Err(Failure::new("another jobpass of this job is using the same pass")
+                .cause(format!("it holds `{}`", self.path().display()))
+                .hint("give one of the two a `--job-key` of its own")),
+            Err(_) => Ok(None),
         }
     }
 

@@ -2,33 +2,34 @@
 
 use std::{
     ffi::OsString,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use jiff::Timestamp;
 use rustix::process::Signal;
-use tokio::time::{Instant, sleep_until};
 
 use crate::{
     env::Env,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, words},
     options::{self as o, Options},
-    out::{Out, instant},
+    out::Out,
     pass::{Ended, Pass, Terms},
-    place,
     platform::Platform,
     scrub::Patterns,
-    secret::Secret,
-    signals::Signals,
+    signals::{self, Signals},
     spec::TokenSpec,
 };
 
 mod child;
+mod course;
 mod pipes;
+mod renewal;
 
 use child::{Child, Status};
+use course::Course;
 use pipes::Pipes;
+use renewal::Renewal;
 
 /// Bounds of `--grace`.
 const GRACE: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(5));
@@ -45,16 +46,12 @@ const FOR_OUTPUT: Duration = Duration::from_millis(500);
 /// The same after a signal: the platform's time runs.
 const FOR_OUTPUT_IN_A_HURRY: Duration = Duration::from_millis(50);
 
-/// How long one renewal may take.
-const RENEWAL: Duration = Duration::from_secs(10);
-
-/// How long after a failed renewal it is tried again.
-const RENEW_AGAIN: Duration = Duration::from_secs(30);
-
 /// The command and how it is to be run: validated before anything is asked for.
 pub struct Command {
     /// The program, found.
     program: PathBuf,
+    /// As it was written: what the program sees as its own name.
+    name: OsString,
     arguments: Vec<OsString>,
     /// Between the signal that ends the job and KILL.
     grace: Duration,
@@ -88,9 +85,10 @@ impl Command {
         }
         Ok(Self {
             program: found(Path::new(program), env)?,
+            name: program.clone(),
             arguments: arguments.to_vec(),
             grace: asked.min(most),
-            hidden: options.list(&o::HIDE).into_iter().map(str::to_owned).chain(of_identity()).collect(),
+            hidden: options.list(&o::HIDE).into_iter().map(str::to_owned).chain(of_identity(env)).collect(),
             patterns,
             warnings,
         })
@@ -98,10 +96,10 @@ impl Command {
 }
 
 /// The variables by which the CI identity comes to us, and by which a jobpass within the command would take our inputs for its own.
-fn of_identity() -> Vec<String> {
+fn of_identity(env: &Env) -> Vec<String> {
     let settings = [&o::IDENTITY_TOKEN, &o::IDENTITY_TOKEN_FILE, &o::IDENTITY_KUBECONFIG, &o::KUBECONFIG];
     let names = settings.into_iter().flat_map(|setting| [setting.variable(), setting.input()]);
-    names.chain(["JOBPASS_ACTION".to_owned()]).collect()
+    names.chain(env.names("JOBPASS_IDENTITY_")).chain(["JOBPASS_ACTION".to_owned()]).collect()
 }
 
 /// Hides the value of a variable; says why if it does not.
@@ -123,7 +121,7 @@ fn found(program: &Path, env: &Env) -> Result<PathBuf, Failure> {
     let candidates: Vec<_> = if program.as_os_str().as_encoded_bytes().contains(&b'/') {
         vec![env.absolute(program)]
     } else {
-        env.get("PATH").map(|list| env.paths(list)).unwrap_or_default().into_iter().map(|directory| directory.join(program)).collect()
+        env.paths(env.get("PATH").unwrap_or("/bin:/usr/bin")).into_iter().map(|directory| directory.join(program)).collect()
     };
     let is_executable = |path: &&PathBuf| rustix::fs::access(path.as_path(), rustix::fs::Access::EXEC_OK).is_ok() && !path.is_dir();
     match candidates.iter().find(is_executable) {
@@ -144,7 +142,7 @@ pub struct Done {
 /// Runs the command under the pass. Whatever happens to it, the pass is ended.
 ///
 /// # Errors
-/// When the command cannot be started; then the pass is ended too.
+/// When the command cannot be started; the caller then ends the pass.
 pub async fn run(
     mut pass: Pass,
     command: Command,
@@ -152,7 +150,7 @@ pub async fn run(
     spec: &TokenSpec,
     out: &Out,
     terms: Terms,
-    mut signals: Signals,
+    signals: &mut Signals,
 ) -> Result<Done, (Failure, Pass)> {
     let mut patterns = command.patterns.clone();
     patterns.token(&pass.token);
@@ -163,53 +161,67 @@ pub async fn run(
         Ok(opened) => opened,
         Err(error) => return Err((Failure::new("cannot connect the command's output").cause(error), pass)),
     };
-    let mut child = match Child::start(&command.program, &command.arguments, &command.hidden, variables, ends) {
+    if let Some(signal) = signals.ending_so_far() {
+        return Err((interrupted(signal), pass));
+    }
+    let mut child = match Child::start(&command, &variables, ends) {
         Ok(child) => child,
-        Err(error) => {
-            let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::NotExecutable };
-            let failure = Failure::exiting(exit, format!("cannot start `{}`", command.program.display())).cause(error);
-            return Err((failure.hint("check its first line: the interpreter that it names may be missing here"), pass));
-        }
+        Err(error) => return Err((unstarted(&command, &error), pass)),
     };
     let mut renewal = Renewal::of(&pass);
-    let mut ending = None;
+    let mut course = Course::new(command.grace);
     let status = loop {
-        let kill = ending.unwrap_or_else(|| Instant::now() + Duration::from_hours(24));
         tokio::select! {
             status = child.exited() => break status,
-            signal = signals.next() => match signal {
-                Signal::TERM | Signal::INT if ending.is_some() => child.kill(),
-                signal => {
-                    child.forward(signal);
-                    if ends_the_job(signal) && ending.is_none() {
-                        ending = Some(Instant::now() + command.grace);
-                    }
-                }
+            signal = signals.next() => course.heard(signal, &child),
+            () = course.due() => if course.step(&child) {
+                out.warn("the command could not be ended: it may run on, without its pass");
+                break Status::Killed(Signal::KILL.as_raw());
             },
-            () = sleep_until(kill), if ending.is_some() => {
-                child.kill();
-                // Once is enough; what is left is to wait for it.
-                ending = Some(Instant::now() + Duration::from_hours(24));
+            renewed = renewal.next(&mut pass, spec), if !course.is_ending() => {
+                renewal.take(renewed, &mut pass, spec, &mut patterns, &pipes, out);
             }
-            renewed = renewal.next(&mut pass, spec), if ending.is_none() => renewal.take(renewed, &mut pass, spec, &mut patterns, &pipes, out),
         }
     };
-    let hurry = ending.is_some();
-    child.end_the_rest(if hurry { Duration::ZERO } else { FOR_THE_REST }).await;
-    // So that what we say comes after it. But a reader who has stopped must not keep the token alive.
-    if !pipes.drained(if hurry { FOR_OUTPUT_IN_A_HURRY } else { FOR_OUTPUT }).await {
-        pipes.stop();
+    let (patience, tell) = course.patience(FOR_THE_REST);
+    tokio::select! {
+        () = child.end_the_rest(patience, tell) => {}
+        // Once more, or for the first time now: no time is left for what the command has left behind.
+        _ = signals.ending_one() => {}
     }
+    child.kill_the_rest();
+    // So that what we say comes after it. But a reader who has stopped must not keep the token alive.
+    let hurry = course.is_ending();
+    pipes.drained(if hurry { FOR_OUTPUT_IN_A_HURRY } else { FOR_OUTPUT }).await;
     let ended = pass.end(terms).await;
     // All that the command wrote is passed on, however slow the reader, unless the platform is about to kill.
     pipes.stop();
-    pipes.drained(if hurry { FOR_OUTPUT } else { Duration::MAX }).await;
+    tokio::select! {
+        _ = pipes.drained(if hurry { FOR_OUTPUT } else { Duration::MAX }) => {}
+        _ = signals.ending_one() => {}
+    }
+    if let Some(error) = pipes.error() {
+        out.warn(format!("not all of the command's output was passed on: {}", words(error)));
+    }
     Ok(Done { code: code(status), ended })
 }
 
-/// Whether a signal means that the job is over.
-fn ends_the_job(signal: Signal) -> bool {
-    [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal)
+/// The signal that came before there was a command.
+#[must_use]
+pub fn interrupted(signal: Signal) -> Failure {
+    Failure::new("cannot run the command").cause(format!("interrupted by {}", signals::name(signal)))
+}
+
+/// Why the kernel did not start it.
+fn unstarted(command: &Command, error: &io::Error) -> Failure {
+    let what = format!("cannot start `{}`", command.program.display());
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::exiting(Exit::NotFound, what)
+            .cause(error)
+            .hint("check its first line: the interpreter that it names may be missing here"),
+        io::ErrorKind::PermissionDenied => Failure::exiting(Exit::NotExecutable, what).cause(error),
+        _ => Failure::new(what).cause(error),
+    }
 }
 
 /// As a shell tells it: 128 and the signal's number for a command that was killed.
@@ -220,76 +232,9 @@ fn code(status: Status) -> u8 {
     }
 }
 
-/// The next token of a job that is longer than one.
-struct Renewal {
-    at: Option<Instant>,
-    warned: bool,
-}
-
-impl Renewal {
-    fn of(pass: &Pass) -> Self {
-        Self { at: Some(Instant::now() + due(pass.expires_at, Timestamp::now())), warned: false }
-    }
-
-    /// Waits until one is due and requests it. Dropped on the way it leaves the pass as it was.
-    async fn next(&self, pass: &mut Pass, spec: &TokenSpec) -> Result<Option<Secret>, Failure> {
-        match self.at {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-        pass.renew(spec, RENEWAL).await
-    }
-
-    /// Takes a renewed token over: first it is hidden, then it is there.
-    fn take(
-        &mut self,
-        renewed: Result<Option<Secret>, Failure>,
-        pass: &mut Pass,
-        spec: &TokenSpec,
-        patterns: &mut Patterns,
-        pipes: &Pipes,
-        out: &Out,
-    ) {
-        let renewed = renewed.and_then(|token| {
-            let Some(token) = token else { return Ok(false) };
-            patterns.token(&token);
-            pipes.hide(patterns);
-            pass.place.replace(place::TOKEN, token.expose().as_bytes(), spec.file_mode)?;
-            pass.place.save_lease(&pass.lease.json())?;
-            pass.token = token;
-            Ok(true)
-        });
-        let again = |after| Some(Instant::now() + after);
-        self.at = match renewed {
-            Ok(true) => again(due(pass.expires_at, Timestamp::now())),
-            Ok(false) => None,
-            Err(failure) => {
-                if !self.warned {
-                    let until = instant(pass.expires_at);
-                    out.warn(format!("the token is not renewed and ends at {until}; it is tried again: {}", failure.brief()));
-                }
-                again(RENEW_AGAIN)
-            }
-        };
-        self.warned = self.at.is_some() && self.warned;
-    }
-}
-
-/// When four fifths of a token's life are over.
-fn due(expires_at: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(expires_at.duration_since(now)).unwrap_or_default().mul_f64(0.8)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_is_renewed_when_four_fifths_of_its_life_are_over() {
-        let at = |second| Timestamp::from_second(second).expect("in range");
-        assert_eq!(due(at(600), at(0)), Duration::from_mins(8));
-        assert_eq!(due(at(0), at(600)), Duration::ZERO);
-    }
 
     #[test]
     fn a_command_that_was_killed_has_the_status_of_its_signal() {

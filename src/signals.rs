@@ -2,11 +2,13 @@
 
 use std::{
     future::poll_fn,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::place;
 
 /// Signals of this process. From the first look on they no longer kill it.
 pub struct Signals(Vec<(Signal, tokio::signal::unix::Signal)>);
@@ -33,12 +35,40 @@ impl Signals {
     }
 
     fn take(kinds: &[(SignalKind, Signal)]) -> Option<Self> {
-        kinds.iter().map(|(kind, which)| Some((*which, signal(*kind).ok()?))).collect::<Option<_>>().map(Self)
+        // What whoever started us has told us to ignore, as `nohup` does, stays ignored for us and the command.
+        let ignored = ignored();
+        kinds
+            .iter()
+            .filter(|(_, which)| ignored & (1 << (which.as_raw() - 1)) == 0)
+            .map(|(kind, which)| Some((*which, signal(*kind).ok()?)))
+            .collect::<Option<_>>()
+            .map(Self)
     }
 
     /// Waits for the next one.
     pub async fn next(&mut self) -> Signal {
         poll_fn(|context| self.poll(context)).await
+    }
+
+    /// Waits for one that means that the job is over.
+    pub async fn ending_one(&mut self) -> Signal {
+        loop {
+            let signal = self.next().await;
+            if ends_the_job(signal) {
+                return signal;
+            }
+        }
+    }
+
+    /// One that means that the job is over and has come already.
+    pub fn ending_so_far(&mut self) -> Option<Signal> {
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(signal) = self.poll(&mut context) {
+            if ends_the_job(signal) {
+                return Some(signal);
+            }
+        }
+        None
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Signal> {
@@ -63,12 +93,17 @@ pub fn name(signal: Signal) -> &'static str {
     }
 }
 
-/// Waits for the first signal.
-pub async fn first() -> Signal {
-    match Signals::ending() {
-        Some(mut signals) => signals.next().await,
-        None => std::future::pending().await,
-    }
+/// Whether a signal means that the job is over.
+#[must_use]
+pub fn ends_the_job(signal: Signal) -> bool {
+    [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal)
+}
+
+/// The signals that are ignored, as the kernel says it: the bit of the first is the lowest.
+fn ignored() -> u64 {
+    let status = place::read_named("/proc/self/status".as_ref()).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
 /// Waits for a signal that is repeated: what is nearly done is done in spite of the first one, which `heard` is told of.

@@ -124,7 +124,7 @@ fn from_state(options: &Options, env: &Env, user: u32) -> Result<Option<Ending>,
     let lease = Lease::parse(state).map_err(|failure| failure.within("cannot use the state of this step"))?;
     let base = Platform::Github.base(env, options.text(&o::DIR), user).ok();
     let place = base.map(|base| Place::of(&base, &lease.name));
-    Ok(Some(Ending { lease, known: true, place }))
+    Ok(Some(Ending { lease, known: true, place, token: None }))
 }
 
 /// A plain shell: the pass that the shell has, else the only one there is.
@@ -168,7 +168,7 @@ fn from_file(path: &Path) -> Result<Option<Ending>, Failure> {
     let text = place::read_named(path).map_err(|error| Failure::usage(&what).cause(error))?;
     let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
     let place = at(path, place::LEASE, &lease.name);
-    Ok(Some(Ending { lease, known: true, place }))
+    Ok(Some(Ending { lease, known: true, place, token: None }))
 }
 
 /// The place that a file of it lies in, if it looks like one of ours: `…/jobpass/LEASE/FILE`.
@@ -182,7 +182,7 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
     let place = base.map(|base| Place::of(base, name));
     let here = place.as_ref().and_then(|place| place.read(place::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
     if let Some(lease) = here.filter(|lease| lease.name == name && lease.service_account.namespace == namespace) {
-        return Ending { lease, known: true, place };
+        return Ending { lease, known: true, place, token: None };
     }
     let lease = Lease {
         api_version: API_VERSION.into(),
@@ -202,7 +202,7 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
         place: String::new(),
         kubeconfig_out: None,
     };
-    Ending { lease, known: false, place }
+    Ending { lease, known: false, place, token: None }
 }
 
 /// The pass whose lease is in a place; none where there is no lease.
@@ -215,7 +215,7 @@ fn known(place: Place) -> Result<Option<Ending>, Failure> {
     if !place.path().ends_with(&lease.name) {
         return Err(Failure::new(format!("cannot use the lease in `{place}`")).cause("it is the lease of another place"));
     }
-    Ok(Some(Ending { lease, known: true, place: Some(place) }))
+    Ok(Some(Ending { lease, known: true, place: Some(place), token: None }))
 }
 
 fn named(text: &str) -> Option<(&str, &str)> {

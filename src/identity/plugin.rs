@@ -3,7 +3,11 @@
 //! See <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>.
 #![expect(clippy::disallowed_methods, reason = "a kubeconfig's exec plugin is the one program that is started for an identity")]
 
-use std::{io, process::Stdio};
+use std::{
+    io,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
@@ -54,6 +58,7 @@ pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Res
     command.envs(exec.env.iter().flatten().filter_map(|variable| Some((variable.get("name")?, variable.get("value")?))));
     command.env("KUBERNETES_EXEC_INFO", info(exec, cluster).to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let _asking = Asking::new();
     let output = command.output().await.map_err(|error| unstarted(&error, Failure::new(what), &plugin, exec))?;
     let stdout = Zeroizing::new(output.stdout);
     if !output.status.success() {
@@ -67,6 +72,30 @@ pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Res
     status
         .filter(holds)
         .ok_or_else(|| Failure::new(what).cause(format!("{plugin} printed no ExecCredential with a token, or a certificate and its key")))
+}
+
+/// How many plugins are being waited for: their end must not be taken notice of by anybody else.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+struct Asking;
+
+impl Asking {
+    fn new() -> Self {
+        ASKED.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether a plugin is being waited for.
+#[must_use]
+pub fn is_asking() -> bool {
+    ASKED.load(Ordering::SeqCst) > 0
 }
 
 /// What the plugin is told.

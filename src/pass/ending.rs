@@ -33,6 +33,8 @@ pub struct Ending {
     pub known: bool,
     /// Its directory, if it is on this machine.
     pub place: Option<Place>,
+    /// Its token, if we have it ourselves.
+    pub token: Option<Secret>,
 }
 
 /// How a pass was ended.
@@ -121,6 +123,9 @@ impl Ending {
 
     /// The token, if the file still holds the one that the lease knows.
     fn token(&self) -> Option<Secret> {
+        if let Some(token) = &self.token {
+            return Some(token.clone()).filter(|token| self.lease.holds(token));
+        }
         let text = self.place.as_ref()?.read(place::TOKEN).ok()??;
         Some(Secret::new(text)).filter(|token| self.lease.holds(token))
     }
@@ -134,7 +139,7 @@ impl Ending {
         }
         match &self.place {
             Some(place) if ended => place.clear(),
-            Some(place) => place.remove(&[place::TOKEN, place::KUBECONFIG, place::ENV]),
+            Some(place) => place.remove(place::SECRETS),
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the one door to the job's own command")]
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{self, IsTerminal},
     os::unix::process::CommandExt,
     path::Path,
@@ -10,13 +10,17 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process_group, wait, waitpid};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process_group, wait, waitpid},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep},
 };
 
 use super::pipes::Ends;
+use crate::identity;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,26 +43,37 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn start(
-        program: &Path,
-        arguments: &[OsString],
-        hidden: &[String],
-        variables: Vec<(String, OsString)>,
-        ends: Ends,
-    ) -> io::Result<Self> {
+    pub(super) fn start(command: &super::Command, variables: &[(String, OsString)], ends: Ends) -> io::Result<Self> {
         // Before it can end.
         let changed = signal(SignalKind::child())?;
         let grouped = !io::stdin().is_terminal();
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::inherit()).stdout(ends.stdout).stderr(ends.stderr);
-        for name in hidden {
-            command.env_remove(name);
-        }
-        command.envs(variables);
-        if grouped {
-            command.process_group(0);
-        }
-        let started = command.spawn()?;
+        let prepared = |program: &Path, name: &OsStr| {
+            let mut prepared = Command::new(program);
+            prepared.arg0(name);
+            for name in &command.hidden {
+                prepared.env_remove(name);
+            }
+            prepared.envs(variables.iter().map(|(name, value)| (name, value)));
+            if grouped {
+                prepared.process_group(0);
+            }
+            prepared
+        };
+        let connected = |mut prepared: Command| -> io::Result<_> {
+            let (stdout, stderr) = (ends.stdout.try_clone()?, ends.stderr.try_clone()?);
+            prepared.args(&command.arguments).stdin(Stdio::inherit()).stdout(stdout).stderr(stderr).spawn()
+        };
+        let started = match connected(prepared(&command.program, &command.name)) {
+            // A script without its first line: every shell runs it by itself.
+            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+                let mut shell = prepared(Path::new("/bin/sh"), OsStr::new("sh"));
+                shell.arg(&command.program);
+                connected(shell)?
+            }
+            started => started?,
+        };
+        // Or its end would never come.
+        drop(ends);
         let is_init = rustix::process::getpid().is_init();
         Ok(Self { pid: Pid::from_child(&started), grouped, is_init, changed, status: None })
     }
@@ -77,7 +92,8 @@ impl Child {
     /// Takes notice of every process of ours that has ended; as process 1 that is every orphan.
     fn reap(&mut self) {
         loop {
-            let ended = if self.is_init {
+            // A credential plugin is waited for by those who have started it.
+            let ended = if self.is_init && !identity::is_asking_a_plugin() {
                 wait(WaitOptions::NOHANG)
             } else if self.status.is_some() {
                 return;
@@ -91,15 +107,14 @@ impl Child {
         }
     }
 
-    /// Passes a signal on, once, to all processes of the command.
-    pub(super) fn forward(&self, signal: Signal) {
-        // A terminal has sent these to its whole foreground group already.
-        let by_terminal = [Signal::INT, Signal::QUIT].contains(&signal);
-        let _ = match (self.grouped, by_terminal) {
-            (true, _) => kill_process_group(self.pid, signal),
-            (false, true) => Ok(()),
-            (false, false) => kill_process(self.pid, signal),
-        };
+    /// Passes a signal on, once, to all processes of the command. False where that is not our business: a terminal sends INT and
+    /// QUIT to its whole foreground group, and what they mean there is between it and the command.
+    pub(super) fn forward(&self, signal: Signal) -> bool {
+        if !self.grouped && [Signal::INT, Signal::QUIT].contains(&signal) {
+            return false;
+        }
+        let _ = if self.grouped { kill_process_group(self.pid, signal) } else { kill_process(self.pid, signal) };
+        true
     }
 
     /// Ends it at once, with all its processes.
@@ -107,18 +122,26 @@ impl Child {
         let _ = if self.grouped { kill_process_group(self.pid, Signal::KILL) } else { kill_process(self.pid, Signal::KILL) };
     }
 
-    /// Ends what the command has left behind in its group.
-    pub(super) async fn end_the_rest(&mut self, patience: Duration) {
+    /// Waits until what the command has left behind in its group is gone; `tell` sends it TERM first.
+    pub(super) async fn end_the_rest(&mut self, patience: Duration, tell: bool) {
         if !self.grouped {
             return;
         }
         let end = Instant::now() + patience;
-        let _ = kill_process_group(self.pid, if patience.is_zero() { Signal::KILL } else { Signal::TERM });
+        if tell {
+            let _ = kill_process_group(self.pid, Signal::TERM);
+        }
         while test_kill_process_group(self.pid).is_ok() && Instant::now() < end {
             self.reap();
             sleep(Duration::from_millis(10)).await;
         }
-        let _ = kill_process_group(self.pid, Signal::KILL);
+    }
+
+    /// Ends it at once.
+    pub(super) fn kill_the_rest(&mut self) {
+        if self.grouped && test_kill_process_group(self.pid).is_ok() {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
         self.reap();
     }
 }

@@ -296,6 +296,83 @@ fn a_grandchild_that_keeps_the_pipe_open_does_not_hang_us() {
     job.assert_nothing_left();
 }
 
+#[test]
+fn a_daemon_that_writes_for_ever_does_not_hold_us() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let start = std::time::Instant::now();
+    let ran = job.run("setsid timeout 8 yes & sleep 0.1; exit 4").run();
+    code(&ran, 4);
+    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn two_at_once_of_one_job_do_not_destroy_each_other() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let first = job.run("echo ready; while [ ! -e go ]; do sleep 0.02; done; test -r \"$KUBECONFIG\"").start();
+    first.said("ready");
+    let second = job.run("echo never").run();
+    code(&second, 125);
+    assert_snapshot!(second.said());
+    let other = job.run_with(["--job-key", "another"], "echo fine").succeed();
+    assert_eq!(other.stdout, "fine\n");
+    doors::write(&job.workspace().join("go"), "");
+    code(&first.wait(), 0);
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_run_after_a_request_of_the_same_job_says_that_it_replaces_it() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    let token = job.token();
+    let ran = job.run(":").succeed();
+    assert!(ran.stderr.contains("warning: the former pass of this job"), "{}", ran.transcript());
+    world.assert_dies(&token);
+    job.assert_nothing_left();
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_told() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let ran = job.shell("sh", &format!("jobpass run -s {} -- echo lost >/dev/full", world.account())).run();
+    assert!(ran.stderr.contains("warning: not all of the command's output was passed on: no space left on device"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn programs_are_started_as_by_a_shell() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    assert_eq!(job.run("echo $0").succeed().stdout, "sh\n");
+    let path = job.directory().join("no-first-line");
+    doors::write(&path, "echo run by sh: $1\n");
+    doors::set_mode(&path, 0o700);
+    let ran = job.jobpass().args(["run", "-s", &world.account(), "--", &path.to_string_lossy(), "x"]).succeed();
+    assert_eq!(ran.stdout, "run by sh: x\n");
+}
+
+#[test]
+fn as_process_1_it_reaps_and_keeps_the_exit_status() {
+    let world = World::new();
+    if !doors::is_root() {
+        // A pid namespace of its own takes root; `.ci/run` is root.
+        return;
+    }
+    let job = Job::gitlab(&world);
+    // Three orphans become ours; a zombie would show in the list.
+    let script = "for i in 1 2 3; do (setsid sh -c 'sleep 0.1' &); done; sleep 0.5; grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l; exit 9";
+    let line = format!("unshare --pid --fork --mount-proc jobpass run -s {} -- sh -c '{}'", world.account(), script.replace('\'', "'\\''"));
+    let ran = job.shell("sh", &line).run();
+    code(&ran, 9);
+    assert_eq!(ran.stdout, "0\n", "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
 // Signals.
 
 /// A script that says when it is ready, and then what it was sent.
@@ -386,4 +463,90 @@ fn killed_itself_it_leaves_what_revoke_needs() {
         world.assert_dies(&token);
         job.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_burst_of_signals_loses_no_output() {
+    let world = World::new();
+    let job = Job::github(&world);
+    for _ in 0..5 {
+        let running = job.run("for s in TERM INT HUP QUIT USR1 USR2; do trap '' $s; done; echo ready; sleep 0.3; seq 1000; exit 6").start();
+        running.said("ready");
+        for signal in [Signal::USR1, Signal::USR2, Signal::HUP, Signal::QUIT, Signal::USR1] {
+            running.signal(signal);
+        }
+        let ran = running.wait();
+        code(&ran, 6);
+        assert!(ran.stdout.ends_with("999\n1000\n"), "{}", ran.transcript());
+    }
+}
+
+#[test]
+fn what_a_shell_has_started_gets_the_grace_too() {
+    let world = World::new();
+    let job = Job::github(&world);
+    // The shell dies of the signal at once; what it waited for cleans up.
+    let tool = job.workspace().join("tool");
+    doors::write(&tool, "#!/bin/sh\ntrap 'sleep 0.4; echo cleaned up; exit' TERM\necho ready\nwhile :; do sleep 0.02; done\n");
+    doors::set_mode(&tool, 0o700);
+    let running = job.run_with(["--grace", "4s"], "./tool && echo next").start();
+    running.said("ready");
+    running.signal(Signal::TERM);
+    let ran = running.wait();
+    code(&ran, 143);
+    assert!(ran.stdout.contains("cleaned up\n"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_death_of_the_parent_after_its_signal_is_no_second_one() {
+    let world = World::new();
+    let job = Job::github(&world);
+    let script = format!(
+        "jobpass run -s {} --grace 4s -- sh -c 'trap \"sleep 0.5; echo cleaned up; exit 3\" TERM; echo $PPID >pid; while :; do sleep 0.02; done' & wait",
+        world.account()
+    );
+    let shell = job.shell("sh", &script).start();
+    let pid = job.workspace().join("pid");
+    eventually("the command has begun", || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
+    // As GitLab's docker executor ends a container: the last process first.
+    doors::terminate(fs::read_to_string(&pid).expect("written").trim());
+    std::thread::sleep(Duration::from_millis(100));
+    shell.signal(Signal::KILL);
+    let ran = shell.wait();
+    assert!(ran.stdout.contains("cleaned up\n"), "{}", ran.transcript());
+    eventually("the pass is ended", || world.secrets().is_empty());
+}
+
+#[test]
+fn a_signal_while_a_plugin_is_asked_ends_it_before_anything_exists() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let plugin = crate::usage::plugin(&job, "echo asked >asked; exec sleep 30");
+    doors::write(&job.identity_file(), &crate::usage::replace_user(&world.kubeconfig(), &crate::usage::exec(&plugin, "")));
+    for verb in ["request", "run"] {
+        let call = job.jobpass().args([verb, "-s", &world.account()]);
+        let running = if verb == "run" { call.args(["--", "echo", "never"]) } else { call }.start();
+        let asked = job.workspace().join("asked");
+        eventually("the plugin is asked", || asked.exists());
+        running.signal(Signal::TERM);
+        let ran = running.wait();
+        assert!(ran.said().contains("interrupted by SIGTERM"), "{}", ran.transcript());
+        assert_eq!((ran.requests.len(), ran.stdout.as_str()), (0, ""));
+        fs::remove_file(asked).expect("there");
+    }
+    job.assert_nothing_left();
+}
+
+#[test]
+fn what_was_to_be_ignored_is_ignored() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let script = format!("trap '' HUP; exec jobpass run -s {} -- sh -c 'echo ready; sleep 0.4; echo still here'", world.account());
+    let running = job.shell("sh", &script).start();
+    running.said("ready");
+    running.signal(Signal::HUP);
+    let ran = running.wait();
+    code(&ran, 0);
+    assert!(ran.stdout.contains("still here"), "{}", ran.transcript());
 }
