@@ -16,6 +16,7 @@ use std::{
 use zeroize::Zeroizing;
 
 mod encode;
+mod grams;
 mod matcher;
 mod patterns;
 mod wrapped;

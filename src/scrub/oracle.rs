@@ -98,6 +98,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
         3 => vec(select(&b"abc"[..]), 1..30),
         1 => (vec(select(&b"abc"[..]), 1..6), 2..9_usize).prop_map(|(part, times)| part.repeat(times)),
         1 => vec(any::<u8>().prop_filter("as in our own output", |byte| *byte != b'*'), 1..12),
+        2 => vec(select(&b"abcdefghijklmnop"[..]), 20..60),
         2 => (vec(select(&b"abc"[..]), 1..4), 18..45_usize, vec(select(&b"abc"[..]), 1..12)).prop_map(|(head, middle, tail)| {
             [head, b"ab".iter().copied().cycle().take(middle).collect(), tail].concat()
         }),
@@ -110,17 +111,20 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 
 /// Some patterns; now and then one is the beginning, the end or the middle of another one.
 fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
-    (vec(pattern(), 1..5), vec((any::<prop::sample::Index>(), 0..9_usize, 0..9_usize, any::<bool>()), 0..3)).prop_map(|(mut all, parts)| {
-        for (which, before, after, same) in parts {
-            let whole = which.get(&all).clone();
-            let length = whole.bytes.len();
-            let part = whole.bytes[before.min(length - 1)..].to_vec();
-            let part = part[..part.len().saturating_sub(after).max(1)].to_vec();
-            let hold = if same { whole.hold.min(part.len()) } else { 1 };
-            all.push(Pattern { bytes: part.into(), hold, wraps: whole.wraps && same });
-        }
-        all
-    })
+    let long = vec(pattern().prop_filter("as long as those that are broken into lines", |pattern| pattern.bytes.len() > 6), 1..4);
+    (prop_oneof![vec(pattern(), 1..5), long], vec((any::<prop::sample::Index>(), 0..9_usize, 0..9_usize, any::<bool>()), 0..3)).prop_map(
+        |(mut all, parts)| {
+            for (which, before, after, same) in parts {
+                let whole = which.get(&all).clone();
+                let length = whole.bytes.len();
+                let part = whole.bytes[before.min(length - 1)..].to_vec();
+                let part = part[..part.len().saturating_sub(after).max(1)].to_vec();
+                let hold = if same { whole.hold.min(part.len()) } else { 1 };
+                all.push(Pattern { bytes: part.into(), hold, wraps: whole.wraps && same });
+            }
+            all
+        },
+    )
 }
 
 /// A text that is made of pieces of the patterns, of what is like them, and of what is not; perhaps in lines of almost equal length.
@@ -131,14 +135,26 @@ fn text(patterns: &[Pattern]) -> impl Strategy<Value = Vec<u8>> + use<> {
         bytes[from..=from + to.index(bytes.len() - from)].to_vec()
     });
     let beginning = (select(all.clone()), any::<prop::sample::Index>()).prop_map(|(bytes, to)| bytes[..to.index(bytes.len())].to_vec());
-    let line_break = select(vec![b"\n".to_vec(), b"\r\n".to_vec(), b"\r".to_vec(), b"\n\n".to_vec()]);
+    let line_break = || select(vec![&b"\n"[..], b"\r\n", b"\r", b"\n\n"]);
+    // As an encoder does it, after other characters; there may be a space among them, which makes the first line narrower than it is.
+    let folded = (select(all.clone()), 0..26_usize, prop_oneof![Just(0), 0..26_usize], 18..26_usize, line_break(), any::<bool>()).prop_map(
+        |(bytes, before, space, width, line_break, closed)| {
+            let mut line = b"x".repeat(before);
+            if space > 0 && space < before {
+                line[space] = b' ';
+            }
+            let lines: Vec<_> = [line, bytes].concat().chunks(width).map(<[u8]>::to_vec).collect();
+            [lines.join(line_break), if closed { line_break.to_vec() } else { Vec::new() }].concat()
+        },
+    );
     let piece = prop_oneof![
         4 => select(all),
         3 => beginning,
         2 => slice,
         2 => vec(select(&b"abc"[..]), 0..8),
         1 => vec(select(&b"abc"[..]), 17..23),
-        1 => line_break,
+        1 => line_break().prop_map(<[u8]>::to_vec),
+        4 => folded,
         1 => vec(any::<u8>().prop_filter("as in our own output", |byte| *byte != b'*'), 0..3),
     ];
     (vec(piece, 0..9), prop_oneof![1 => Just(None), 2 => (19..26_usize, any::<bool>()).prop_map(Some)]).prop_map(|(pieces, fold)| {
@@ -166,9 +182,10 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![2 => Just(vec![1]), 3 => vec(1..40_usize, 1..8), 1 => Just(vec![1000])]
 }
 
-/// More with `PROPTEST_CASES`.
+/// Twice the usual number, which `PROPTEST_CASES` changes; so many are needed to find every planted fault.
 fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: 2 * usual.cases, failure_persistence: None, ..usual }
 }
 
 proptest! {

@@ -1,14 +1,17 @@
 //! The second search: for patterns that are broken into lines, as `base64`, `openssl` and `fold` do it.
 //!
-//! Only where a line break follows many characters that could be base64, and is followed by one, the lines are joined and
-//! searched; no other text pays more than the search for its line breaks.
+//! Only where a line break follows many characters that could be base64, and those on both sides of it could be of a pattern,
+//! the lines are joined and searched; no other text pays more than the search for its line breaks.
 
 use std::{ops::Range, sync::Arc};
 
 use memchr::memchr_iter;
 use zeroize::Zeroizing;
 
-use super::matcher::{Matcher, Pattern, Tail};
+use super::{
+    grams::{GRAM, Grams},
+    matcher::{Matcher, Pattern, Tail},
+};
 
 /// A line break is looked through after so many joinable characters; below it nobody wraps, and ordinary words would join.
 pub(super) const NARROWEST: usize = 20;
@@ -40,8 +43,8 @@ pub(super) fn run(text: &[u8], end: usize, before: usize) -> usize {
 /// Whether a line break at `end` follows so many of them that it is looked through.
 fn wide(text: &[u8], end: usize, before: usize) -> bool {
     match text[..end].last_chunk::<NARROWEST>() {
-        // Two looks are enough for most lines.
-        Some(line) => joinable(line[NARROWEST - 1]) && joinable(line[0]) && line.iter().all(|byte| joinable(*byte)),
+        // In ordinary text one of these is a space, and no more is looked at.
+        Some(line) => [19, 0, 15, 10, 5].iter().all(|at| joinable(line[*at])) && line.iter().all(|byte| joinable(*byte)),
         None => run(text, end, before) == NARROWEST,
     }
 }
@@ -68,6 +71,7 @@ fn after(text: &[u8], end: usize) -> After {
 /// The patterns that are looked for in joined lines.
 pub(super) struct Wrapped {
     matcher: Matcher,
+    grams: Grams,
     joined: Joined,
     /// What was found in the joined lines; here so that its memory is used again.
     found: Vec<Range<usize>>,
@@ -76,7 +80,9 @@ pub(super) struct Wrapped {
 impl Wrapped {
     /// Makes the patterns ready.
     pub(super) fn new(patterns: impl Iterator<Item = Arc<Pattern>>) -> Self {
-        Self { matcher: Matcher::new(patterns), joined: Joined::default(), found: Vec::new() }
+        let patterns: Vec<_> = patterns.collect();
+        let grams = Grams::new(patterns.iter().map(|pattern| pattern.bytes.as_slice()));
+        Self { matcher: Matcher::new(patterns.into_iter()), grams, joined: Joined::default(), found: Vec::new() }
     }
 
     /// Adds every occurrence that goes over a line break to `found`, and says what the end of the text may become.
@@ -88,10 +94,11 @@ impl Wrapped {
             return tail;
         }
         let mut next = 0;
+        // What follows is asked from the cheapest to the dearest: this is all that most lines cost.
         for line in memchr_iter(b'\n', text) {
             let end = if text[..line].ends_with(b"\r") { line - 1 } else { line };
             let goes_on = text.get(line + 1).is_none_or(|byte| joinable(*byte));
-            if line >= next && goes_on && wide(text, end, before) {
+            if line >= next && goes_on && wide(text, end, before) && self.crosses(text, end, line + 1) {
                 next = self.block(text, end, found, &mut tail);
             }
         }
@@ -99,6 +106,19 @@ impl Wrapped {
             self.block(text, text.len() - 1, found, &mut tail);
         }
         tail
+    }
+
+    /// Whether any pattern may be on both sides of the line break between `end` and `start`.
+    ///
+    /// If one is, at least a whole gram of it is among the nearest characters. Nothing can be said when they are not there yet.
+    fn crosses(&self, text: &[u8], end: usize, start: usize) -> bool {
+        const NEAR: usize = GRAM - 1;
+        let before = &text[end.saturating_sub(NEAR)..end];
+        let Some(after) = text.get(start..start + NEAR) else { return true };
+        let mut near = [0; 2 * NEAR];
+        near[NEAR - before.len()..NEAR].copy_from_slice(before);
+        near[NEAR..].copy_from_slice(after);
+        self.grams.any(&near[NEAR - before.len()..])
     }
 
     /// Joins the lines around the line break at `end` and searches them; returns where they end.
