@@ -40,25 +40,25 @@ pub enum Verb {
 Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.
 The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG.")]
 pub struct RequestArgs {
-    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.described())]
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
     service_account: Option<String>,
-    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.described())]
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
     namespace: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::TTL.described())]
+    #[arg(long, value_name = "DURATION", help = o::TTL.help)]
     ttl: Option<String>,
-    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.described())]
+    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.help)]
     audience: Vec<String>,
-    #[arg(long, value_name = "NAME", help = o::VARIABLE.described())]
+    #[arg(long, value_name = "NAME", help = o::VARIABLE.help)]
     variable: Option<String>,
-    #[arg(long, help = o::NO_VARIABLE.described())]
+    #[arg(long, help = o::NO_VARIABLE.help)]
     no_variable: bool,
-    #[arg(long, value_name = "PATH", help = o::KUBECONFIG_OUT.described())]
+    #[arg(long, value_name = "PATH", help = o::KUBECONFIG_OUT.help)]
     kubeconfig_out: Option<String>,
-    #[arg(long, help = o::NO_KUBECONFIG.described())]
+    #[arg(long, help = o::NO_KUBECONFIG.help)]
     no_kubeconfig: bool,
-    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.described())]
+    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.help)]
     target_namespace: Option<String>,
-    #[arg(long, value_name = "MODE", help = o::FILE_MODE.described())]
+    #[arg(long, value_name = "MODE", help = o::FILE_MODE.help)]
     file_mode: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -77,21 +77,21 @@ or the only one there is. With --service-account on GitLab and Tekton also the l
 Nothing to revoke is success."
 )]
 pub struct RevokeArgs {
-    #[arg(long, value_name = "NAMESPACE/NAME", help = o::LEASE.described())]
+    #[arg(long, value_name = "NAMESPACE/NAME", help = o::LEASE.help)]
     lease: Option<String>,
-    #[arg(long, value_name = "PATH", help = o::LEASE_FILE.described())]
+    #[arg(long, value_name = "PATH", help = o::LEASE_FILE.help)]
     lease_file: Option<String>,
-    #[arg(long, help = o::ALL_LEASES.described())]
+    #[arg(long, help = o::ALL_LEASES.help)]
     all: bool,
-    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.described())]
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
     service_account: Option<String>,
-    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.described())]
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
     namespace: Option<String>,
-    #[arg(long, help = o::STRICT.described())]
+    #[arg(long, help = o::STRICT.help)]
     strict: bool,
-    #[arg(long, help = o::WAIT_DEAD.described())]
+    #[arg(long, help = o::WAIT_DEAD.help)]
     wait_dead: bool,
-    #[arg(long, value_name = "PATH", help = o::RECEIPT.described())]
+    #[arg(long, value_name = "PATH", help = o::RECEIPT.help)]
     receipt: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -112,31 +112,31 @@ pub struct RevokeArgs {
 The exit status is the command's, 128+n if signal n ended it; 125 for a failure of ours, 126 and 127 if there is no such program.
 Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.")]
 pub struct RunArgs {
-    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.described())]
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
     service_account: Option<String>,
-    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.described())]
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
     namespace: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::TTL.described())]
+    #[arg(long, value_name = "DURATION", help = o::TTL.help)]
     ttl: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::MAX_LIFETIME.described())]
+    #[arg(long, value_name = "DURATION", help = o::MAX_LIFETIME.help)]
     max_lifetime: Option<String>,
-    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.described())]
+    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.help)]
     audience: Vec<String>,
-    #[arg(long, value_name = "NAME", help = o::VARIABLE.described())]
+    #[arg(long, value_name = "NAME", help = o::VARIABLE.help)]
     variable: Option<String>,
-    #[arg(long, help = o::NO_VARIABLE.described())]
+    #[arg(long, help = o::NO_VARIABLE.help)]
     no_variable: bool,
-    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.described())]
+    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.help)]
     target_namespace: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::GRACE.described())]
+    #[arg(long, value_name = "DURATION", help = o::GRACE.help)]
     grace: Option<String>,
-    #[arg(long, value_name = "VARIABLE", help = o::HIDE.described())]
+    #[arg(long, value_name = "VARIABLE", help = o::HIDE.help)]
     hide: Vec<String>,
-    #[arg(long, value_name = "VARIABLE", help = o::SCRUB_ENV.described())]
+    #[arg(long, value_name = "VARIABLE", help = o::SCRUB_ENV.help)]
     scrub_env: Vec<String>,
-    #[arg(long, help = o::STRICT.described())]
+    #[arg(long, help = o::STRICT.help)]
     strict: bool,
-    #[arg(long, value_name = "PATH", help = o::RECEIPT.described())]
+    #[arg(long, value_name = "PATH", help = o::RECEIPT.help)]
     receipt: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -161,11 +161,11 @@ pub struct ScrubArgs {
     lease: Option<String>,
     #[arg(long, value_name = "PATH", help = "Lease file whose token is hidden")]
     lease_file: Option<String>,
-    #[arg(long, value_name = "VARIABLE", help = o::SCRUB_ENV.described())]
+    #[arg(long, value_name = "VARIABLE", help = o::SCRUB_ENV.help)]
     scrub_env: Vec<String>,
-    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.described())]
+    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.help)]
     platform: Option<String>,
-    #[arg(long, value_name = "DIR", help = o::DIR.described())]
+    #[arg(long, value_name = "DIR", help = o::DIR.help)]
     dir: Option<String>,
 }
 
@@ -176,7 +176,7 @@ struct JobArgs {
     #[command(flatten)]
     #[serde(flatten)]
     place: PlaceArgs,
-    #[arg(long, short, value_name = "FORMAT", help = o::OUTPUT.described())]
+    #[arg(long, short, value_name = "FORMAT", help = o::OUTPUT.help)]
     output: Option<String>,
 }
 
@@ -184,13 +184,13 @@ struct JobArgs {
 #[derive(Args, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct PlaceArgs {
-    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.described())]
+    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.help)]
     platform: Option<String>,
-    #[arg(long, value_name = "DIR", help = o::DIR.described())]
+    #[arg(long, value_name = "DIR", help = o::DIR.help)]
     dir: Option<String>,
-    #[arg(long, value_name = "TEXT", help = o::JOB_KEY.described())]
+    #[arg(long, value_name = "TEXT", help = o::JOB_KEY.help)]
     job_key: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::TIMEOUT.described())]
+    #[arg(long, value_name = "DURATION", help = o::TIMEOUT.help)]
     timeout: Option<String>,
 }
 
@@ -199,17 +199,17 @@ struct PlaceArgs {
 #[serde(rename_all = "kebab-case")]
 #[command(next_help_heading = "Connection")]
 struct ConnectionArgs {
-    #[arg(long, value_name = "URL", help = o::SERVER.described())]
+    #[arg(long, value_name = "URL", help = o::SERVER.help)]
     server: Option<String>,
-    #[arg(long, value_name = "FILE-OR-PEM-OR-BASE64", help = o::CERTIFICATE_AUTHORITY.described())]
+    #[arg(long, value_name = "FILE-OR-PEM-OR-BASE64", help = o::CERTIFICATE_AUTHORITY.help)]
     certificate_authority: Option<String>,
-    #[arg(long, value_name = "PATH", help = o::KUBECONFIG.described())]
+    #[arg(long, value_name = "PATH", help = o::KUBECONFIG.help)]
     kubeconfig: Option<String>,
-    #[arg(long, value_name = "NAME", help = o::CONTEXT.described())]
+    #[arg(long, value_name = "NAME", help = o::CONTEXT.help)]
     context: Option<String>,
-    #[arg(long, value_name = "PATH", help = o::IDENTITY_TOKEN_FILE.described())]
+    #[arg(long, value_name = "PATH", help = o::IDENTITY_TOKEN_FILE.help)]
     identity_token_file: Option<String>,
-    #[arg(long, help = o::INSECURE_SKIP_TLS_VERIFY.described())]
+    #[arg(long, help = o::INSECURE_SKIP_TLS_VERIFY.help)]
     insecure_skip_tls_verify: bool,
 }
 

@@ -44,12 +44,6 @@ impl Setting {
     pub fn input(&self) -> String {
         format!("INPUT_{}", self.name.to_uppercase())
     }
-
-    /// Its help with its default.
-    #[must_use]
-    pub fn described(&self) -> String {
-        self.default.map_or_else(|| self.help.to_owned(), |default| format!("{} [default: {default}]", self.help))
-    }
 }
 
 macro_rules! settings {
@@ -65,11 +59,11 @@ settings! {
     SERVICE_ACCOUNT = "service-account", Text, None;
     /// Namespace of a service account that is given by its bare name
     NAMESPACE = "namespace", Text, None;
-    /// Lifetime of the token, 10m to 24h; the API server may shorten it
+    /// Lifetime of the token, 10m to 24h; the API server may shorten it [default: 1h]
     TTL = "ttl", Text, Some("1h");
     /// Audience of the token, if not the API server's own; may be repeated
     AUDIENCE = "audience", List, None;
-    /// Variable that gets the token
+    /// Variable that gets the token [default: OPENSHIFT_TOKEN]
     VARIABLE = "variable", Text, Some("OPENSHIFT_TOKEN");
     /// Export no variable: the token is only in the kubeconfig and the token file
     NO_VARIABLE = "no-variable", Switch, None;
@@ -81,7 +75,7 @@ settings! {
     TARGET_NAMESPACE = "target-namespace", Text, None;
     /// Directory under which the pass is kept, if not the platform's own
     DIR = "dir", Text, None;
-    /// Mode of the token, kubeconfig and env files: 0600, 0400, 0640 or 0440
+    /// Mode of the token, kubeconfig and env files: 0600, 0400, 0640 or 0440 [default: 0600]
     FILE_MODE = "file-mode", Text, Some("0600");
     /// What names this job uniquely, if the platform does not say; the lease's name comes from it
     JOB_KEY = "job-key", Text, None;
@@ -97,7 +91,7 @@ settings! {
     WAIT_DEAD = "wait-dead", Switch, None;
     /// Append the receipt, JSON without secrets, to this file
     RECEIPT = "receipt", Text, None;
-    /// Time that the command has to end after the signal that ends the job, at most what the platform leaves
+    /// Time that the command has to end after the signal that ends the job, at most what the platform leaves [default: 5s]
     GRACE = "grace", Text, Some("5s");
     /// Variable that the command does not get; may be repeated
     HIDE = "hide", List, None;
@@ -105,9 +99,9 @@ settings! {
     SCRUB_ENV = "scrub-env", List, None;
     /// Last moment that any token of this command may live, 10m to 7 days from now [default: the job's timeout on GitLab, else 24h]
     MAX_LIFETIME = "max-lifetime", Text, None;
-    /// CI system: auto, github, gitlab, tekton or local
+    /// CI system: auto, github, gitlab, tekton or local [default: auto]
     PLATFORM = "platform", Text, Some("auto");
-    /// What stdout carries: text or json
+    /// What stdout carries: text or json [default: text]
     OUTPUT = "output", Text, Some("text");
     /// The most that the verb may take, 1s to 10m [default: request 30s, revoke 10s]
     TIMEOUT = "timeout", Text, None;
@@ -427,6 +421,17 @@ mod tests {
     fn a_switch_takes_true_and_false_only() {
         let failure = options(&[], &[("JOBPASS_STRICT", "yes")]).expect("valid").switch(&STRICT).expect_err("yes");
         assert_eq!(failure.to_string(), "error: `JOBPASS_STRICT` is neither `true` nor `false`");
+    }
+
+    #[test]
+    fn help_says_the_default() {
+        for setting in ALL {
+            // Written out there, so that no start of the program has to put it together.
+            let said = setting.help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
+            if let Some(default) = setting.default {
+                assert_eq!(said, Some(default), "{}", setting.name);
+            }
+        }
     }
 
     #[test]

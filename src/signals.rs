@@ -25,18 +25,17 @@ impl Signals {
     /// Takes TERM, INT and HUP over. Without handlers a signal kills us as it kills anybody: the state is saved, `revoke` finds it.
     #[must_use]
     pub fn ending() -> Option<Self> {
-        Self::take(&ENDING)
+        Self::take(&ENDING, 0)
     }
 
     /// Takes over all that a command is to be told of.
     #[must_use]
     pub fn all() -> Option<Self> {
-        Self::take(&[ENDING, OTHERS].concat())
+        // What whoever started us has told us to ignore, as `nohup` does, stays ignored for us and the command.
+        Self::take(&[ENDING, OTHERS].concat(), ignored())
     }
 
-    fn take(kinds: &[(SignalKind, Signal)]) -> Option<Self> {
-        // What whoever started us has told us to ignore, as `nohup` does, stays ignored for us and the command.
-        let ignored = ignored();
+    fn take(kinds: &[(SignalKind, Signal)], ignored: u64) -> Option<Self> {
         kinds
             .iter()
             .filter(|(_, which)| ignored & (1 << (which.as_raw() - 1)) == 0)
