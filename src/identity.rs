@@ -29,7 +29,7 @@ pub use plugin::is_asking as is_asking_a_plugin;
 
 /// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Origin {
     /// One or several kubeconfig files, merged.
     Kubeconfig {

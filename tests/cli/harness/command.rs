@@ -29,13 +29,13 @@ pub(crate) struct Command<'j> {
     variables: BTreeMap<String, OsString>,
     /// What a transcript shows; a script speaks for itself.
     shown: Option<String>,
-    closed: bool,
+    full: bool,
 }
 
 impl<'j> Command<'j> {
     pub(super) fn new(job: &'j Job<'j>, program: impl Into<OsString>, variables: BTreeMap<String, String>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name, value.into())).collect();
-        Self { job, program: program.into(), before: Vec::new(), arguments: Vec::new(), variables, shown: None, closed: false }
+        Self { job, program: program.into(), before: Vec::new(), arguments: Vec::new(), variables, shown: None, full: false }
     }
 
     pub(super) fn before(mut self, arguments: &[&str]) -> Self {
@@ -62,9 +62,10 @@ impl<'j> Command<'j> {
         self
     }
 
-    /// The call has no stdout: whoever read it is gone.
-    pub(crate) fn closed_stdout(mut self) -> Self {
-        self.closed = true;
+    /// The call's stdout takes nothing. (That a reader is gone cannot be played for sure: a process that another test is just
+    /// starting may hold the pipe for a moment.)
+    pub(crate) fn full_stdout(mut self) -> Self {
+        self.full = true;
         self
     }
 
@@ -97,9 +98,11 @@ impl<'j> Command<'j> {
         let mut command = doors::program(&self.program);
         command.args(&self.before).args(&self.arguments).envs(&self.variables).current_dir(self.job.workspace());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.full {
+            command.stdout(doors::full());
+        }
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
-        // A closed pipe: dropped here, before anything is written to it.
-        let out = child.stdout.take().filter(|_| !self.closed).map(Drain::of);
+        let out = child.stdout.take().map(Drain::of);
         let err = child.stderr.take().map(Drain::of);
         Running { job: self.job, child: Some(child), out, err, shown }
     }

@@ -47,6 +47,11 @@ pub(crate) fn write(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("the file can be written");
 }
 
+/// A device to which nothing can be written.
+pub(crate) fn full() -> fs::File {
+    OpenOptions::new().write(true).open("/dev/full").expect("every Linux has it")
+}
+
 /// Makes a directory and those above it.
 pub(crate) fn make_directory(path: &Path) {
     fs::create_dir_all(path).expect("the directory can be made");
