@@ -30,17 +30,15 @@ pub fn patterns(options: &Options, env: &Env, platform: Platform, user: u32) -> 
     if let Some(given) = lease {
         let found = targets::find(options, env, platform, user)?;
         let places = found.endings.iter().filter_map(|ending| ending.place.as_ref());
-        let token = places.filter_map(|place| place.read(place::TOKEN).ok()?).map(Secret::new).next();
+        let mut tokens = places.filter_map(|place| place.read(place::TOKEN).ok()?).map(Secret::new).peekable();
         let is_asked = !matches!(given.source, Source::Variable(_));
-        if token.is_none() && !is_asked && !names.is_empty() {
-            return Ok((patterns, warnings));
-        }
-        let token = token.ok_or_else(|| {
-            Failure::new(format!("there is no token of the lease that {} names", given.source))
+        if tokens.peek().is_none() && (is_asked || names.is_empty()) {
+            return Err(Failure::new(format!("there is no token of the lease that {} names", given.source))
                 .cause("its pass is over, or was kept in another directory")
-                .hint("name the token's variable by `--scrub-env`")
-        })?;
-        patterns.token(&token);
+                .hint("name the token's variable by `--scrub-env`"));
+        }
+        // A job on CI may have several passes, of which the variable names the last one.
+        tokens.for_each(|token| patterns.token(&token));
     } else if names.is_empty() {
         return Err(Failure::usage("there is nothing to hide")
             .hint("name a variable by `--scrub-env OPENSHIFT_TOKEN`, or a pass by `--lease` or `--lease-file`"));

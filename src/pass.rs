@@ -107,8 +107,7 @@ impl Pass {
                 former.service_account
             ));
         }
-        place.create(spec.file_mode & 0o040 != 0)?;
-        let lock = place.lock()?;
+        let lock = place.create(spec.file_mode & 0o040 != 0)?;
         let saved = place.save_lease(&lease.json()).and_then(|()| save(&lease));
         if let Err(failure) = saved {
             return Err(cleared(&place, failure, forget));

@@ -79,11 +79,11 @@ impl Place {
         self.path().join(name)
     }
 
-    /// Makes the directory, readable for nobody else, and takes away what an earlier pass of the same lease left in it.
+    /// Makes the directory, readable for nobody else, holds it (see [`Place::lock`]), and takes away what an earlier pass of the same lease left in it.
     ///
     /// # Errors
     /// When a part of the path is a link or somebody else's, or one of our names is taken by what is no file of ours.
-    pub fn create(&self, group: bool) -> Result<(), Failure> {
+    pub fn create(&self, group: bool) -> Result<Option<OwnedFd>, Failure> {
         let what = || format!("cannot make the place of the pass `{}`", self.path().display());
         let failed = |error: Errno| Failure::new(what()).cause(reason(error));
         let base = self.open_base(true).map_err(|failure| failure.within(what()))?;
@@ -99,6 +99,8 @@ impl Place {
             rustix::fs::fchmod(&parent, mode).map_err(failed)?;
         }
         let place = directory(&parent, &self.name, Some(mode)).map_err(|cause| Failure::new(what()).chain(&cause))?;
+        // Before anything in it is touched: another process may have begun at the same moment.
+        let locked = self.locked(&place)?;
         rustix::fs::fchmod(&place, mode).map_err(failed)?;
         for name in NAMES {
             match stat(&place, name).map_err(failed)? {
@@ -112,7 +114,7 @@ impl Place {
                 }
             }
         }
-        Ok(())
+        Ok(locked.then_some(place))
     }
 
     /// Writes one of the files: made anew, exclusively, with just this mode whatever the umask.
@@ -221,14 +223,18 @@ impl Place {
     /// # Errors
     /// When another process holds it.
     pub fn lock(&self) -> Result<Option<OwnedFd>, Failure> {
-        // A file system without locks is no reason to fail.
         let Ok(place) = self.open() else { return Ok(None) };
-        match rustix::fs::flock(&place, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(place)),
+        Ok(self.locked(&place)?.then_some(place))
+    }
+
+    /// Whether it could be locked: a file system without locks is no reason to fail.
+    fn locked(&self, place: &OwnedFd) -> Result<bool, Failure> {
+        match rustix::fs::flock(place, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Err(Failure::new("another jobpass of this job is using the same pass")
                 .cause(format!("it holds `{}`", self.path().display()))
                 .hint("give one of the two a `--job-key` of its own")),
-            Err(_) => Ok(None),
+            Err(_) => Ok(false),
         }
     }
 
@@ -486,6 +492,17 @@ mod tests {
         assert!(place.write(TOKEN, b"new", 0o600).is_err(), "files are only ever made anew");
         place.create(false).expect("emptied");
         place.write(TOKEN, b"new", 0o600).expect("written");
+    }
+
+    #[test]
+    fn a_place_that_somebody_uses_is_neither_made_anew_nor_emptied() {
+        let (_directory, place) = place();
+        let used = place.create(false).expect("made").expect("locked");
+        place.write(TOKEN, b"tok", 0o600).expect("written");
+        assert!(place.create(false).expect_err("in use").to_string().contains("another jobpass of this job"));
+        assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
+        drop(used);
+        place.create(false).expect("free again");
     }
 
     #[test]

@@ -66,3 +66,17 @@ fn arbitrary_bytes_pass_untouched() {
     let ran = job.shell("sh", script).succeed();
     assert_eq!(ran.stdout, "same\n");
 }
+
+#[test]
+fn every_pass_of_a_job_is_hidden_where_the_variable_names_the_last_one() {
+    let world = World::new();
+    let job = Job::github(&world);
+    let first = job.request().args(["--variable", "ONE_TOKEN"]).succeed();
+    job.enter(&first);
+    let second = job.request().args(["--variable", "OTHER_TOKEN"]).succeed();
+    job.enter(&second);
+    let ran = job.shell("sh", "{ echo $ONE_TOKEN; echo $OTHER_TOKEN; } | jobpass scrub").succeed();
+    assert_eq!(ran.stdout, "***\n***\n");
+    job.revoke().succeed();
+    job.assert_nothing_left();
+}
