@@ -9,13 +9,38 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process,
+    sync::OnceLock,
 };
 
-/// A program with an empty environment.
+use rustix::process::Signal;
+use tokio::signal::unix::SignalKind;
+
+/// A program with an empty environment, and with no signal ignored, however the tests themselves were started.
 pub(crate) fn program(name: impl AsRef<OsStr>) -> process::Command {
+    hear_signals();
     let mut command = process::Command::new(name);
     command.env_clear();
     command
+}
+
+/// A program inherits the signals that are ignored: `nohup` ignores HUP, a shell without job control INT and QUIT for what it
+/// puts into the background. One that is handled is the default again for a program that is started, so the ignored ones get a
+/// handler that does nothing: for the tests themselves that is the same.
+fn hear_signals() {
+    static HEARD: OnceLock<()> = OnceLock::new();
+    HEARD.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").expect("every Linux has it");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a line of the kernel's");
+        let ignored = u64::from_str_radix(mask.trim(), 16).expect("a number");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let _inside = runtime.enter();
+        for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2] {
+            if ignored & (1 << (signal.as_raw() - 1)) != 0 {
+                // The handler stays when what listens to it is gone.
+                drop(tokio::signal::unix::signal(SignalKind::from_raw(signal.as_raw())).expect("it can be handled"));
+            }
+        }
+    });
 }
 
 /// The directory of a running `jobpass-cluster up`, if the scenarios are to run there.
@@ -91,7 +116,7 @@ pub(crate) fn parent(pid: &str) -> String {
 /// Sends TERM to a process of the scenario's own.
 pub(crate) fn terminate(pid: &str) {
     let pid = rustix::process::Pid::from_raw(pid.parse().expect("a number")).expect("a process");
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
 }
 
 /// A connection to an address.
