@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
+    action::{self, Phase, Revoke},
     env::Env,
     export::Export,
     failure::Failure,
@@ -19,7 +20,7 @@ use crate::{
     out::{Out, instant},
     pass::{Ended, Ending, Pass, Plan, Terms},
     place::{self, Place},
-    platform::{self, Platform},
+    platform::{self, Platform, github},
     receipt::Proof,
     run::{self, Command},
     secret::Secret,
@@ -92,10 +93,13 @@ impl Job {
     pub async fn request(&self, out: &Out) -> Result<(), Failure> {
         let Self { options, env, platform, json, .. } = self;
         let export = Export { platform: *platform, env, out, json: *json };
-        let spec = TokenSpec::of(options, *platform, env)?;
-        if env.get("JOBPASS_ACTION") == Some("main") {
+        if action::phase(env) == Some(Phase::Main) {
             self.check_post()?;
+            if !action::exports(env)? {
+                return self.only_install(out);
+            }
         }
+        let spec = TokenSpec::of(options, *platform, env)?;
         export.check()?;
         let forget = || export.forget();
         let mut signals = Signals::ending().ok_or_else(unheard)?;
@@ -104,6 +108,17 @@ impl Job {
             Ok(()) => Ok(()),
             Err(failure) => Err(pass.undo(*platform, failure, &forget).await),
         }
+    }
+
+    /// The action without a pass: its shim has put us on the PATH of the steps after it, and that is all.
+    fn only_install(&self, out: &Out) -> Result<(), Failure> {
+        if let Some(input) = self.options.inputs().first() {
+            let what = format!("input `{}` has no effect with `export: false`, which requests nothing", input.name);
+            return Err(Failure::usage(what).hint(format!("set `{}` in the `env:` of the step that runs jobpass", input.variable())));
+        }
+        out.say("jobpass is on the PATH of the steps after this one, and nothing is requested here");
+        out.say("  a step that needs a token:  shell: jobpass run -- bash -euo pipefail {0}");
+        Ok(())
     }
 
     /// Run the command under a pass of its own; its exit status is ours.
@@ -137,7 +152,7 @@ impl Job {
             Ok(done) => done,
             Err((failure, pass)) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
         };
-        let failed = self.tell(out, done.ended, true);
+        let failed = self.tell(out, done.ended, true, false);
         match failed {
             Some(failure) if strict => Err(failure),
             Some(_) | None => Ok(ExitCode::from(done.code)),
@@ -177,6 +192,16 @@ impl Job {
         meet(out, &identity);
         let name = lease::name(*platform, job_key.as_deref(), &spec.service_account);
         let place = Place::of(&base, &name);
+        if action::is_debugged(env) {
+            let text = format!(
+                "asking {} for a token of `{}`, as {}, within {} s\nthe pass is kept in {place}",
+                identity.server(),
+                spec.service_account,
+                identity.why,
+                timeout.as_secs()
+            );
+            out.say_as(text, |text| github::annotation("debug", text));
+        }
         let lease = lease::begin(name, spec, &identity, *platform, job_key, &place);
         let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask, signals };
         Box::pin(Pass::begin(plan, identity)).await
@@ -184,12 +209,21 @@ impl Job {
 
     /// The inputs of our action that only its post step uses: refused in the main step, where a refusal loses nothing.
     fn check_post(&self) -> Result<(), Failure> {
+        action::revoke(&self.env)?;
         self.options.switch(&o::STRICT)?;
         if self.options.switch(&o::WAIT_DEAD)? {
             let what = "`wait-dead` takes longer than a post step of GitHub has";
             return Err(Failure::usage(what).hint("leave it out, or revoke in a step of its own"));
         }
         Ok(())
+    }
+
+    /// What our post step is to do. An input that has become nonsense since the main step keeps no pass alive.
+    fn wish(&self, out: &Out) -> Revoke {
+        action::revoke(&self.env).unwrap_or_else(|failure| {
+            out.warn(failure.brief());
+            Revoke::Yes
+        })
     }
 
     /// A switch of `revoke`. In a post step it comes from inputs that may have changed since the main step: the pass is ended anyway.
@@ -215,7 +249,17 @@ impl Job {
             out.say(NOTHING);
             return Ok(ExitCode::SUCCESS);
         }
-        let strict = self.switch(out, &o::STRICT)? || !platform.tolerates_failed_revocation();
+        let wish = if *post { self.wish(out) } else { Revoke::Yes };
+        if wish == Revoke::No {
+            for Lease { service_account, expires_at, .. } in found.endings.iter().map(|ending| &ending.lease) {
+                let until = instant(*expires_at);
+                out.say(format!(
+                    "the pass of service account `{service_account}` stays, as `revoke: false` asks: it is valid until {until}"
+                ));
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let strict = wish == Revoke::Strict || self.switch(out, &o::STRICT)? || !platform.tolerates_failed_revocation();
         let mut wait_dead = self.switch(out, &o::WAIT_DEAD)?;
         if *post && wait_dead {
             out.warn("`wait-dead` takes longer than a post step of GitHub has: the receipt says how far the revocation is proved");
@@ -241,7 +285,7 @@ impl Job {
             for ending in &found.endings {
                 // The time is for all of them together, with a little for each that comes late.
                 let left = end.saturating_duration_since(Instant::now()).max(LEAST);
-                failed = self.end(out, ending, Terms { timeout: left, wait_dead }).await.or(failed);
+                failed = self.end(out, ending, Terms { timeout: left, wait_dead }, *post && !strict).await.or(failed);
             }
             failed
         };
@@ -259,7 +303,7 @@ impl Job {
     }
 
     /// Ends one pass and tells what became of it. Whatever fails here is returned, so that the next one still gets its turn.
-    async fn end(&self, out: &Out, ending: &Ending, terms: Terms) -> Option<Failure> {
+    async fn end(&self, out: &Out, ending: &Ending, terms: Terms, annotate: bool) -> Option<Failure> {
         let Self { options, env, platform, .. } = self;
         let remembered = ending.known.then_some(&ending.lease.identity);
         let identity = Identity::find(options, env, *platform, remembered);
@@ -267,11 +311,11 @@ impl Job {
             meet(out, identity);
         }
         let ended = ending.end(identity, env, terms).await;
-        self.tell(out, ended, ending.known)
+        self.tell(out, ended, ending.known, annotate)
     }
 
-    /// Tells what became of a pass, and returns what failed.
-    fn tell(&self, out: &Out, ended: Ended, known: bool) -> Option<Failure> {
+    /// Tells what became of a pass, and returns what failed. What the job does not fail for is said on the run's page on demand.
+    fn tell(&self, out: &Out, ended: Ended, known: bool, annotate: bool) -> Option<Failure> {
         let Self { options, env, platform, json, .. } = self;
         let export = Export { platform: *platform, env, out, json: *json };
         let Ended { receipt, mut failure, leftover } = ended;
@@ -280,9 +324,20 @@ impl Job {
         match &receipt.proof {
             Proof::Failed { reason, until } => {
                 let left = until.duration_since(Timestamp::now()).as_mins().max(0);
-                out.warn(format!("the pass{whose} is not revoked: {reason}"));
+                let mut warnings = vec![format!("the pass{whose} is not revoked: {reason}")];
                 if known {
-                    out.warn(format!("its token stays valid until {} ({left} min); the lease is `{}`", instant(*until), receipt.lease));
+                    warnings.push(format!(
+                        "its token stays valid until {} ({left} min); the lease is `{}`",
+                        instant(*until),
+                        receipt.lease
+                    ));
+                }
+                if annotate {
+                    out.say_as(warnings.join("\n"), |text| github::annotation("warning", text));
+                } else {
+                    for warning in &warnings {
+                        out.warn(warning);
+                    }
                 }
                 if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
                     out.say(format!("hint: {hint}"));

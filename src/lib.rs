@@ -11,7 +11,7 @@
 //!
 //! # The way of the data
 //!
-//! [`mod@env`] (the environment, once) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
+//! [`mod@env`] (the environment, once; [`action`]: who of our action asks) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
 //! one precedence) → [`spec`] (what is asked for, validated) → [`identity`] (as whom) → [`cluster`] (the only network) →
 //! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`export`] (mask, files, variables) → [`receipt`].
 //!
@@ -31,9 +31,10 @@ use crate::{
     job::{Job, Stdout},
     options::{self as o, Flags, Options},
     out::{Out, Talk},
-    platform::Platform,
+    platform::{Platform, github},
 };
 
+pub mod action;
 pub mod cli;
 pub mod cluster;
 pub mod env;
@@ -92,7 +93,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (job, out) = match Job::of(&flags, &env, stdout) {
         Ok(job) => job,
         Err(failure) => {
-            early().say(failure.to_string());
+            tell(&failure, &early(), &env);
             return code(failure.exit());
         }
     };
@@ -103,9 +104,17 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Scrub(_) => job.scrub(&out).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|failure| {
-        out.say(failure.to_string());
+        tell(&failure, &out, &env);
         code(failure.exit())
     })
+}
+
+/// Says what has failed. Of our action also on the page of the run, where nobody else says why.
+fn tell(failure: &Failure, out: &Out, env: &Env) {
+    match action::phase(env).filter(|_| env.is_true("GITHUB_ACTIONS")) {
+        Some(_) => out.say_as(failure.to_string(), |text| github::annotation("error", text)),
+        None => out.say(failure.to_string()),
+    }
 }
 
 /// The way out before it is known which platform this is.

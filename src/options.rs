@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::SignedDuration;
 
-use crate::{env::Env, failure::Failure, secret::Secret};
+use crate::{action, env::Env, failure::Failure, secret::Secret};
 
 /// What a setting's text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,9 +174,7 @@ impl Options {
     /// # Errors
     /// When one of them holds a line break where one line is needed.
     pub fn resolve(flags: &Flags, env: &Env) -> Result<Self, Failure> {
-        // The runner leaves one action's inputs in the environment of what that action starts, so they count only when our own
-        // shim has started us.
-        let inputs = matches!(env.get("JOBPASS_ACTION"), Some("main" | "post"));
+        let inputs = action::phase(env).is_some();
         let variables = env.prefixed("JOBPASS_");
         let mut options = Self { plain: BTreeMap::new(), secret: BTreeMap::new(), empty: Vec::new(), inputs };
         for setting in ALL {
@@ -216,6 +214,16 @@ impl Options {
     #[must_use]
     pub fn chosen(&self, setting: &Setting) -> Option<&Given> {
         self.get(setting).filter(|given| !matches!(given.source, Source::Default(_)))
+    }
+
+    /// The settings that came by an input of the action.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<&'static Setting> {
+        let is_input = |setting: &&&Setting| {
+            let source = self.get(setting).map(|given| &given.source).or_else(|| self.secret(setting).map(|(_, source)| source));
+            matches!(source, Some(Source::Input(_)))
+        };
+        ALL.iter().filter(is_input).copied().collect()
     }
 
     /// How a message names a setting that nobody has set.

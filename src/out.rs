@@ -102,15 +102,24 @@ impl Out {
 
     /// Says something to the person who reads the log. A closed log is no reason to fail.
     pub fn say(&self, text: impl AsRef<str>) {
-        let mut text = text.as_ref().to_owned();
+        let _ = self.stream().write_all(self.speakable(text.as_ref()).as_bytes());
+    }
+
+    /// Says the same in the way of a platform, which makes one line of it.
+    pub fn say_as(&self, text: impl AsRef<str>, render: impl Fn(&str) -> String) {
+        let _ = self.stream().write_all((render(&self.speakable(text.as_ref())) + "\n").as_bytes());
+    }
+
+    /// Lines without what is hidden, none of which is a command.
+    fn speakable(&self, text: &str) -> String {
+        let mut text = text.to_owned();
         // To prepare the search for a long secret costs more than all the rest of a short line.
         for secret in self.hidden.borrow().iter() {
             if secret.expose().len() <= text.len() {
                 text = text.replace(secret.expose(), "[redacted]");
             }
         }
-        let lines: String = text.lines().map(|line| harmless(line) + "\n").collect();
-        let _ = self.stream().write_all(lines.as_bytes());
+        text.lines().map(|line| harmless(line) + "\n").collect()
     }
 
     /// Says what will not stop the job.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::{
+    action::{self, Phase},
     env::Env,
     failure::Failure,
     identity::Origin,
@@ -109,7 +110,7 @@ fn all(base: &Base) -> Found {
 /// Whether we are the post step of our own action.
 #[must_use]
 pub fn is_post(env: &Env) -> bool {
-    env.is_true("GITHUB_ACTIONS") && env.get("JOBPASS_ACTION") == Some("post")
+    env.is_true("GITHUB_ACTIONS") && action::phase(env) == Some(Phase::Post)
 }
 
 /// Whether this is a post step whose main step never came to the point where a lease is saved.

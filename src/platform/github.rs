@@ -73,6 +73,16 @@ pub fn mask_command(value: &Secret) -> Secret {
     Secret::new(format!("::add-mask::{escaped}"))
 }
 
+/// A text of several lines as one entry of the log that is also shown on the page of the run: `error`, `warning` or `debug`.
+#[must_use]
+pub fn annotation(level: &str, text: &str) -> String {
+    // What the runner shows before the text says the level already.
+    let text = ["error: ", "warning: "].iter().find_map(|head| text.strip_prefix(head)).unwrap_or(text);
+    let title = if level == "debug" { "" } else { " title=jobpass" };
+    let text = text.trim_end().replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    format!("::{level}{title}::{text}")
+}
+
 /// One record of a file command, with a delimiter that nobody can foresee.
 ///
 /// # Errors
@@ -114,6 +124,12 @@ mod tests {
     #[test]
     fn a_mask_is_one_line_with_the_percent_sign_escaped_first() {
         assert_eq!(mask_command(&Secret::new("a%0A\r\nb".into())).expose(), "::add-mask::a%250A%0D%0Ab");
+    }
+
+    #[test]
+    fn an_annotation_is_one_line_that_says_its_level_once() {
+        assert_eq!(annotation("error", "error: a 100%\n  caused by: b\n"), "::error title=jobpass::a 100%25%0A  caused by: b");
+        assert_eq!(annotation("debug", "a"), "::debug::a");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! assume there. The shells in which the env file is sourced are `sh` and those that `JOBPASS_TEST_SHELLS` lists.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod action;
 mod attacks;
 mod bad_day;
 mod chaos;

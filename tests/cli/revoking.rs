@@ -531,13 +531,13 @@ fn the_main_step_refuses_what_only_its_post_step_would_stumble_over() {
     let world = World::sandbox("nothing is sent");
     let job = Job::github(&world);
     for (input, value, words) in [
-        ("INPUT_WAIT-DEAD", "true", "error: `wait-dead` takes longer than a post step of GitHub has"),
-        ("INPUT_STRICT", "yes", "error: input `strict` is neither `true` nor `false`"),
-        ("INPUT_TIMEOUT", "soon", "error: input `timeout` is no length of time"),
+        ("INPUT_WAIT-DEAD", "true", "`wait-dead` takes longer than a post step of GitHub has"),
+        ("INPUT_STRICT", "yes", "input `strict` is neither `true` nor `false`"),
+        ("INPUT_TIMEOUT", "soon", "input `timeout` is no length of time"),
     ] {
         let ran = job.request().env("JOBPASS_ACTION", "main").env(input, value).run();
         code(&ran, 2);
-        assert!(ran.said().starts_with(words), "{}", ran.said());
+        assert!(ran.said().starts_with(&format!("::error title=jobpass::{words}")), "{}", ran.said());
         assert_eq!(job.state(), None);
     }
     assert_eq!(world.relay().connections(), 0);
