@@ -40,24 +40,13 @@ pub enum Verb {
 Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.
 The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG.")]
 pub struct RequestArgs {
-    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
-    service_account: Option<String>,
-    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
-    namespace: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::TTL.help)]
-    ttl: Option<String>,
-    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.help)]
-    audience: Vec<String>,
-    #[arg(long, value_name = "NAME", help = o::VARIABLE.help)]
-    variable: Option<String>,
-    #[arg(long, help = o::NO_VARIABLE.help)]
-    no_variable: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    token: TokenArgs,
     #[arg(long, value_name = "PATH", help = o::KUBECONFIG_OUT.help)]
     kubeconfig_out: Option<String>,
     #[arg(long, help = o::NO_KUBECONFIG.help)]
     no_kubeconfig: bool,
-    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.help)]
-    target_namespace: Option<String>,
     #[arg(long, value_name = "MODE", help = o::FILE_MODE.help)]
     file_mode: Option<String>,
     #[command(flatten)]
@@ -112,22 +101,11 @@ pub struct RevokeArgs {
 The exit status is the command's, 128+n if signal n ended it; 125 for a failure of ours, 126 and 127 if there is no such program.
 Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.")]
 pub struct RunArgs {
-    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
-    service_account: Option<String>,
-    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
-    namespace: Option<String>,
-    #[arg(long, value_name = "DURATION", help = o::TTL.help)]
-    ttl: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    token: TokenArgs,
     #[arg(long, value_name = "DURATION", help = o::MAX_LIFETIME.help)]
     max_lifetime: Option<String>,
-    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.help)]
-    audience: Vec<String>,
-    #[arg(long, value_name = "NAME", help = o::VARIABLE.help)]
-    variable: Option<String>,
-    #[arg(long, help = o::NO_VARIABLE.help)]
-    no_variable: bool,
-    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.help)]
-    target_namespace: Option<String>,
     #[arg(long, value_name = "DURATION", help = o::GRACE.help)]
     grace: Option<String>,
     #[arg(long, value_name = "VARIABLE", help = o::HIDE.help)]
@@ -167,6 +145,26 @@ pub struct ScrubArgs {
     platform: Option<String>,
     #[arg(long, value_name = "DIR", help = o::DIR.help)]
     dir: Option<String>,
+}
+
+/// What token is asked for, and how the job finds it; the same for `request` and `run`.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct TokenArgs {
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
+    service_account: Option<String>,
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
+    namespace: Option<String>,
+    #[arg(long, value_name = "DURATION", help = o::TTL.help)]
+    ttl: Option<String>,
+    #[arg(long, value_name = "AUDIENCE", help = o::AUDIENCE.help)]
+    audience: Vec<String>,
+    #[arg(long, value_name = "NAME", help = o::VARIABLE.help)]
+    variable: Option<String>,
+    #[arg(long, help = o::NO_VARIABLE.help)]
+    no_variable: bool,
+    #[arg(long, value_name = "NAMESPACE", help = o::TARGET_NAMESPACE.help)]
+    target_namespace: Option<String>,
 }
 
 /// Which job this is and how it is told; the same for all verbs.
