@@ -43,6 +43,8 @@ module.exports = function run(phase, verb) {
   };
   let file;
   try {
+    // An earlier step could have set STATE_lease for everybody; what the runner has from us wins.
+    if (main && process.env.GITHUB_STATE) fs.appendFileSync(process.env.GITHUB_STATE, 'lease=\n');
     file = binary();
     // For `shell: jobpass run -- …` in the steps after this one.
     if (main && process.env.GITHUB_PATH) fs.appendFileSync(process.env.GITHUB_PATH, path.dirname(file) + '\n');

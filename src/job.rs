@@ -75,8 +75,11 @@ impl Job {
     /// # Errors
     /// When a setting that all verbs share is no good.
     pub fn of(flags: &Flags, env: &Env, stdout: Stdout) -> Result<(Self, Out), Failure> {
-        let options = Options::resolve(flags, env)?;
+        let mut options = Options::resolve(flags, env)?;
         let post = targets::is_post(env);
+        if post && let Some(names) = targets::connection_of_main(env) {
+            options.forget_other_connections(&names);
+        }
         let platform = if post { Platform::Github } else { Platform::detect(&options, env, in_tekton)? };
         if let Some(given) = options.get(&o::OUTPUT).filter(|given| !post && !matches!(given.text.as_str(), "text" | "json")) {
             return Err(Failure::usage(format!("{} is neither `text` nor `json`", given.source)));
@@ -202,7 +205,8 @@ impl Job {
             );
             out.say_as(text, |text| github::annotation("debug", text));
         }
-        let lease = lease::begin(name, spec, &identity, *platform, job_key, &place);
+        let mut lease = lease::begin(name, spec, &identity, *platform, job_key, &place);
+        lease.connection = (*platform == Platform::Github).then(|| options.connection());
         let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask, signals };
         Box::pin(Pass::begin(plan, identity)).await
     }

@@ -58,6 +58,10 @@ pub struct Lease {
     /// A kubeconfig outside of that directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig_out: Option<String>,
+    /// On GitHub the settings that have decided about the connection: no others count in the post step, as any step of the job
+    /// can set variables for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Vec<String>>,
 }
 
 /// What every version says.
@@ -143,6 +147,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
         identity: identity.origin.clone(),
         place: place.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        connection: None,
     }
 }
 
@@ -191,6 +196,7 @@ pub(crate) mod tests {
             identity: Origin::InCluster,
             place: "/run/jobpass/x".into(),
             kubeconfig_out: None,
+            connection: None,
         }
     }
 

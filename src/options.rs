@@ -123,6 +123,19 @@ settings! {
     IDENTITY_KUBECONFIG = "identity-kubeconfig", Secret, None;
 }
 
+/// What decides where a pass is kept, which API server is asked, and as whom.
+const CONNECTION: [&Setting; 9] = [
+    &DIR,
+    &SERVER,
+    &CERTIFICATE_AUTHORITY,
+    &KUBECONFIG,
+    &CONTEXT,
+    &IDENTITY_TOKEN_FILE,
+    &INSECURE_SKIP_TLS_VERIFY,
+    &IDENTITY_TOKEN,
+    &IDENTITY_KUBECONFIG,
+];
+
 /// Where a value came from, as a message names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -214,6 +227,21 @@ impl Options {
     #[must_use]
     pub fn chosen(&self, setting: &Setting) -> Option<&Given> {
         self.get(setting).filter(|given| !matches!(given.source, Source::Default(_)))
+    }
+
+    /// The names of the settings that decide about the connection, as far as somebody has set them.
+    #[must_use]
+    pub fn connection(&self) -> Vec<String> {
+        let is_set = |setting: &&&Setting| self.chosen(setting).is_some() || self.secret(setting).is_some();
+        CONNECTION.iter().filter(is_set).map(|setting| setting.name.to_owned()).collect()
+    }
+
+    /// From now on only these settings decide about the connection: the others have come from somebody else.
+    pub fn forget_other_connections(&mut self, names: &[String]) {
+        for setting in CONNECTION.iter().filter(|setting| !names.iter().any(|name| name == setting.name)) {
+            self.plain.remove(setting.name);
+            self.secret.remove(setting.name);
+        }
     }
 
     /// The settings that came by an input of the action.

@@ -119,6 +119,12 @@ pub fn is_post_of_nothing(env: &Env) -> bool {
     is_post(env) && env.get("STATE_lease").is_none()
 }
 
+/// The settings by which the main step of a post step has found its API server, as far as its state says them.
+#[must_use]
+pub fn connection_of_main(env: &Env) -> Option<Vec<String>> {
+    Lease::parse(env.get("STATE_lease")?).ok()?.connection
+}
+
 /// GitHub's post: the state is the runner's word, a file is not, as any step of the job could have written it.
 fn from_state(options: &Options, env: &Env, user: u32) -> Result<Option<Ending>, Failure> {
     let Some(state) = env.get("STATE_lease") else { return Ok(None) };
@@ -202,6 +208,7 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
         identity: Origin::Bearer { token_file: None },
         place: String::new(),
         kubeconfig_out: None,
+        connection: None,
     };
     Ending { lease, known: false, place, token: None }
 }

@@ -5,7 +5,7 @@ mod command;
 mod control_plane;
 pub(crate) mod doors;
 mod job;
-mod leak;
+pub(crate) mod leak;
 mod names;
 mod ran;
 mod relay;
