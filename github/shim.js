@@ -25,7 +25,6 @@ function binary() {
   if (fs.existsSync(released)) throw new Error(`bin/${system}/${name} is not in the table of github/shim.js: pin the action to a release`);
   if (Object.keys(RELEASED).length > 0) throw new Error(`there is no jobpass for ${system} yet, only for ${Object.keys(RELEASED).join(', ')}`);
   if (fs.existsSync(built)) {
-    console.log(`jobpass: target/release/${name}, built here and not released`);
     return built;
   }
   throw new Error('this tree of jobpass has no binary: use a release, or run `cargo build --release` in it first');
@@ -46,6 +45,7 @@ module.exports = function run(phase, verb) {
     // An earlier step could have set STATE_lease for everybody; what the runner has from us wins.
     if (main && process.env.GITHUB_STATE) fs.appendFileSync(process.env.GITHUB_STATE, 'lease=\n');
     file = binary();
+    if (main && Object.keys(RELEASED).length === 0) console.log(`jobpass: target/release/${name}, built here and not released`);
     // For `shell: jobpass run -- …` in the steps after this one.
     if (main && process.env.GITHUB_PATH) fs.appendFileSync(process.env.GITHUB_PATH, path.dirname(file) + '\n');
   } catch (error) {

@@ -1,0 +1,109 @@
+//! README's workflows as they stand, with jobpass as the submodule that they speak of.
+
+use super::*;
+
+/// What README says `cargo` and `kubectl` are called with; the one makes the binary, the other keeps the token that it was given.
+const CARGO: &str = "#!/bin/sh -eu
+test \"$*\" = 'build --release --locked --manifest-path jobpass/Cargo.toml'
+mkdir -p jobpass/target/release
+cp \"$BUILT\" jobpass/target/release/jobpass
+";
+const KUBECTL: &str = "#!/bin/sh -eu
+config=${KUBECONFIG-}
+case $1 in --kubeconfig) config=$2; shift 2;; esac
+test \"$*\" = 'apply -f manifests/'
+grep -q tokenFile \"$config\"
+cp \"$(dirname \"$config\")/token\" \"$(mktemp \"$KEPT/token-XXXXXX\")\"
+echo \"kubectl says ${OPENSHIFT_TOKEN-}\"
+";
+
+/// The block of README that is marked as this workflow.
+fn block(name: &str) -> String {
+    let readme = fs::read_to_string(Path::new(SOURCE).join("README.md")).expect("there is one");
+    let (_, rest) = readme.split_once(&format!("<!-- workflow: {name} -->\n```yaml\n")).expect("README has such a workflow");
+    rest.split("```").next().expect("a block ends").to_owned()
+}
+
+/// A user's repository with one of README's workflows.
+fn user<'w>(world: &'w World, name: &str) -> Repository<'w> {
+    let repository = Repository::empty(world, name);
+    let workflow = block(name).replace("ci/deploy-bot", &world.account());
+    doors::write(&repository.at("repository/.github/workflows").join(&repository.workflow), &workflow);
+    repository.copy("action.yml", "jobpass/action.yml");
+    repository.copy_shim("jobpass/github");
+    repository.commit();
+    for (program, script) in [("cargo", CARGO), ("kubectl", KUBECTL)] {
+        let path = repository.at("bin").join(program);
+        doors::write(&path, script);
+        doors::set_mode(&path, 0o700);
+    }
+    repository
+}
+
+fn run(repository: &Repository<'_>) -> Acted {
+    repository.start_by(doors::program(tools().join("act")), &[("BUILT", env!("CARGO_BIN_EXE_jobpass"))]).wait()
+}
+
+#[test]
+fn the_minimal_workflow() {
+    let world = World::new();
+    let repository = user(&world, "minimal");
+    repository.keep_secrets(&["CI_KUBECONFIG"]);
+    let acted = run(&repository);
+    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    acted.assert_says("kubectl says ***");
+    assert_eq!(repository.requests(), UNUSED);
+    repository.assert_revoked(1);
+}
+
+#[test]
+fn the_hardened_workflow() {
+    let world = World::new();
+    let repository = user(&world, "hardened");
+    repository.keep_secrets(&["CI_KUBECONFIG"]);
+    let acted = run(&repository);
+    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    acted.assert_says("kubectl says ***");
+    assert_eq!(repository.requests(), UNUSED);
+    repository.assert_revoked(1);
+}
+
+#[test]
+fn the_workflow_of_several_clusters() {
+    let world = World::new();
+    let repository = user(&world, "several-clusters");
+    repository.keep_secrets(&["CI_KUBECONFIG", "STAGING_KUBECONFIG"]);
+    let acted = run(&repository);
+    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    assert_eq!(acted.log.lines().filter(|line| *line == "kubectl says").count(), 2, "no variable is wanted: {}", acted.log);
+    repository.assert_revoked(2);
+}
+
+#[test]
+fn the_self_hosted_workflow() {
+    let world = World::new();
+    if !doors::is_root() {
+        // The mount of a pod stands at a fixed path: only root can put one there for a single process. `.ci/run` is root.
+        return;
+    }
+    let mut repository = user(&world, "self-hosted");
+    repository.label = "self-hosted";
+    repository.keep_secrets(&[]);
+    let mounted = repository.at("mounted");
+    doors::make_directory(&mounted);
+    for (name, text) in [("token", world.identity_token()), ("ca.crt", &world.ca_pem()), ("namespace", world.home())] {
+        doors::write(&mounted.join(name), text);
+    }
+    let script = "mount -t tmpfs pod /run && mkdir -p /run/secrets/kubernetes.io && cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && \
+                  shift && exec \"$@\"";
+    let mut pod = doors::program("unshare");
+    pod.args(["--mount", "sh", "-c", script, "sh"]).arg(&mounted).arg(tools().join("act"));
+    let url = world.url();
+    let (host, port) = url.trim_start_matches("https://").split_once(':').expect("a port");
+    let variables = [("BUILT", env!("CARGO_BIN_EXE_jobpass")), ("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
+    let acted = repository.start_by(pod, &variables).wait();
+    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    acted.assert_says("asked as the service account of this pod");
+    assert_eq!(repository.requests(), UNUSED);
+    repository.assert_revoked(1);
+}
