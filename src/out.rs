@@ -6,6 +6,9 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::AsFd,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -18,6 +21,9 @@ use crate::{failure::Failure, secret::Secret};
 
 /// The most of a foreign text that one line of ours repeats, in characters.
 const LINE: usize = 2000;
+
+/// How long a warning is waited for while a pass lives.
+const ASIDE: Duration = Duration::from_millis(50);
 
 /// One of our two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +133,18 @@ impl Out {
         self.say(format!("warning: {}", text.as_ref()));
     }
 
+    /// Warns while a pass lives, whose end nobody may hold up who has stopped to read us: then the warning waits, and we do not.
+    pub fn warn_aside(&self, text: impl AsRef<str>) {
+        let lines = self.speakable(&format!("warning: {}", text.as_ref()));
+        let talk = self.talk;
+        let (done, written) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = stream(talk).write_all(lines.as_bytes());
+            let _ = done.send(());
+        });
+        let _ = written.recv_timeout(ASIDE);
+    }
+
     /// Writes a workflow command as it is: lines that the platform itself rendered, such as masks.
     ///
     /// # Errors
@@ -157,11 +175,15 @@ impl Out {
     }
 
     fn stream(&self) -> Box<dyn Write> {
-        match self.talk {
-            // `Stdout` is line-buffered and every write of ours ends a line.
-            Talk::Stdout => Box::new(io::stdout()),
-            Talk::Stderr => Box::new(io::stderr()),
-        }
+        stream(self.talk)
+    }
+}
+
+fn stream(talk: Talk) -> Box<dyn Write> {
+    match talk {
+        // `Stdout` is line-buffered and every write of ours ends a line.
+        Talk::Stdout => Box::new(io::stdout()),
+        Talk::Stderr => Box::new(io::stderr()),
     }
 }
 

@@ -175,7 +175,7 @@ pub async fn run(
             status = child.exited() => break status,
             signal = signals.next() => course.heard(signal, &child),
             () = course.due() => if course.step(&child) {
-                out.warn("the command could not be ended: it may run on, without its pass");
+                out.warn_aside("the command could not be ended: it may run on, without its pass");
                 break Status::Killed(Signal::KILL.as_raw());
             },
             renewed = renewal.next(&mut pass, spec), if !course.is_ending() => {

@@ -69,7 +69,7 @@ impl Renewal {
                 Some(Instant::now() + due(pass.lifetime))
             }
             Ok(false) => {
-                out.warn(format!(
+                out.warn_aside(format!(
                     "the lease ends at {} and has no time for another token: the last one ends at {ends}",
                     instant(pass.lease.expires_at)
                 ));
@@ -77,7 +77,7 @@ impl Renewal {
             }
             Err(failure) => {
                 if !self.warned {
-                    out.warn(format!("the token is not renewed and ends at {ends}; it is tried again: {}", failure.brief()));
+                    out.warn_aside(format!("the token is not renewed and ends at {ends}; it is tried again: {}", failure.brief()));
                 }
                 self.warned = true;
                 Some(Instant::now() + AGAIN.min(pass.lifetime.max(SHORTEST)))

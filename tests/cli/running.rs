@@ -96,6 +96,30 @@ cat \"$JOBPASS_TOKEN_FILE\"; echo; test \"$(cat \"$JOBPASS_TOKEN_FILE\")\" != \"
 }
 
 #[test]
+fn a_warning_that_nobody_reads_does_not_keep_the_token_alive() {
+    let world = World::sandbox("a real server grants no token for seconds");
+    world.on_sandbox().max_token_expiration(2);
+    world.on_sandbox().fault(
+        Fault::on("POST", "/token").nth(2).answer(403, serde_json::json!({"kind": "Status", "code": 403, "message": "no"})).always(),
+    );
+    let job = Job::local(&world);
+    // The command fills the pipe that our warnings go to, and its reader begins when the pass is over.
+    let script = format!(
+        "jobpass run -s {} -- sh -c 'echo $$ >pid; exec yes >&2' 2>&1 >/dev/null | {{ until test -e over; do sleep 0.02; done; wc -c; }}",
+        world.account()
+    );
+    let running = job.shell("sh", &script).start();
+    let refused = "/token -> 403";
+    world.wait_for_request(refused);
+    let command = fs::read_to_string(job.workspace().join("pid")).expect("written");
+    doors::terminate(&doors::parent(command.trim()));
+    eventually("the lease is gone", || world.secrets().is_empty());
+    doors::write(&job.workspace().join("over"), "");
+    running.wait();
+    job.assert_nothing_left();
+}
+
+#[test]
 fn a_renewal_that_fails_is_warned_of_once_and_the_command_goes_on() {
     let world = World::sandbox("a real server grants no token for seconds");
     world.on_sandbox().max_token_expiration(1);
