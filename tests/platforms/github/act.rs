@@ -69,6 +69,7 @@ impl<'w> Repository<'w> {
         let name = repository.workflow.clone();
         repository.copy("action.yml", "action.yml");
         repository.copy(&format!("tests/platforms/github/{name}"), &format!(".github/workflows/{name}"));
+        repository.copy("tests/platforms/github/called.yml", ".github/workflows/called.yml");
         repository.copy("tests/platforms/github/deploy/action.yml", "tests/platforms/github/deploy/action.yml");
         repository.copy_shim("github");
         // A built binary is no part of the tree; checkout brings it as act copies what is not committed, too.
@@ -532,6 +533,17 @@ fn without_export_only_the_steps_that_ask_by_their_shell_have_a_token() {
     let second = UNUSED.map(|request| request.replace("LEASE-1", "LEASE-2"));
     assert_eq!(repository.requests(), [UNUSED.map(str::to_owned), second].concat());
     repository.assert_revoked(2);
+}
+
+#[test]
+fn a_reusable_workflow_has_a_pass_of_its_own() {
+    let world = World::new();
+    let repository = Repository::with(&world, "reusable");
+    let acted = repository.run();
+    assert_eq!(acted.code, 0, "{}", acted.log);
+    assert_eq!(acted.steps, ["Main ./: success", "Main use it: success", "Post ./: success"], "{}", acted.log);
+    assert_eq!(repository.requests(), UNUSED);
+    repository.assert_revoked(1);
 }
 
 #[test]
