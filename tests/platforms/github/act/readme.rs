@@ -69,6 +69,18 @@ fn the_hardened_workflow() {
 }
 
 #[test]
+fn the_workflow_of_a_long_job() {
+    let world = World::new();
+    let repository = user(&world, "long-job");
+    repository.keep_secrets(&["CI_KUBECONFIG"]);
+    let acted = run(&repository);
+    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    acted.assert_says(", renewed until ");
+    assert_eq!(repository.requests(), UNUSED);
+    repository.assert_revoked(1);
+}
+
+#[test]
 fn the_workflow_of_several_clusters() {
     let world = World::new();
     let repository = user(&world, "several-clusters");
