@@ -26,7 +26,7 @@ use crate::{
     secret::Secret,
     signals::{self, Signals},
     spec::{self, TokenSpec},
-    targets,
+    targets::{self, Found},
 };
 
 /// Bounds of `--timeout`.
@@ -248,7 +248,11 @@ impl Job {
     pub async fn revoke(&self, out: &Out) -> Result<ExitCode, Failure> {
         let Self { options, env, platform, post, .. } = self;
         // First of all: where there is nothing to revoke, nothing else needs to be right.
-        let found = targets::find(options, env, *platform, self.user)?;
+        let found = match targets::find(options, env, *platform, self.user) {
+            // A post step fails its job only where it is asked to.
+            Err(failure) if *post => Found { endings: Vec::new(), unknown: vec![failure] },
+            found => found?,
+        };
         if found.is_empty() {
             out.say(NOTHING);
             return Ok(ExitCode::SUCCESS);
@@ -278,7 +282,7 @@ impl Job {
         };
         let timeout = timeout.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
         for unknown in &found.unknown {
-            out.warn(format!("a pass may be left alive: {}", unknown.brief()));
+            warn(out, &[format!("a pass may be left alive: {}", unknown.brief())], *post && !strict);
             if let Some(hint) = unknown.advice() {
                 out.say(format!("hint: {hint}"));
             }
@@ -336,13 +340,7 @@ impl Job {
                         receipt.lease
                     ));
                 }
-                if annotate {
-                    out.say_as(warnings.join("\n"), |text| github::annotation("warning", text));
-                } else {
-                    for warning in &warnings {
-                        out.warn(warning);
-                    }
-                }
+                warn(out, &warnings, annotate);
                 if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
                     out.say(format!("hint: {hint}"));
                 }
@@ -365,6 +363,15 @@ impl Job {
             failure = failure.or(Some(unwritten));
         }
         failure
+    }
+}
+
+/// Warns of what belongs together; as one annotation where the run's page is to show it.
+fn warn(out: &Out, warnings: &[String], annotate: bool) {
+    if annotate {
+        out.say_as(warnings.join("\n"), |text| github::annotation("warning", text));
+    } else {
+        warnings.iter().map(String::as_str).for_each(|warning| out.warn(warning));
     }
 }
 

@@ -97,6 +97,20 @@ fn a_revocation_that_fails_is_one_annotation_and_fails_the_job_only_where_it_is_
 }
 
 #[test]
+fn a_state_that_cannot_be_read_is_one_annotation_and_fails_the_job_only_where_it_is_strict() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::github(&world);
+    for (wish, end, level) in [("true", End::Code(0), "warning"), ("strict", End::Code(1), "error")] {
+        let post = job.revoke().env("JOBPASS_ACTION", "post").env("STATE_lease", "{}").env("INPUT_REVOKE", wish).run();
+        assert_eq!(post.end, end, "{}", post.transcript());
+        let annotations: Vec<_> = post.stdout.lines().filter(|line| line.starts_with("::")).collect();
+        assert_eq!(annotations.len(), 1, "{}", post.transcript());
+        assert!(annotations[0].starts_with(&format!("::{level} title=jobpass::")), "{annotations:?}");
+        assert!(annotations[0].contains("cannot use the state of this step"), "{annotations:?}");
+    }
+}
+
+#[test]
 fn without_a_pass_nothing_is_asked_and_nothing_is_left_to_revoke() {
     let world = World::new();
     let job = Job::github(&world);
