@@ -105,7 +105,7 @@ fn a_warning_that_nobody_reads_does_not_keep_the_token_alive() {
     let job = Job::local(&world);
     // The command fills the pipe that our warnings go to, and its reader begins when the pass is over.
     let script = format!(
-        "jobpass run -s {} -- sh -c 'echo $$ >pid; exec yes >&2' 2>&1 >/dev/null | {{ until test -e over; do sleep 0.02; done; wc -c; }}",
+        "jobpass run -s {} -- sh -c 'echo $$ >pid; exec yes >&2' 2>&1 >/dev/null | {{ n=0; until test -e over || [ $((n+=1)) -gt 3000 ]; do sleep 0.02; done; wc -c; }}",
         world.account()
     );
     let running = job.shell("sh", &script).start();
@@ -223,7 +223,7 @@ fn a_reader_that_has_stopped_does_not_keep_the_token_alive() {
     let job = Job::gitlab(&world);
     // A full pipe that nobody empties until the pass is over.
     let script = format!(
-        "jobpass run -s {} --grace 100ms -- sh -c 'echo $$ >pid; exec yes' 2>err | {{ while ! grep -q revoked err; do sleep 0.02; done; head -c 4; }}",
+        "jobpass run -s {} --grace 100ms -- sh -c 'echo $$ >pid; exec yes' 2>err | {{ n=0; until grep -q revoked err || [ $((n+=1)) -gt 3000 ]; do sleep 0.02; done; head -c 4; }}",
         world.account()
     );
     let running = job.shell("sh", &script).start();
