@@ -34,7 +34,7 @@ module.exports = function run(phase, verb) {
   const main = phase === 'main';
   // A post step of a main step that came to nothing has nothing to say; a revocation that fails fails the job only if it is asked to.
   const quiet = !main && !process.env.STATE_lease;
-  const fatal = main || process.env.INPUT_REVOKE === 'strict';
+  const fatal = main || (process.env.INPUT_REVOKE || '').trim() === 'strict';
   const fail = (error) => {
     const words = String(error.message).replace(/[\r\n]+/g, ' ').replace(/%/g, '%25');
     if (!quiet) console.log(`::${fatal ? 'error' : 'warning'} title=jobpass::cannot start jobpass: ${words}`);

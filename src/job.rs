@@ -281,6 +281,8 @@ impl Job {
             timeout => timeout?,
         };
         let timeout = timeout.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
+        // The input is for the request; all posts of a job share their time.
+        let timeout = if *post { timeout.min(REVOKE) } else { timeout };
         for unknown in &found.unknown {
             warn(out, &[format!("a pass may be left alive: {}", unknown.brief())], *post && !strict);
             if let Some(hint) = unknown.advice() {

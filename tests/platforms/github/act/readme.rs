@@ -40,8 +40,16 @@ fn user<'w>(world: &'w World, name: &str) -> Repository<'w> {
     repository
 }
 
-fn run(repository: &Repository<'_>) -> Acted {
-    repository.start_by(doors::program(tools().join("act")), &[("BUILT", env!("CARGO_BIN_EXE_jobpass"))]).wait()
+fn succeed(repository: &Repository<'_>) -> Acted {
+    succeed_by(repository, doors::program(tools().join("act")), &[])
+}
+
+/// Runs act by a command that ends in it; the job must succeed.
+fn succeed_by(repository: &Repository<'_>, act: process::Command, variables: &[(&str, &str)]) -> Acted {
+    let variables = [&[("BUILT", env!("CARGO_BIN_EXE_jobpass"))], variables].concat();
+    let acted = repository.start_by(act, &variables).wait();
+    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    acted
 }
 
 #[test]
@@ -49,8 +57,7 @@ fn the_minimal_workflow() {
     let world = World::new();
     let repository = user(&world, "minimal");
     repository.keep_secrets(&["CI_KUBECONFIG"]);
-    let acted = run(&repository);
-    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    let acted = succeed(&repository);
     acted.assert_says("kubectl says ***");
     assert_eq!(repository.requests(), UNUSED);
     repository.assert_revoked(1);
@@ -61,8 +68,7 @@ fn the_hardened_workflow() {
     let world = World::new();
     let repository = user(&world, "hardened");
     repository.keep_secrets(&["CI_KUBECONFIG"]);
-    let acted = run(&repository);
-    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    let acted = succeed(&repository);
     acted.assert_says("kubectl says ***");
     assert_eq!(repository.requests(), UNUSED);
     repository.assert_revoked(1);
@@ -73,8 +79,7 @@ fn the_workflow_of_a_long_job() {
     let world = World::new();
     let repository = user(&world, "long-job");
     repository.keep_secrets(&["CI_KUBECONFIG"]);
-    let acted = run(&repository);
-    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    let acted = succeed(&repository);
     acted.assert_says(", renewed until ");
     assert_eq!(repository.requests(), UNUSED);
     repository.assert_revoked(1);
@@ -85,8 +90,7 @@ fn the_workflow_of_several_clusters() {
     let world = World::new();
     let repository = user(&world, "several-clusters");
     repository.keep_secrets(&["CI_KUBECONFIG", "STAGING_KUBECONFIG"]);
-    let acted = run(&repository);
-    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    let acted = succeed(&repository);
     assert_eq!(acted.log.lines().filter(|line| *line == "kubectl says").count(), 2, "no variable is wanted: {}", acted.log);
     repository.assert_revoked(2);
 }
@@ -112,9 +116,8 @@ fn the_self_hosted_workflow() {
     pod.args(["--mount", "sh", "-c", script, "sh"]).arg(&mounted).arg(tools().join("act"));
     let url = world.url();
     let (host, port) = url.trim_start_matches("https://").split_once(':').expect("a port");
-    let variables = [("BUILT", env!("CARGO_BIN_EXE_jobpass")), ("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
-    let acted = repository.start_by(pod, &variables).wait();
-    assert_eq!((acted.code, acted.jobs.as_slice()), (0, ["success".to_owned()].as_slice()), "{}", acted.log);
+    let variables = [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
+    let acted = succeed_by(&repository, pod, &variables);
     acted.assert_says("asked as the service account of this pod");
     assert_eq!(repository.requests(), UNUSED);
     repository.assert_revoked(1);
