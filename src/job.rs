@@ -1,15 +1,9 @@
 //! The job that we run in: each verb as one story.
 
-use std::{
-    ffi::OsString,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
-
-use jiff::Timestamp;
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use crate::{
-    action::{self, Phase, Revoke},
+    action::{self, Phase},
     env::Env,
     export::Export,
     failure::Failure,
@@ -17,17 +11,18 @@ use crate::{
     identity::Identity,
     lease::{self, Lease},
     options::{self as o, Flags, Options},
-    out::{Out, instant},
-    pass::{Ended, Ending, Pass, Plan, Terms},
+    out::Out,
+    pass::{Pass, Plan, Terms},
     place::{self, Place},
     platform::{self, Platform, github},
-    receipt::Proof,
     run::{self, Command},
     secret::Secret,
-    signals::{self, Signals},
+    signals::Signals,
     spec::{self, TokenSpec},
-    targets::{self, Found},
+    targets,
 };
+
+mod revoke;
 
 /// Bounds of `--timeout`.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
@@ -40,12 +35,6 @@ const REQUEST: Duration = Duration::from_secs(30);
 
 /// How long `revoke` may take with its probe: GitHub's posts share less than five minutes.
 const REVOKE: Duration = Duration::from_secs(10);
-
-/// How long `revoke` takes at least for each of several passes.
-const LEAST: Duration = Duration::from_secs(2);
-
-/// How long `revoke --wait-dead` may take: more than the API server's cache and its own clock.
-const WAIT_DEAD: Duration = Duration::from_secs(25);
 
 /// What stdout carries. Only where it is ours may a platform that reads one stream get our talk there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,160 +209,6 @@ impl Job {
             return Err(Failure::usage(what).hint("leave it out, or revoke in a step of its own"));
         }
         Ok(())
-    }
-
-    /// What our post step is to do. An input that has become nonsense since the main step keeps no pass alive.
-    fn wish(&self, out: &Out) -> Revoke {
-        action::revoke(&self.env).unwrap_or_else(|failure| {
-            out.warn(failure.brief());
-            Revoke::Yes
-        })
-    }
-
-    /// A switch of `revoke`. In a post step it comes from inputs that may have changed since the main step: the pass is ended anyway.
-    fn switch(&self, out: &Out, setting: &o::Setting) -> Result<bool, Failure> {
-        match self.options.switch(setting) {
-            Err(failure) if self.post => {
-                out.warn(failure.brief());
-                Ok(false)
-            }
-            switch => switch,
-        }
-    }
-
-    /// Find the passes, end each, print the receipts. On CI a job does not fail for a pass that ends by itself soon.
-    ///
-    /// # Errors
-    /// When it is not clear which passes are meant, or with `--strict` when one could not be ended.
-    pub async fn revoke(&self, out: &Out) -> Result<ExitCode, Failure> {
-        let Self { options, env, platform, post, .. } = self;
-        // First of all: where there is nothing to revoke, nothing else needs to be right.
-        let found = match targets::find(options, env, *platform, self.user) {
-            // A post step fails its job only where it is asked to.
-            Err(failure) if *post => Found { endings: Vec::new(), unknown: vec![failure] },
-            found => found?,
-        };
-        if found.is_empty() {
-            out.say(NOTHING);
-            return Ok(ExitCode::SUCCESS);
-        }
-        let wish = if *post { self.wish(out) } else { Revoke::Yes };
-        if wish == Revoke::No {
-            for Lease { service_account, expires_at, .. } in found.endings.iter().map(|ending| &ending.lease) {
-                let until = instant(*expires_at);
-                out.say(format!(
-                    "the pass of service account `{service_account}` stays, as `revoke: false` asks: it is valid until {until}"
-                ));
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        let strict = wish == Revoke::Strict || self.switch(out, &o::STRICT)? || !platform.tolerates_failed_revocation();
-        let mut wait_dead = self.switch(out, &o::WAIT_DEAD)?;
-        if *post && wait_dead {
-            out.warn("`wait-dead` takes longer than a post step of GitHub has: the receipt says how far the revocation is proved");
-            wait_dead = false;
-        }
-        let timeout = match options.duration(&o::TIMEOUT, TIMEOUT) {
-            Err(failure) if *post => {
-                out.warn(failure.brief());
-                None
-            }
-            timeout => timeout?,
-        };
-        let timeout = timeout.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
-        // The input is for the request; all posts of a job share their time.
-        let timeout = if *post { timeout.min(REVOKE) } else { timeout };
-        for unknown in &found.unknown {
-            warn(out, &[format!("a pass may be left alive: {}", unknown.brief())], *post && !strict);
-            if let Some(hint) = unknown.advice() {
-                out.say(format!("hint: {hint}"));
-            }
-        }
-        let work = async {
-            let end = Instant::now() + timeout;
-            let mut failed = None;
-            for ending in &found.endings {
-                // The time is for all of them together, with a little for each that comes late.
-                let left = end.saturating_duration_since(Instant::now()).max(LEAST);
-                failed = self.end(out, ending, Terms { timeout: left, wait_dead }, *post && !strict).await.or(failed);
-            }
-            failed
-        };
-        // The signal that ends the job comes while it is being cleaned up: the pass is ended all the same.
-        let failed = tokio::select! {
-            failed = work => failed,
-            signal = signals::repeated(|signal| out.say(format!("{}: revoking first", signals::name(signal)))) => {
-                return Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {} once more", signals::name(signal))));
-            }
-        };
-        match failed.or_else(|| found.unknown.into_iter().next()) {
-            Some(failure) if strict => Err(failure),
-            Some(_) | None => Ok(ExitCode::SUCCESS),
-        }
-    }
-
-    /// Ends one pass and tells what became of it. Whatever fails here is returned, so that the next one still gets its turn.
-    async fn end(&self, out: &Out, ending: &Ending, terms: Terms, annotate: bool) -> Option<Failure> {
-        let Self { options, env, platform, .. } = self;
-        let remembered = ending.known.then_some(&ending.lease.identity);
-        let identity = Identity::find(options, env, *platform, remembered);
-        if let Ok(identity) = &identity {
-            meet(out, identity);
-        }
-        let ended = ending.end(identity, env, terms).await;
-        self.tell(out, ended, ending.known, annotate)
-    }
-
-    /// Tells what became of a pass, and returns what failed. What the job does not fail for is said on the run's page on demand.
-    fn tell(&self, out: &Out, ended: Ended, known: bool, annotate: bool) -> Option<Failure> {
-        let Self { options, env, platform, json, .. } = self;
-        let export = Export { platform: *platform, env, out, json: *json };
-        let Ended { receipt, mut failure, leftover } = ended;
-        let whose =
-            if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
-        match &receipt.proof {
-            Proof::Failed { reason, until } => {
-                let left = until.duration_since(Timestamp::now()).as_mins().max(0);
-                let mut warnings = vec![format!("the pass{whose} is not revoked: {reason}")];
-                if known {
-                    warnings.push(format!(
-                        "its token stays valid until {} ({left} min); the lease is `{}`",
-                        instant(*until),
-                        receipt.lease
-                    ));
-                }
-                warn(out, &warnings, annotate);
-                if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
-                    out.say(format!("hint: {hint}"));
-                }
-            }
-            proof => out.say(format!("revoked the pass{whose}, lease `{}`\n  {proof}", receipt.lease)),
-        }
-        if let Some(leftover) = leftover {
-            out.warn(leftover.brief());
-        }
-        export.summarise(&receipt);
-        let mut written = Ok(());
-        if let Some(given) = options.get(&o::RECEIPT) {
-            written = place::append(&env.absolute(given.text.as_ref()), &(receipt.json() + "\n"));
-        }
-        if *json {
-            written = written.and(out.data(&receipt.json()));
-        }
-        if let Err(unwritten) = written {
-            out.warn(unwritten.brief());
-            failure = failure.or(Some(unwritten));
-        }
-        failure
-    }
-}
-
-/// Warns of what belongs together; as one annotation where the run's page is to show it.
-fn warn(out: &Out, warnings: &[String], annotate: bool) {
-    if annotate {
-        out.say_as(warnings.join("\n"), |text| github::annotation("warning", text));
-    } else {
-        warnings.iter().map(String::as_str).for_each(|warning| out.warn(warning));
     }
 }
 
