@@ -59,8 +59,8 @@ settings! {
     SERVICE_ACCOUNT = "service-account", Text, None;
     /// Namespace of a service account that is given by its bare name
     NAMESPACE = "namespace", Text, None;
-    /// Lifetime of the token, 10m to 24h; the API server may shorten it [default: 1h]
-    TTL = "ttl", Text, Some("1h");
+    /// Lifetime of the token, 10m to 24h; the API server may shorten it [default: 1h, for a request on GitLab the job's timeout]
+    TTL = "ttl", Text, None;
     /// Audience of the token, if not the API server's own; may be repeated
     AUDIENCE = "audience", List, None;
     /// Variable that gets the token [default: OPENSHIFT_TOKEN]
@@ -388,7 +388,8 @@ mod tests {
         assert_eq!(text(&[("ttl", "20m")], &env).as_deref(), Some("20m"));
         assert_eq!(text(&[], &env).as_deref(), Some("2h"));
         assert_eq!(text(&[], &env[2..]).as_deref(), Some("3h"));
-        assert_eq!(text(&[], &[]).as_deref(), Some("1h"));
+        assert_eq!(text(&[], &[]), None);
+        assert_eq!(options(&[], &[]).expect("valid").text(&GRACE), Some("5s"));
     }
 
     #[test]

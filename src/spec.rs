@@ -18,6 +18,9 @@ use crate::{
 /// Bounds of a token's lifetime: the API server refuses less than ten minutes, and a pass is for one job.
 const TTL: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(24));
 
+/// What a token gets if nobody asks for anything and the platform does not say how long the job may take.
+const USUAL: Duration = Duration::from_hours(1);
+
 /// Bounds of a lease's lifetime: one token at least, and no job takes longer than a week.
 const LIFETIME: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(168));
 
@@ -77,7 +80,9 @@ impl TokenSpec {
             Failure::usage(format!("{} is missing", options.missing(&o::SERVICE_ACCOUNT)))
                 .hint("name the service account whose token the job gets, as NAMESPACE/NAME")
         })?;
-        let ttl = options.duration(&o::TTL, TTL)?.unwrap_or(TTL.0);
+        let asked = options.duration(&o::TTL, TTL)?;
+        // No longer than the job can use it: https://docs.gitlab.com/ci/variables/predefined_variables/ (`CI_JOB_TIMEOUT`).
+        let ttl = asked.or(platform.job_timeout(env).map(|timeout| timeout.clamp(TTL.0, TTL.1))).unwrap_or(USUAL);
         let kubeconfig = !options.switch(&o::NO_KUBECONFIG)?;
         let target_namespace = match options.get(&o::TARGET_NAMESPACE) {
             Some(given) => label(given)?,
@@ -106,7 +111,9 @@ impl TokenSpec {
     pub fn renewable(self, options: &Options, platform: Platform, env: &Env) -> Result<Self, Failure> {
         let asked = options.duration(&o::MAX_LIFETIME, LIFETIME)?;
         let lifetime = asked.or(platform.job_timeout(env)).unwrap_or(TTL.1).clamp(LIFETIME.0, LIFETIME.1);
-        Ok(Self { ttl: self.ttl.min(lifetime), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
+        // What is renewed need not live as long as the job.
+        let ttl = if options.chosen(&o::TTL).is_some() { self.ttl } else { USUAL };
+        Ok(Self { ttl: ttl.min(lifetime), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
     }
 }
 
@@ -299,6 +306,34 @@ mod tests {
         assert_eq!(name(&[("service-account", "ci/x"), ("namespace", "ci")]), "ci/x");
         assert!(refusal(&[("service-account", "ci/x"), ("namespace", "other")]).contains("name two namespaces"));
         assert!(refusal(&[("service-account", "x")]).contains("names no namespace"));
+    }
+
+    #[test]
+    fn a_token_that_is_not_renewed_lives_as_long_as_the_job_may_take() {
+        let given = |timeout, flags: &[(&str, &str)]| {
+            let flags: Vec<_> = [("service-account", "ci/x")].iter().chain(flags).copied().collect();
+            spec_on(Platform::Gitlab, &flags, &[("CI_JOB_TIMEOUT", timeout)]).expect("valid").ttl.as_secs()
+        };
+        for (timeout, seconds) in [("60", 600), ("900", 900), ("7200", 7200), ("3607", 3608), ("604800", 86400), ("", 3600), ("x", 3600)] {
+            assert_eq!(given(timeout, &[]), seconds, "{timeout}");
+        }
+        assert_eq!(given("7200", &[("ttl", "15m")]), 900);
+        assert_eq!(spec(&[("service-account", "ci/x")]).expect("valid").ttl.as_secs(), 3600);
+    }
+
+    #[test]
+    fn a_token_that_is_renewed_lives_an_hour() {
+        let env: Env = [("CI_JOB_TIMEOUT", "21600")].into_iter().collect();
+        let of = |flags: &[(&str, &str)]| {
+            let flags = flags.iter().chain(&[("service-account", "ci/x")]);
+            let flags = flags.map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
+            let options = Options::resolve(&flags, &env).expect("valid");
+            let spec = TokenSpec::of(&options, Platform::Gitlab, &env).and_then(|spec| spec.renewable(&options, Platform::Gitlab, &env));
+            spec.map(|spec| (spec.ttl.as_secs(), spec.lifetime.map(|lifetime| lifetime.as_secs()))).expect("valid")
+        };
+        assert_eq!(of(&[]), (3600, Some(21600)));
+        assert_eq!(of(&[("ttl", "2h")]), (7200, Some(21600)));
+        assert_eq!(of(&[("max-lifetime", "20m")]), (1200, Some(1200)));
     }
 
     #[test]
