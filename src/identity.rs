@@ -85,7 +85,7 @@ impl Identity {
             Some(asked) => asked,
             None => match remembered.map(|origin| Self::again(origin, options, env, platform)).transpose()?.flatten() {
                 Some(again) => again,
-                None => Self::offered(options, env, platform)?.ok_or_else(|| none(options, env))?,
+                None => Self::offered(options, env, platform)?.ok_or_else(|| none(options, env, platform))?,
             },
         };
         if let Some(context) = options.get(&o::CONTEXT)
@@ -253,8 +253,8 @@ pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
     }
 }
 
-/// There is none. On GitHub an empty input is how an absent secret looks.
-fn none(options: &Options, env: &Env) -> Failure {
+/// There is none. An empty input of GitHub, or variable of GitLab, is how an absent secret looks.
+fn none(options: &Options, env: &Env, platform: Platform) -> Failure {
     let failure = Failure::usage("there is no CI identity to ask the API server with");
     let empty = options.empty_secrets();
     if empty.is_empty() {
@@ -265,9 +265,15 @@ fn none(options: &Options, env: &Env) -> Failure {
         return failure.hint("set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`");
     }
     let are = if empty.len() == 1 { "is" } else { "are" };
-    failure
-        .cause(format!("{} {are} empty", empty.join(" and ")))
-        .hint("check the secret's name; secrets are not given to pull requests from forks or by Dependabot")
+    let failure = failure.cause(format!("{} {are} empty", empty.join(" and ")));
+    failure.hint(match platform {
+        Platform::Github => "check the secret's name; secrets are not given to pull requests from forks or by Dependabot",
+        Platform::Gitlab => {
+            "check the variable's name in the project's settings: a protected one is given to protected branches and tags only, one with an \
+             environment to jobs of that environment only"
+        }
+        Platform::Tekton | Platform::Local => "check where its value comes from",
+    })
 }
 
 /// The credential's own words in a message: never more than one line of them.

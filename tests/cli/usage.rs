@@ -107,6 +107,7 @@ refused! {
         command.env("INPUT_IDENTITY-TOKEN", "").env("INPUT_IDENTITY-KUBECONFIG", "").run()
     };
     an_empty_variable_of_the_identity: gitlab, |job| job.request().without("JOBPASS_KUBECONFIG").env("JOBPASS_IDENTITY_TOKEN", "").run();
+    an_empty_kubeconfig_as_an_unprotected_branch_gets_it: gitlab, |job| job.request().env("JOBPASS_KUBECONFIG", "").run();
     an_identity_token_without_a_server: gitlab, |job| {
         let token = job.world.identity_token().to_owned();
         job.request().without("JOBPASS_KUBECONFIG").env("JOBPASS_IDENTITY_TOKEN", token).run()
