@@ -23,6 +23,8 @@ pub enum Verb {
     Request(RequestArgs),
     /// Revoke the job's tokens and prove that they are dead
     Revoke(RevokeArgs),
+    /// Fail clearly where this job has no pass, without asking the API server
+    Require(RequireArgs),
     /// Run a command under a pass of its own: it alone gets the token, its output is scrubbed, and the pass ends with it
     Run(RunArgs),
     /// Pass stdin on to stdout, without the secrets that are named
@@ -88,6 +90,22 @@ pub struct RevokeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     connection: ConnectionArgs,
+}
+
+/// The flags of `require`.
+#[derive(Args, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[command(after_help = "For the head of a script whose pass is begun elsewhere, so that no command goes on without it or as somebody else.
+With --service-account the pass must be for that one.")]
+pub struct RequireArgs {
+    #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
+    service_account: Option<String>,
+    #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]
+    namespace: Option<String>,
+    #[arg(long, value_name = "PLATFORM", help = o::PLATFORM.help)]
+    platform: Option<String>,
+    #[arg(long, value_name = "DIR", help = o::DIR.help)]
+    dir: Option<String>,
 }
 
 /// The flags of `run`.

@@ -22,6 +22,7 @@ use crate::{
     targets,
 };
 
+mod require;
 mod revoke;
 
 /// Bounds of `--timeout`.

@@ -100,6 +100,13 @@ impl Claims {
         Some(format!("{}/{name}", self.kubernetes.namespace.as_ref()?))
     }
 
+    /// The service account that it speaks for, as `namespace/name`.
+    #[must_use]
+    pub fn service_account(&self) -> Option<String> {
+        let (namespace, name) = self.sub.as_deref()?.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        Some(format!("{namespace}/{name}"))
+    }
+
     /// The uid of the Secret that it is bound to.
     #[must_use]
     pub fn secret_uid(&self) -> Option<&str> {

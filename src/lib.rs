@@ -74,6 +74,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let flags = match &cli.verb {
         Verb::Request(args) => serde_json::to_value(args),
         Verb::Revoke(args) => serde_json::to_value(args),
+        Verb::Require(args) => serde_json::to_value(args),
         Verb::Run(args) => serde_json::to_value(args),
         Verb::Scrub(args) => serde_json::to_value(args),
     };
@@ -82,7 +83,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let stdout = match cli.verb {
         Verb::Run(_) | Verb::Scrub(_) => Stdout::Bytes,
         Verb::Request(_) | Verb::Revoke(_) if is_json(&flags, &env) => Stdout::Json,
-        Verb::Request(_) | Verb::Revoke(_) => Stdout::Ours,
+        Verb::Request(_) | Verb::Revoke(_) | Verb::Require(_) => Stdout::Ours,
     };
     let early = || early(&env, stdout != Stdout::Ours);
     if matches!(cli.verb, Verb::Revoke(_)) && targets::is_post_of_nothing(&env) {
@@ -100,6 +101,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match cli.verb {
         Verb::Request(_) => Box::pin(job.request(&out)).await.map(|()| ExitCode::SUCCESS),
         Verb::Revoke(_) => Box::pin(job.revoke(&out)).await,
+        Verb::Require(_) => job.require(&out).map(|()| ExitCode::SUCCESS),
         Verb::Run(args) => Box::pin(job.run(&args.command, &out)).await,
         Verb::Scrub(_) => job.scrub(&out).map(|()| ExitCode::SUCCESS),
     };

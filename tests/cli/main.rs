@@ -17,6 +17,7 @@ mod identities;
 mod life;
 mod outputs;
 mod readme;
+mod requiring;
 mod revoking;
 mod running;
 mod shells;
