@@ -11,6 +11,7 @@ mod bad_day;
 mod chaos;
 mod crashes;
 mod filtering;
+mod gitlab;
 mod harness;
 mod house;
 mod identities;
