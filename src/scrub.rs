@@ -19,6 +19,7 @@ mod encode;
 mod grams;
 mod matcher;
 mod patterns;
+mod sieve;
 mod wrapped;
 
 #[cfg(test)]

@@ -1,29 +1,26 @@
-//! Which four bytes in a row any pattern has: a quick answer that is wrong now and then, but never when it says no.
-
-/// In bytes.
-pub(super) const GRAM: usize = 4;
+//! Which so many bytes in a row any pattern has: a quick answer that is wrong now and then, but never when it says no.
 
 /// So many bits for each gram: one answer in so many is a wrong yes.
 const BITS: usize = 32;
 
-/// A Bloom filter with one hash.
-pub(super) struct Grams {
+/// A Bloom filter with one hash, or two, of grams of `N` bytes: at most 8.
+pub(super) struct Grams<const N: usize> {
     bits: Vec<u64>,
     shift: u32,
     /// A pattern is shorter than a gram: all that can be said is yes.
     unknown: bool,
 }
 
-impl Grams {
+impl<const N: usize> Grams<N> {
     /// Of all patterns.
     pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let count: usize = patterns.clone().map(<[u8]>::len).sum();
         // At least one word, at most what a hash of 32 bits can tell apart.
         let size = (count * BITS).next_power_of_two().ilog2().clamp(6, 32);
-        let mut grams = Self { bits: vec![0; 1 << (size - 6)], shift: 32 - size, unknown: false };
+        let mut grams = Self { bits: vec![0; 1 << (size - 6)], shift: 64 - size, unknown: false };
         for pattern in patterns {
-            grams.unknown |= pattern.len() < GRAM;
-            for gram in pattern.windows(GRAM) {
+            grams.unknown |= pattern.len() < N;
+            for gram in pattern.windows(N).filter_map(|gram| gram.first_chunk()) {
                 let (word, bit) = grams.place(gram);
                 grams.bits[word] |= bit;
             }
@@ -31,20 +28,25 @@ impl Grams {
         grams
     }
 
-    /// Whether any of the grams of this text is in a pattern, perhaps.
-    pub(super) fn any(&self, text: &[u8]) -> bool {
-        self.unknown
-            || text.windows(GRAM).any(|gram| {
-                let (word, bit) = self.place(gram);
-                self.bits[word] & bit != 0
-            })
+    /// Whether this gram is in a pattern, perhaps.
+    #[inline(always)]
+    pub(super) fn has(&self, gram: &[u8; N]) -> bool {
+        let (word, bit) = self.place(gram);
+        self.bits[word] & bit != 0 || self.unknown
     }
 
-    fn place(&self, gram: &[u8]) -> (usize, u64) {
-        let number = gram.iter().fold(0, |number: u32, byte| number << 8 | u32::from(*byte));
-        // Knuth's multiplicative hash: the upper bits are the good ones.
-        let hash = number.wrapping_mul(0x9E37_79B1) >> self.shift;
-        ((hash >> 6) as usize, 1 << (hash & 63))
+    /// Whether any of the grams of this text is in a pattern, perhaps.
+    pub(super) fn any(&self, text: &[u8]) -> bool {
+        self.unknown || text.windows(N).filter_map(|gram| gram.first_chunk()).any(|gram| self.has(gram))
+    }
+
+    #[inline(always)]
+    fn place(&self, gram: &[u8; N]) -> (usize, u64) {
+        let mut number = [0; 8];
+        number[..N].copy_from_slice(gram);
+        // Fibonacci hashing: the upper bits are the good ones.
+        let hash = u64::from_le_bytes(number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift;
+        (usize::try_from(hash >> 6).unwrap_or_default(), 1 << (hash & 63))
     }
 }
 
@@ -52,22 +54,32 @@ impl Grams {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_in_a_pattern_is_never_denied_and_the_rest_mostly_is() {
+    fn what_is_in_a_pattern_is_never_denied_and_the_rest_mostly_is<const N: usize>() {
         let patterns: [&[u8]; 2] = [b"abcdefghij", b"0123456789"];
-        let grams = Grams::new(patterns.into_iter());
+        let grams = Grams::<N>::new(patterns.into_iter());
         for pattern in patterns {
-            assert!(pattern.windows(4).all(|gram| grams.any(gram)));
-            assert!(grams.any(&[b"xyz", &pattern[3..7]].concat()));
+            assert!(pattern.windows(N).all(|gram| grams.any(gram)));
+            assert!(grams.any(&[b"xyz", &pattern[1..=N]].concat()));
         }
-        let wrong = (0..10_000_u32).filter(|number| grams.any(&number.to_be_bytes())).count();
+        let text = |number: u32| (0..N).map(|at| (number >> (at % 4 * 8)) as u8 ^ at as u8).collect::<Vec<_>>();
+        let wrong = (0..10_000).map(|number: u32| number.wrapping_mul(0x9E37_79B1)).filter(|number| grams.any(&text(*number))).count();
         assert!(wrong < 1000, "{wrong}");
-        assert!(!grams.any(b"abc"));
+        assert!(!grams.any(&b"abcdefg"[..N - 1]));
+    }
+
+    #[test]
+    fn grams_of_four() {
+        what_is_in_a_pattern_is_never_denied_and_the_rest_mostly_is::<4>();
+    }
+
+    #[test]
+    fn grams_of_eight() {
+        what_is_in_a_pattern_is_never_denied_and_the_rest_mostly_is::<8>();
     }
 
     #[test]
     fn of_a_short_pattern_nothing_is_known() {
-        assert!(Grams::new([&b"abc"[..]].into_iter()).any(b"wxyz"));
-        assert!(!Grams::new([&[][..]; 0].into_iter()).any(b"wxyz"));
+        assert!(Grams::<4>::new([&b"abc"[..]].into_iter()).any(b"wxyz"));
+        assert!(!Grams::<4>::new([&[][..]; 0].into_iter()).any(b"wxyz"));
     }
 }

@@ -1,18 +1,13 @@
 //! One search over one text: where patterns occur in it, and which of its last bytes may still become one.
-//!
-//! A vectorised search for the first bytes of all patterns finds the few places that are worth a look; there each pattern is
-//! compared. So the cost of ordinary text does not depend on how long the patterns are, and that of making a `Matcher` hardly.
 
 use std::{ops::Range, sync::Arc};
 
-use aho_corasick::{AhoCorasick, Input, MatchKind};
 use zeroize::Zeroizing;
 
-/// How many first bytes of a pattern the vectorised search looks for.
-const HEAD: usize = 8;
+use super::sieve::Sieve;
 
-/// So many heads are searched for at once: beyond it aho-corasick has no vectorised search, and two are faster than none.
-const HEADS: usize = if cfg!(target_arch = "x86_64") { 64 } else { 32 };
+/// In bytes: the forms of a token are longer, those of most values shorter.
+const LONG: usize = 32;
 
 /// A byte string that is to be hidden.
 #[cfg_attr(test, derive(Debug))]
@@ -49,38 +44,26 @@ impl Tail {
 
 /// Patterns that are ready to be searched for.
 pub(super) struct Matcher {
-    /// By their first byte.
-    patterns: Vec<Vec<Arc<Pattern>>>,
-    heads: Vec<AhoCorasick>,
+    short: Option<Sieve<4>>,
+    long: Option<Sieve<8>>,
     longest: usize,
 }
 
 impl Matcher {
     /// Makes the patterns ready.
-    ///
-    /// # Panics
-    /// Never: a few short heads are far from the limits of an automaton.
     pub(super) fn new(patterns: impl Iterator<Item = Arc<Pattern>>) -> Self {
-        let all: Vec<_> = patterns.filter(|pattern| !pattern.bytes.is_empty()).collect();
-        let mut heads: Vec<_> = all.iter().map(|pattern| &pattern.bytes[..pattern.bytes.len().min(HEAD)]).collect();
-        // Tokens of one service account begin alike, in every encoding.
-        heads.sort_unstable();
-        heads.dedup();
-        let automaton = |heads: &[&[u8]]| {
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(heads).expect("a few short heads make an automaton")
-        };
-        let heads = heads.chunks(HEADS).map(automaton).collect();
-        let longest = all.iter().map(|pattern| pattern.bytes.len()).max().unwrap_or(0);
-        let mut patterns = vec![Vec::new(); 256];
-        for pattern in all {
-            patterns[usize::from(pattern.bytes[0])].push(pattern);
-        }
-        Self { patterns, heads, longest }
+        let all = patterns.filter(|pattern| !pattern.bytes.is_empty());
+        // Apart, as how much of a text must be looked at depends on the shortest pattern, and what that costs on the longest.
+        let (long, short): (Vec<_>, Vec<_>) = all.partition(|pattern| pattern.bytes.len() >= LONG);
+        let longest = long.iter().chain(&short).map(|pattern| pattern.bytes.len()).max().unwrap_or(0);
+        let short = (!short.is_empty()).then(|| Sieve::new(short));
+        let long = (!long.is_empty()).then(|| Sieve::new(long));
+        Self { short, long, longest }
     }
 
     /// Whether there is nothing to search for.
     pub(super) fn is_empty(&self) -> bool {
-        self.heads.is_empty()
+        self.longest == 0
     }
 
     /// The length of the longest pattern in bytes.
@@ -90,37 +73,33 @@ impl Matcher {
 
     /// Adds every occurrence to `found`, overlapping ones too and in no order, and says what the end of the text may become.
     ///
-    /// For each place where one begins only the longest is added, as the shorter ones are within it.
+    /// Where several begin at one place, those that are within another one may be left out.
     pub(super) fn scan(&self, text: &[u8], found: &mut Vec<Range<usize>>) -> Tail {
         let mut tail = Tail::none(text.len());
-        for heads in &self.heads {
-            let mut from = 0;
-            while let Some(head) = heads.find(Input::new(text).range(from..)) {
-                self.look(text, head.start(), found, &mut tail);
-                from = head.start() + 1;
-            }
+        let mut look = |start, patterns: &[Arc<Pattern>]| compare(text, start, patterns, found, &mut tail);
+        if let Some(short) = &self.short {
+            short.scan(text, &mut look);
         }
-        // Here no whole head fits, but the beginning of one does.
-        for start in text.len().saturating_sub(HEAD - 1)..text.len() {
-            self.look(text, start, found, &mut tail);
+        if let Some(long) = &self.long {
+            long.scan(text, &mut look);
         }
         tail
     }
+}
 
-    /// Compares the text that starts here with every pattern.
-    fn look(&self, text: &[u8], start: usize, found: &mut Vec<Range<usize>>, tail: &mut Tail) {
-        let rest = &text[start..];
-        let mut longest = 0;
-        for pattern in &self.patterns[usize::from(rest[0])] {
-            if rest.starts_with(&pattern.bytes) {
-                longest = longest.max(pattern.bytes.len());
-            } else if pattern.bytes.starts_with(rest) {
-                let hold = if rest.len() >= pattern.hold { start } else { text.len() };
-                *tail = tail.and(Tail { context: start, hold });
-            }
+/// Compares the text that starts here with these patterns.
+fn compare(text: &[u8], start: usize, patterns: &[Arc<Pattern>], found: &mut Vec<Range<usize>>, tail: &mut Tail) {
+    let rest = &text[start..];
+    let mut longest = 0;
+    for pattern in patterns {
+        if rest.starts_with(&pattern.bytes) {
+            longest = longest.max(pattern.bytes.len());
+        } else if pattern.bytes.starts_with(rest) {
+            let hold = if rest.len() >= pattern.hold { start } else { text.len() };
+            *tail = tail.and(Tail { context: start, hold });
         }
-        if longest > 0 {
-            found.push(start..start + longest);
-        }
+    }
+    if longest > 0 {
+        found.push(start..start + longest);
     }
 }

@@ -9,12 +9,15 @@ use memchr::memchr_iter;
 use zeroize::Zeroizing;
 
 use super::{
-    grams::{GRAM, Grams},
+    grams::Grams,
     matcher::{Matcher, Pattern, Tail},
 };
 
 /// A line break is looked through after so many joinable characters; below it nobody wraps, and ordinary words would join.
 pub(super) const NARROWEST: usize = 20;
+
+/// In bytes: so much of a pattern is among the characters on both sides of a line break in it.
+const GRAM: usize = 4;
 
 /// The characters of both alphabets of base64, of hex, and of a JWT.
 const JOINABLE: [bool; 256] = {
@@ -71,7 +74,7 @@ fn after(text: &[u8], end: usize) -> After {
 /// The patterns that are looked for in joined lines.
 pub(super) struct Wrapped {
     matcher: Matcher,
-    grams: Grams,
+    grams: Grams<GRAM>,
     joined: Joined,
     /// What was found in the joined lines; here so that its memory is used again.
     found: Vec<Range<usize>>,
