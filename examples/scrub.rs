@@ -13,10 +13,7 @@ use std::{
     time::Instant,
 };
 
-use jobpass::{
-    scrub::{Patterns, Scrubber},
-    secret::Secret,
-};
+use jobpass_scrub::{Patterns, Scrubber};
 
 /// As much as a pipe holds.
 const CHUNK: usize = 64 * 1024;
@@ -48,12 +45,12 @@ fn patterns(tokens: &str, values: &str) -> io::Result<Patterns> {
 }
 
 /// The first lines of the file that this variable names.
-fn lines(variable: &str, count: usize) -> io::Result<Vec<Secret>> {
+fn lines(variable: &str, count: usize) -> io::Result<Vec<String>> {
     if count == 0 {
         return Ok(Vec::new());
     }
     let file = env::var(variable).map_err(|_| io::Error::other(format!("{variable} is not set")))?;
-    Ok(fs::read_to_string(file)?.lines().take(count).map(|line| Secret::new(line.to_owned())).collect())
+    Ok(fs::read_to_string(file)?.lines().take(count).map(str::to_owned).collect())
 }
 
 fn filter(patterns: &Patterns) -> io::Result<()> {

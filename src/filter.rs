@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 
+use jobpass_scrub::{Patterns, Scrubber};
+
 use crate::{
     env::Env,
     failure::Failure,
@@ -10,7 +12,6 @@ use crate::{
     place,
     platform::Platform,
     run,
-    scrub::{Patterns, Scrubber},
     secret::Secret,
     targets,
 };
@@ -38,7 +39,7 @@ pub fn patterns(options: &Options, env: &Env, platform: Platform, user: u32) -> 
                 .hint("name the token's variable by `--scrub-env`"));
         }
         // A job on CI may have several passes, of which the variable names the last one.
-        tokens.for_each(|token| patterns.token(&token));
+        tokens.for_each(|token| patterns.token(token.expose()));
     } else if names.is_empty() {
         return Err(Failure::usage("there is nothing to hide")
             .hint("name a variable by `--scrub-env OPENSHIFT_TOKEN`, or a pass by `--lease` or `--lease-file`"));

@@ -54,7 +54,6 @@ pub mod place;
 pub mod platform;
 pub mod receipt;
 pub mod run;
-pub mod scrub;
 pub mod secret;
 pub mod signals;
 pub mod spec;

@@ -9,6 +9,8 @@ use std::{
 
 use rustix::process::Signal;
 
+use jobpass_scrub::Patterns;
+
 use crate::{
     env::Env,
     failure::{Exit, Failure, words},
@@ -16,7 +18,6 @@ use crate::{
     out::Out,
     pass::{Ended, Pass, Terms},
     platform::Platform,
-    scrub::Patterns,
     signals::{self, Signals},
     spec::TokenSpec,
 };
@@ -107,10 +108,10 @@ fn of_identity(env: &Env) -> Vec<String> {
 pub fn hide(patterns: &mut Patterns, name: &str, env: &Env) -> Option<String> {
     let Some(value) = env.secret(name) else { return Some(format!("`{name}` is not set: nothing of it is hidden")) };
     if crate::jwt::Claims::of(&value).is_some() {
-        patterns.token(&value);
+        patterns.token(value.expose());
         return None;
     }
-    patterns.value(&value).err().map(|short| format!("`{name}` is not hidden: {short}"))
+    patterns.value(value.expose()).err().map(|short| format!("`{name}` is not hidden: {short}"))
 }
 
 /// Finds a program as a shell does, so that its absence is told before a token exists.
@@ -153,9 +154,9 @@ pub async fn run(
     signals: &mut Signals,
 ) -> Result<Done, (Failure, Pass)> {
     let mut patterns = command.patterns.clone();
-    patterns.token(&pass.token);
+    patterns.token(pass.token.expose());
     if let Some(token) = pass.cluster.identity_token() {
-        patterns.token(token);
+        patterns.token(token.expose());
     }
     let (mut pipes, ends) = match Pipes::open(&patterns) {
         Ok(opened) => opened,

@@ -16,10 +16,9 @@ use rustix::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    out::{self, Raw, Stream},
-    scrub::{Patterns, Scrubber},
-};
+use jobpass_scrub::{Patterns, Scrubber};
+
+use crate::out::{self, Raw, Stream};
 
 /// What a pipe holds by default; more at once does not come.
 const PIECE: usize = 64 * 1024;

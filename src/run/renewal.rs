@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::pipes::Pipes;
+use jobpass_scrub::Patterns;
+
 use crate::{
     failure::Failure,
     out::{Out, instant},
     pass::{Pass, Renewed},
-    scrub::Patterns,
     spec::TokenSpec,
 };
 
@@ -54,11 +55,11 @@ impl Renewal {
     ) {
         // The CI identity's own credential may have been read anew for it.
         if let Some(token) = pass.cluster.identity_token() {
-            patterns.token(token);
+            patterns.token(token.expose());
         }
         let taken = renewed.and_then(|renewed| {
             let Some(renewed) = renewed else { return Ok(false) };
-            patterns.token(&renewed.token);
+            patterns.token(renewed.token.expose());
             pipes.hide(patterns);
             pass.take(renewed, spec).map(|()| true)
         });

@@ -93,18 +93,14 @@ fn component() -> String {
     for line in jobs.lines() {
         let line = line.replace("aud: jobpass", "aud: $[[ inputs.id-token-audience ]]");
         let line = line.replace("image: rust:1.95-alpine", "image: $[[ inputs.build-image ]]");
-        match line.strip_prefix(".jobpass").and_then(|rest| rest.strip_suffix(':')) {
-            Some(rest) => {
-                writeln!(text, "'.$[[ inputs.as ]]{rest}':").expect("a text");
-                text += if matches!(rest, "-run" | "") { &variables } else { "" };
-            }
-            None => {
-                let line = ["-run", "-require", "-binary"]
-                    .iter()
-                    .fold(line, |line, rest| line.replace(&format!(".jobpass{rest}"), &format!(".$[[ inputs.as ]]{rest}")));
-                writeln!(text, "{line}").expect("a text");
-            }
+        if let Some(rest) = line.strip_prefix(".jobpass").and_then(|rest| rest.strip_suffix(':')) {
+            writeln!(text, "'.$[[ inputs.as ]]{rest}':").expect("a text");
+            text += if matches!(rest, "-run" | "") { &variables } else { "" };
+            continue;
         }
+        let renamed = |line: String, rest| line.replace(&format!(".jobpass{rest}"), &format!(".$[[ inputs.as ]]{rest}"));
+        text += &["-run", "-require", "-binary"].into_iter().fold(line, renamed);
+        text += "\n";
     }
     text
 }

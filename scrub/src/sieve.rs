@@ -54,7 +54,6 @@ impl<const N: usize> Sieve<N> {
     /// Calls `look` with every place at which one of the patterns may begin, and with what may begin there.
     ///
     /// That is also every place from which the rest of the text is the beginning of a pattern.
-    #[inline(always)]
     pub(super) fn scan(&self, text: &[u8], mut look: impl FnMut(usize, &[Arc<Pattern>])) {
         let Some(stride) = self.stride else { return self.around(text, 0, text.len(), &mut look) };
         // Before it everything has been looked at.

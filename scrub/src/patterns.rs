@@ -8,7 +8,6 @@ use super::{
     encode::{base64, hex, json, percent},
     matcher::Pattern,
 };
-use crate::secret::Secret;
 
 /// In bytes: a shorter value would be found in ordinary text.
 const SHORTEST_VALUE: usize = 8;
@@ -57,9 +56,8 @@ impl Patterns {
     ///
     /// Tokens begin alike: one that is written in pieces is held back from its 16th byte on, a signature from its first. White
     /// space around the token is none of it.
-    pub fn token(&mut self, token: &Secret) {
-        let token = token.trimmed();
-        let bytes = token.expose().as_bytes();
+    pub fn token(&mut self, token: &str) {
+        let bytes = token.trim().as_bytes();
         // Of a short one too much would be seen before.
         let hold = if bytes.len() < 2 * TOKEN_HOLD { 1 } else { TOKEN_HOLD };
         for (text, hold) in [(Some(bytes), hold), (signature(bytes), 1)] {
@@ -74,9 +72,8 @@ impl Patterns {
     ///
     /// # Errors
     /// [`TooShort`] below 8 bytes; then it is not hidden at all.
-    pub fn value(&mut self, value: &Secret) -> Result<(), TooShort> {
-        let value = value.trimmed();
-        let text = value.expose();
+    pub fn value(&mut self, value: &str) -> Result<(), TooShort> {
+        let text = value.trim();
         let bytes = text.as_bytes();
         if bytes.len() < SHORTEST_VALUE {
             return Err(TooShort(bytes.len()));
@@ -126,7 +123,7 @@ mod tests {
 
     fn of_token(text: &str) -> Patterns {
         let mut patterns = Patterns::new();
-        patterns.token(&Secret::new(text.into()));
+        patterns.token(text);
         patterns
     }
 
@@ -154,7 +151,7 @@ mod tests {
     #[test]
     fn what_was_added_twice_is_there_once() {
         let mut patterns = of_token(TOKEN);
-        patterns.token(&Secret::new(TOKEN.into()));
+        patterns.token(TOKEN);
         assert_eq!(patterns.iter().count(), 12);
         assert!(of_token(" \n").is_empty());
     }
@@ -162,10 +159,10 @@ mod tests {
     #[test]
     fn a_short_value_is_refused() {
         let mut patterns = Patterns::new();
-        let error = patterns.value(&Secret::new("\tpa$$wor\n".into())).expect_err("seven bytes");
+        let error = patterns.value("\tpa$$wor\n").expect_err("seven bytes");
         assert_eq!(error.to_string(), "a value of 7 bytes is too short to be hidden in all output, it takes 8");
         assert!(patterns.is_empty());
-        patterns.value(&Secret::new("pa$$word".into())).expect("eight bytes");
+        patterns.value("pa$$word").expect("eight bytes");
         assert!(held(&patterns, "pa$$word") == Some(1) && held(&patterns, "pa%24%24word") == Some(1));
     }
 }
