@@ -1,0 +1,111 @@
+//! README's pipelines as they stand, with jobpass's files where README says they are.
+
+use super::*;
+
+/// The block of README that is marked as this pipeline.
+fn block(name: &str) -> String {
+    let readme = source("README.md");
+    let (_, rest) = readme.split_once(&format!("<!-- gitlab: {name} -->\n```yaml\n")).expect("README has such a pipeline");
+    rest.split("```").next().expect("a block ends").to_owned()
+}
+
+/// A user's project with one of README's pipelines.
+fn user<'w>(world: &'w World, name: &str) -> Project<'w> {
+    Project::with_text(world, &block(name)).with_cargo()
+}
+
+/// The pipeline of a build and one more job succeeds, and the wrapper has hidden the token in its log.
+fn succeed(project: &Project<'_>, job: &str) -> Pipeline {
+    let pipeline = project.succeed(&["PASS jobpass", &format!("PASS {job}")]);
+    pipeline.assert_says("> kubectl says ***");
+    assert_eq!(project.requests(), UNUSED);
+    project.assert_revoked(1);
+    pipeline
+}
+
+#[test]
+fn the_pipeline_with_the_wrapper() {
+    let world = World::new();
+    succeed(&user(&world, "wrapper"), "deploy");
+}
+
+#[test]
+fn the_pipeline_with_the_template() {
+    let world = World::new();
+    let project = user(&world, "template");
+    project.program("kubectl", KUBECTL);
+    let pipeline = project.succeed(&["PASS jobpass", "PASS deploy"]);
+    pipeline.assert_says("> prepared");
+    assert_eq!(project.requests(), UNUSED);
+    project.assert_revoked(1);
+}
+
+#[test]
+fn the_pipeline_with_the_component() {
+    let world = World::new();
+    let project = user(&world, "component");
+    let commit = project.mirror(&["templates/jobpass.yml"]);
+    let placeholder = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c";
+    let pipeline = block("component");
+    assert!(pipeline.contains(placeholder), "it names a commit");
+    project.write(".gitlab-ci.yml", &pipeline.replace(placeholder, &commit).replace("ci/deploy-bot", &world.account()));
+    succeed(&project, "deploy");
+}
+
+#[test]
+fn the_pipeline_of_a_long_job() {
+    let world = World::new();
+    succeed(&user(&world, "long-job"), "migrate").assert_says(", renewed until ");
+}
+
+#[test]
+fn the_pipeline_of_several_clusters() {
+    let world = World::new();
+    let mut project = user(&world, "several-clusters");
+    let (_, identity) = project.variables.remove(0);
+    project.variables.extend([("STAGING_KUBECONFIG", identity.clone()), ("PRODUCTION_KUBECONFIG", identity)]);
+    let pipeline = project.succeed(&["PASS jobpass", "PASS deploy"]);
+    assert_eq!(pipeline.log.matches("kubectl says ***").count(), 2, "{}", pipeline.log);
+    // One after the other, so that the lease of the job has its name twice.
+    assert_eq!(project.requests(), [UNUSED; 2].concat());
+    project.assert_revoked(2);
+}
+
+#[test]
+fn the_pipeline_of_an_old_runner() {
+    let world = World::new();
+    let project = Project::with_text(&world, &block("old-runner")).with_jobpass();
+    let pipeline = project.run(&[]);
+    pipeline.assert(0, &["PASS deploy"]);
+    pipeline.assert_says("> kubectl says ***");
+    project.assert_revoked(1);
+}
+
+#[test]
+fn the_pipeline_of_a_runner_in_the_cluster() {
+    let world = World::new();
+    if !doors::is_root() {
+        // The mount of a pod stands at a fixed path: only root can put one there for a single process. `.ci/run` is root.
+        return;
+    }
+    let mut project = user(&world, "in-cluster");
+    project.variables.remove(0);
+    let url = world.url();
+    let (host, port) = url.trim_start_matches("https://").split_once(':').expect("a port");
+    project.variables.extend([("KUBERNETES_SERVICE_HOST", host.to_owned()), ("KUBERNETES_SERVICE_PORT", port.to_owned())]);
+    let mounted = project.at("mounted");
+    doors::make_directory(&mounted);
+    for (name, text) in [("token", world.identity_token()), ("ca.crt", &world.ca_pem()), ("namespace", world.home())] {
+        doors::write(&mounted.join(name), text);
+    }
+    let script = "mount -t tmpfs pod /run && mkdir -p /run/secrets/kubernetes.io && cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && \
+                  shift && exec \"$@\"";
+    let mut pod = doors::program("unshare");
+    pod.args(["--mount", "sh", "-c", script, "sh"]).arg(&mounted).arg(tools().join("gitlab-ci-local"));
+    let pipeline = project.start_by(pod, &[]).wait();
+    pipeline.assert(0, &["PASS jobpass", "PASS deploy"]);
+    pipeline.assert_says("asked as the service account of this pod");
+    pipeline.assert_says("> kubectl says ***");
+    assert_eq!(project.requests(), UNUSED);
+    project.assert_revoked(1);
+}
