@@ -9,6 +9,9 @@ use super::sieve::Sieve;
 /// In bytes: the forms of a token are longer, those of most values shorter.
 const LONG: usize = 32;
 
+/// In bytes: where all patterns are longer, two searches cost more than one that looks at as many places as the shortest asks for.
+const MEDIUM: usize = 16;
+
 /// A byte string that is to be hidden.
 #[cfg_attr(test, derive(Debug))]
 #[derive(Clone, PartialEq, Eq)]
@@ -52,10 +55,13 @@ pub(super) struct Matcher {
 impl Matcher {
     /// Makes the patterns ready.
     pub(super) fn new(patterns: impl Iterator<Item = Arc<Pattern>>) -> Self {
-        let all = patterns.filter(|pattern| !pattern.bytes.is_empty());
-        // Apart, as how much of a text must be looked at depends on the shortest pattern, and what that costs on the longest.
-        let (long, short): (Vec<_>, Vec<_>) = all.partition(|pattern| pattern.bytes.len() >= LONG);
-        let longest = long.iter().chain(&short).map(|pattern| pattern.bytes.len()).max().unwrap_or(0);
+        let all: Vec<_> = patterns.filter(|pattern| !pattern.bytes.is_empty()).collect();
+        let lengths = || all.iter().map(|pattern| pattern.bytes.len());
+        let longest = lengths().max().unwrap_or(0);
+        let shortest = lengths().min().unwrap_or(0);
+        // Apart, as the shortest says at how many places a text must be looked at.
+        let is_long = |pattern: &Arc<Pattern>| if shortest < MEDIUM { pattern.bytes.len() >= LONG } else { shortest >= LONG };
+        let (long, short): (Vec<_>, Vec<_>) = all.into_iter().partition(is_long);
         let short = (!short.is_empty()).then(|| Sieve::new(short));
         let long = (!long.is_empty()).then(|| Sieve::new(long));
         Self { short, long, longest }
