@@ -7,6 +7,7 @@
 #[path = "../../cli/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "it is made for the scenarios of the command line")]
 mod harness;
+mod image;
 mod local;
 mod runner;
 mod stages;

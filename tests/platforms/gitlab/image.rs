@@ -1,0 +1,49 @@
+//! The one static file in an image that has nothing else: no shell, no C library, no certificates, no `/proc`.
+#![expect(clippy::disallowed_methods, reason = "the directory of the tools is named by a variable")]
+
+use std::{env, fs, path::PathBuf, process::Stdio};
+
+use tempfile::TempDir;
+
+use crate::harness::{World, doors, leak};
+
+#[test]
+fn it_runs_where_there_is_nothing_but_itself() {
+    if !doors::is_root() {
+        // Only root can change the root directory. `.ci/run` is root.
+        return;
+    }
+    let tools = env::var_os("JOBPASS_TEST_TOOLS").map(PathBuf::from).expect("JOBPASS_TEST_TOOLS names target/tools/bin");
+    let binary = tools.join("jobpass-static");
+    assert!(binary.exists(), "there is no jobpass-static in JOBPASS_TEST_TOOLS: run tests/platforms/static");
+
+    let world = World::new();
+    let image = TempDir::new().expect("a directory");
+    let at = |path: &str| image.path().join(path);
+    doors::make_directory(&at("builds"));
+    fs::copy(&binary, at("jobpass")).expect("a copy");
+    doors::write(&at("identity"), &world.kubeconfig());
+    let account = world.account();
+    let mut job = doors::program("unshare");
+    job.arg("--root").arg(image.path()).args(["/jobpass", "run", "--service-account", &account, "--", "/jobpass", "require"]);
+    for (name, value) in [
+        ("GITLAB_CI", "true"),
+        ("CI_SERVER_HOST", "gitlab.example.com"),
+        ("CI_PROJECT_ID", "42"),
+        ("CI_JOB_ID", "4712"),
+        ("CI_PROJECT_DIR", "/builds/app"),
+        ("JOBPASS_KUBECONFIG", "/identity"),
+    ] {
+        job.env(name, value);
+    }
+    let output = job.stdin(Stdio::null()).output().expect("unshare is there");
+    let log = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("this job has a pass for service account"), "{log}");
+    assert!(log.contains("revoked the pass"), "{log}");
+    assert_eq!(world.secrets(), [""; 0]);
+    let secrets: Vec<_> = world.tokens_of_passes().into_iter().chain([world.identity_token().to_owned()]).collect();
+    assert_eq!(leak::find(&log, &secrets), None, "{log}");
+    let left = fs::read_dir(at("builds/app.tmp/jobpass")).map(Iterator::count).unwrap_or_default();
+    assert_eq!(left, 0, "files are left");
+}
