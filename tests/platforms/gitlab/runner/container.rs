@@ -1,0 +1,100 @@
+//! A container: what its image has, and directories of its own. The build volume is none of it.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use crate::harness::doors;
+
+/// What the template and the scripts of the scenarios call.
+const TOOLS: [&str; 26] = [
+    "base64",
+    "cat",
+    "chmod",
+    "cp",
+    "cut",
+    "dirname",
+    "env",
+    "find",
+    "grep",
+    "head",
+    "id",
+    "ls",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "rm",
+    "sed",
+    "sha256sum",
+    "sh",
+    "sleep",
+    "sort",
+    "stat",
+    "touch",
+    "tr",
+    "wc",
+    "which",
+];
+
+/// What a container is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    /// Whether its tools are busybox's, as on Alpine.
+    pub(crate) is_busybox: bool,
+    /// `curl`, `wget`, both or none.
+    pub(crate) fetchers: &'static [&'static str],
+    /// Whether jobpass is in it.
+    pub(crate) has_jobpass: bool,
+}
+
+/// A container that runs, or the machine of the shell executor.
+pub(super) struct Container(TempDir);
+
+impl Container {
+    pub(super) fn of(image: &Image) -> Self {
+        let container = Self(TempDir::new().expect("a directory"));
+        for directory in ["bin", "home", "tmp"] {
+            doors::make_directory(&container.at(directory));
+        }
+        let busybox = found("busybox");
+        for tool in TOOLS.iter().chain(image.fetchers) {
+            let target = if image.is_busybox && *tool != "curl" {
+                busybox.clone().expect("busybox is installed")
+            } else {
+                let Some(program) = found(tool) else { continue };
+                program
+            };
+            symlink(target, container.at("bin").join(tool)).expect("a link");
+        }
+        if image.has_jobpass {
+            symlink(env!("CARGO_BIN_EXE_jobpass"), container.at("bin/jobpass")).expect("a link");
+        }
+        container
+    }
+
+    pub(super) fn at(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    /// The files that a pod has of its service account, to be mounted.
+    pub(super) fn mount(&self, files: &[(&str, String)]) -> PathBuf {
+        let mounted = self.at("mounted");
+        doors::make_directory(&mounted);
+        for (name, text) in files {
+            doors::write(&mounted.join(name), text);
+        }
+        mounted
+    }
+}
+
+/// A program of this machine.
+pub(super) fn found(name: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+        .into_iter()
+        .map(|directory| Path::new(directory).join(name))
+        .find(|path| fs::metadata(path).is_ok())
+}

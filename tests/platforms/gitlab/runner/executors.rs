@@ -1,0 +1,105 @@
+//! The executors of gitlab-runner: what each does with a job that is ended from outside, and what sets its shells apart.
+
+/// How the processes of a stage are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// TERM to one after the other, then KILL.
+    Each,
+    /// TERM to the shell's process group, and KILL only after ten minutes.
+    Group,
+    /// KILL, unasked.
+    Kill,
+}
+
+/// Where `after_script` runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the script ran.
+    Same,
+    /// In a new container: of the old one only the build volume is left.
+    Fresh,
+}
+
+/// What becomes of a job that is ended from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub(crate) how: How,
+    /// `CI_JOB_STATUS` and the place of `after_script`, if it runs at all.
+    pub(crate) after: Option<(&'static str, Place)>,
+}
+
+/// An executor.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    pub(crate) name: &'static str,
+    /// The user cancels the job.
+    pub(crate) cancel: Event,
+    /// `RUNNER_SCRIPT_TIMEOUT` is over.
+    pub(crate) script_timeout: Event,
+    /// The job's own timeout is over.
+    pub(crate) job_timeout: Event,
+    /// The user cancels by force, or the runner, the node or the pod is lost.
+    pub(crate) lost: Event,
+    /// Of the job's shells.
+    pub(crate) umask: &'static str,
+    /// Whether its jobs run in containers: what runs on in the background ends with the stage.
+    pub(crate) has_containers: bool,
+    /// Before 15.7: no `CI_JOB_TIMEOUT`; before 16.4: no `GITLAB_ENV`; and no `RUNNER_TEMP_PROJECT_DIR`.
+    pub(crate) is_old: bool,
+}
+
+const LOST: Event = Event { how: How::Kill, after: None };
+
+/// Every executor with what it does at each event.
+pub(crate) const TABLE: [Executor; 4] = [
+    // executors/docker/docker.go `sendSIGTERMToContainerProcs`, common/build.go `executeAfterScript`; the new container after a
+    // cancellation is issue gitlab-org/gitlab#473376. The job's timeout also ends the context in which after_script would run.
+    Executor {
+        name: "docker",
+        cancel: Event { how: How::Each, after: Some(("canceled", Place::Fresh)) },
+        script_timeout: Event { how: How::Each, after: Some(("timedout", Place::Same)) },
+        job_timeout: Event { how: How::Each, after: None },
+        lost: LOST,
+        umask: "0000",
+        has_containers: true,
+        is_old: false,
+    },
+    // executors/kubernetes: the same script as the container's preStop hook; `RUNNER_SCRIPT_TIMEOUT` in the same pod.
+    Executor {
+        name: "kubernetes",
+        cancel: Event { how: How::Each, after: Some(("canceled", Place::Fresh)) },
+        script_timeout: Event { how: How::Each, after: Some(("timedout", Place::Same)) },
+        job_timeout: Event { how: How::Each, after: None },
+        lost: LOST,
+        umask: "0000",
+        has_containers: true,
+        is_old: false,
+    },
+    // helpers/process/killer.go and killer_unix.go: TERM to the group, ten minutes, KILL.
+    Executor {
+        name: "shell",
+        cancel: Event { how: How::Group, after: Some(("canceled", Place::Same)) },
+        script_timeout: Event { how: How::Group, after: Some(("timedout", Place::Same)) },
+        job_timeout: Event { how: How::Group, after: None },
+        lost: LOST,
+        umask: "0022",
+        has_containers: false,
+        is_old: false,
+    },
+    // docker before GitLab 17.0 or runner 16.10, which abort a cancelled job: gitlab-org&10158, gitlab-org/gitlab#456252.
+    Executor {
+        name: "old docker",
+        cancel: LOST,
+        script_timeout: LOST,
+        job_timeout: LOST,
+        lost: LOST,
+        umask: "0000",
+        has_containers: true,
+        is_old: true,
+    },
+];
+
+/// The executor of this name.
+pub(crate) fn executor(name: &str) -> &'static Executor {
+    TABLE.iter().find(|executor| executor.name == name).unwrap_or_else(|| panic!("there is no executor {name}"))
+}

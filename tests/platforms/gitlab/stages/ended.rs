@@ -1,0 +1,220 @@
+//! Jobs that are ended from outside: who revokes then, and what is left where nobody does.
+
+use std::time::Duration;
+
+use jobpass_sandbox::Fault;
+
+use super::*;
+use crate::{
+    harness::within,
+    runner::{Event, How, Live, Place},
+};
+
+/// Moments of a request: the n-th question of `request`, and whether the server has answered it.
+const MOMENTS: [(usize, bool); 4] = [(1, false), (1, true), (2, false), (2, true)];
+
+/// Ends a job that has a pass by an event of its executor.
+fn ended(executor: &'static Executor, shell: &str, form: Form, event: Event, script: &str) {
+    let world = World::new();
+    let volume = Volume::new();
+    let mut job = job(&world, &volume, executor, shell, form, &[KEEP, script]);
+    let live = job.start();
+    live.said("ready");
+    let token = token(&world, &volume);
+    let ended = job.befall(live, event);
+    assert_ne!(ended.script, End::Code(0), "{}", job.log);
+    assert!(!job.log.contains("\nlate\n"), "{}", job.log);
+    assert_eq!(ended.after, event.after.map(|_| End::Code(0)), "{}", job.log);
+    // The wrapper hears of it; the template has its after_script, or nothing but the token's own end.
+    let is_revoked = event.after.is_some() || (form == Form::Wrapper && event.how != How::Kill);
+    if is_revoked {
+        world.assert_dies(&token);
+        assert_eq!(requests(&world), UNUSED, "{} {shell} {form:?} {}", executor.name, job.log);
+        assert_nothing_left(&world, &job);
+    } else {
+        assert!(world.is_live(&token), "who has revoked it?\n{}", job.log);
+        assert_eq!((world.secrets().len(), places(&volume).len()), (1, 1), "{}", job.log);
+        assert_swept_later(&world, &mut job, &token);
+    }
+}
+
+/// Where the volume is kept, a later call with the same job's name ends what is left.
+fn assert_swept_later(world: &World, job: &mut Job<'_>, token: &str) {
+    assert_eq!(job.after("failed"), End::Code(0), "{}", job.log);
+    job.clean();
+    world.assert_dies(token);
+    assert_nothing_left(world, job);
+}
+
+#[test]
+fn a_cancelled_job_is_revoked_wherever_anything_of_it_still_runs() {
+    at_once(&TABLE, |executor| {
+        for shell in doors::shells() {
+            for form in FORMS {
+                ended(executor, &shell, form, executor.cancel, WAIT);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_script_that_takes_too_long_is_revoked_by_after_script() {
+    at_once(&TABLE, |executor| {
+        for form in FORMS {
+            ended(executor, "sh", form, executor.script_timeout, WAIT);
+        }
+    });
+}
+
+#[test]
+fn a_job_that_takes_too_long_has_no_after_script_and_only_the_wrapper_revokes() {
+    at_once(&TABLE, |executor| {
+        for form in FORMS {
+            ended(executor, "sh", form, executor.job_timeout, WAIT);
+        }
+    });
+}
+
+#[test]
+fn a_job_that_is_lost_leaves_its_pass() {
+    at_once(&TABLE, |executor| {
+        for form in FORMS {
+            ended(executor, "sh", form, executor.lost, WAIT);
+        }
+    });
+}
+
+#[test]
+fn a_script_that_does_not_listen_loses_its_pass_in_time() {
+    let deaf = format!("trap '' TERM; {WAIT}");
+    at_once(["docker", "kubernetes", "shell"], |name| cancelled_and_deaf(executor(name), &deaf));
+}
+
+fn cancelled_and_deaf(executor: &'static Executor, deaf: &str) {
+    let world = World::new();
+    let volume = Volume::new();
+    let mut job = job(&world, &volume, executor, "bash", Form::Wrapper, &[KEEP, deaf]);
+    let live = job.start();
+    live.said("ready");
+    let token = token(&world, &volume);
+    std::thread::scope(|scope| {
+        // On docker the command is asked for six seconds before jobpass hears of it, and on the shell executor not at all.
+        let limit = Duration::from_millis(if executor.cancel.how == How::Each { 15_000 } else { 3000 });
+        let world = &world;
+        scope.spawn(move || within(limit, "the DELETE", || world.secrets().is_empty()));
+        job.befall(live, executor.cancel)
+    });
+    world.assert_dies(&token);
+    assert_nothing_left(&world, &job);
+}
+
+#[test]
+fn a_wrapper_that_is_killed_alone_is_revoked_by_after_script() {
+    for name in ["docker", "shell"] {
+        let world = World::new();
+        let volume = Volume::new();
+        // As the kernel does where memory runs short.
+        let mut job = job(&world, &volume, executor(name), "sh", Form::Wrapper, &[KEEP, "kill -KILL $PPID"]);
+        let ended = job.run();
+        assert_ended(&ended, End::Code(137), &job);
+        world.assert_dies(&token(&world, &volume));
+        assert_eq!(requests(&world), UNUSED, "{}", job.log);
+        assert_nothing_left(&world, &job);
+    }
+}
+
+#[test]
+fn a_wrapper_whose_delete_is_not_answered_in_time_is_revoked_by_after_script() {
+    let world = World::sandbox("a real server has no script of faults");
+    let volume = Volume::new();
+    world.on_sandbox().fault(Fault::on("DELETE", "/secrets").hang());
+    let mut job = on_docker(&world, &volume, "sh", Form::Wrapper, &[KEEP, WAIT]);
+    let live = job.start();
+    live.said("ready");
+    let event = job.executor.cancel;
+    let ended = job.befall(live, event);
+    assert_eq!(ended.after, Some(End::Code(0)), "{}", job.log);
+    world.assert_dies(&token(&world, &volume));
+    assert_nothing_left(&world, &job);
+}
+
+// While the token is under way.
+
+/// Holds a request at this moment, and waits until it stands there.
+fn started_and_held(world: &World, job: &mut Job<'_>, (n, answered): (usize, bool)) -> Live {
+    if answered {
+        world.relay().hold_answer(n);
+    } else {
+        world.relay().hold_request(n);
+    }
+    let live = job.start();
+    world.relay().wait_held();
+    if answered {
+        world.wait_for_new_request("-> 201", n);
+    }
+    live
+}
+
+fn ended_under_way(executor: &'static Executor, form: Form, moment: (usize, bool), event: Event) {
+    let world = World::new();
+    let volume = Volume::new();
+    let mut job = job(&world, &volume, executor, "sh", form, &["echo late"]);
+    let live = started_and_held(&world, &mut job, moment);
+    let ended = std::thread::scope(|scope| {
+        if moment == (1, false) && event.how != How::Kill {
+            // What was already sent lands only when it is undone.
+            scope.spawn(|| {
+                world.wait_for_request("-> 404");
+                world.relay().release();
+            });
+        }
+        job.befall(live, event)
+    });
+    assert_ne!(ended.script, End::Code(0), "{}", job.log);
+    assert!(!job.log.contains("\nlate\n"), "{}", job.log);
+    world.relay().cut();
+    if event.how == How::Kill {
+        assert_eq!(world.secrets().len(), usize::from(moment != (1, false)), "{moment:?} {}", job.log);
+        assert_eq!(job.after("failed"), End::Code(0), "{}", job.log);
+        job.clean();
+    }
+    assert_nothing_left(&world, &job);
+}
+
+#[test]
+fn a_job_that_is_cancelled_while_the_token_is_under_way_leaves_nothing() {
+    at_once(FORMS, |form| {
+        for moment in MOMENTS {
+            ended_under_way(executor("docker"), form, moment, executor("docker").cancel);
+        }
+        ended_under_way(executor("kubernetes"), form, (2, true), executor("kubernetes").cancel);
+        ended_under_way(executor("shell"), form, (2, false), executor("shell").cancel);
+    });
+}
+
+#[test]
+fn a_job_that_is_lost_while_the_token_is_under_way_is_ended_later() {
+    for form in FORMS {
+        for moment in MOMENTS {
+            ended_under_way(executor("docker"), form, moment, executor("docker").lost);
+        }
+    }
+}
+
+#[test]
+fn a_new_container_has_nothing_of_the_old_one_and_revokes_nevertheless() {
+    let world = World::new();
+    let volume = Volume::new();
+    let mut job = on_docker(&world, &volume, "bash", Form::Template, &[KEEP, "touch \"$HOME/old\" \"$TMPDIR/old\"", WAIT]);
+    let old = "ls \"$HOME\" \"$TMPDIR\" | grep old || echo \"new, $CI_JOB_STATUS\"";
+    job.lines.after_script.insert(0, old.to_owned());
+    let live = job.start();
+    live.said("ready");
+    let token = token(&world, &volume);
+    assert_eq!(job.executor.cancel.after, Some(("canceled", Place::Fresh)));
+    let ended = job.befall(live, job.executor.cancel);
+    assert_eq!(ended.after, Some(End::Code(0)));
+    assert!(job.log.contains("\nnew, canceled\n"), "{}", job.log);
+    world.assert_dies(&token);
+    assert_nothing_left(&world, &job);
+}
