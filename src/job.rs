@@ -185,6 +185,9 @@ impl Job {
         meet(out, &identity);
         let name = lease::name(*platform, job_key.as_deref(), &spec.service_account);
         let place = Place::of(&base, &name);
+        if spec.lifetime.is_some() {
+            self.spare(&place, spec, &name)?;
+        }
         if action::is_debugged(env) {
             let text = format!(
                 "asking {} for a token of `{}`, as {}, within {} s\nthe pass is kept in {place}",
@@ -199,6 +202,18 @@ impl Job {
         lease.connection = (*platform == Platform::Github).then(|| options.connection());
         let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask, signals };
         Box::pin(Pass::begin(plan, identity)).await
+    }
+
+    /// Refuses to end the pass that the rest of the job's script still uses, only to run one command under another one.
+    fn spare(&self, place: &Place, spec: &TokenSpec, name: &str) -> Result<(), Failure> {
+        let used = self.env.path("JOBPASS_TOKEN_FILE").filter(|path| *path == place.file(place::TOKEN) && path.exists());
+        if used.is_none() {
+            return Ok(());
+        }
+        let account = &spec.service_account;
+        Err(Failure::usage(format!("this job uses a pass for service account `{account}` already"))
+            .cause(format!("a second one would end it, as both have the lease `{}/{name}`", account.namespace))
+            .hint("run the command without `jobpass run`, or give this one a `--job-key`"))
     }
 
     /// The inputs of our action that only its post step uses: refused in the main step, where a refusal loses nothing.

@@ -143,7 +143,12 @@ impl Job {
         match &receipt.proof {
             Proof::Failed { reason, until } => {
                 let left = until.duration_since(Timestamp::now()).as_mins().max(0);
-                let mut warnings = vec![format!("the pass{whose} is not revoked: {reason}")];
+                let mut warnings = vec![if known {
+                    format!("the pass{whose} is not revoked: {reason}")
+                } else {
+                    // Only its name is known: it may never have been begun.
+                    format!("a pass{whose} may be left alive: {reason}")
+                }];
                 if known {
                     warnings.push(format!(
                         "its token stays valid until {} ({left} min); the lease is `{}`",

@@ -609,3 +609,12 @@ fn a_second_signal_ends_it_and_the_first_one_does_not() {
     world.relay().release();
     job.revoke().succeed();
 }
+
+#[test]
+fn a_pass_that_may_never_have_been_begun_is_not_said_to_live() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.unset("JOBPASS_KUBECONFIG");
+    let ran = job.revoke().args(["--service-account", &world.account()]).succeed();
+    assert_snapshot!(ran.said());
+}

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::harness::{Job, World};
+use crate::harness::{End, Job, World};
 
 #[test]
 fn a_second_pass_says_whose_names_it_takes_over() {
@@ -73,5 +73,25 @@ fn a_nested_jobpass_does_not_take_the_outer_passs_target() {
     let config = std::fs::read_to_string(job.place().join("kubeconfig")).expect("written");
     assert!(!config.contains("prod"), "JOBPASS_PASS_NAMESPACE is an output, not a setting");
     job.revoke().succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_command_does_not_take_the_pass_from_the_script_around_it() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let request = job.request().succeed();
+    job.enter(&request);
+    let token = job.get("OPENSHIFT_TOKEN").expect("exported");
+    let refused = job.run("echo not reached").run();
+    assert_eq!((refused.end, refused.requests.len()), (End::Code(125), 0), "{}", refused.transcript());
+    assert_snapshot!(refused.said());
+    assert!(world.accepts(&token), "nothing is lost");
+    job.run_with(["--job-key", "another"], "test -n \"$OPENSHIFT_TOKEN\"").succeed();
+    assert!(world.accepts(&token));
+    job.revoke().succeed();
+    world.assert_dies(&token);
+    // The variables of the shell stay, and the pass is over.
+    job.run("true").succeed();
     job.assert_nothing_left();
 }

@@ -208,7 +208,7 @@ fn a_request_that_fails_ends_the_job_with_its_own_code() {
         assert!(!job.log.contains("\nlate\n"), "{}", job.log);
         // The template's revoke is told which service account's lease it is, and cannot ask the server whether there is one.
         let says =
-            if form == Form::Template { "\nwarning: the pass is not revoked: there is no CI identity" } else { "\nnothing to revoke\n" };
+            if form == Form::Template { "\nwarning: a pass may be left alive: there is no CI identity" } else { "\nnothing to revoke\n" };
         assert!(job.log.contains(says), "{}", job.log);
         assert_eq!(world.relay().connections(), 0);
         assert_nothing_left(&world, &job);

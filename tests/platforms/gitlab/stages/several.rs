@@ -117,14 +117,17 @@ fn a_pass_that_a_command_holds_is_not_taken_over_by_another_of_the_same_job() {
          jobpass run -- sh -c 'echo late' || echo \"c $?\"; touch \"$KEPT/go\"; wait",
         quoted(&holder)
     );
-    for (name, script) in [("nested", format!("jobpass run -- sh -c {}", quoted(&nested))), ("beside", beside)] {
+    for (name, script, refusal) in [
+        ("nested", format!("jobpass run -- sh -c {}", quoted(&nested)), "error: this job uses a pass for service account"),
+        ("beside", beside, "error: another jobpass of this job is using the same pass\n"),
+    ] {
         let world = World::new();
         let volume = Volume::new();
         let mut job = on_docker(&world, &volume, "bash", Form::Wrapper, &[]);
         job.lines.script = vec![script];
         let ended = job.run();
         assert_ended(&ended, End::Code(0), &job);
-        assert!(job.log.contains("\nerror: another jobpass of this job is using the same pass\n"), "{name} {}", job.log);
+        assert!(job.log.contains(&format!("\n{refusal}")), "{name} {}", job.log);
         assert!(job.log.contains("\nc 125\n") && job.log.contains("\nstill\n") && !job.log.contains("\nlate\n"), "{name} {}", job.log);
         assert_eq!(requests(&world), UNUSED, "{name}");
         world.assert_dies(&token(&world, &volume));
@@ -133,15 +136,16 @@ fn a_pass_that_a_command_holds_is_not_taken_over_by_another_of_the_same_job() {
 }
 
 #[test]
-fn the_wrapper_in_a_job_of_the_template_ends_the_pass_that_the_job_has() {
+fn the_wrapper_in_a_job_of_the_template_leaves_the_job_its_pass() {
     let world = World::new();
     let volume = Volume::new();
-    let second = format!("jobpass run -- sh -c {}", quoted("printf %s \"$OPENSHIFT_TOKEN\" >\"$KEPT/second\""));
-    let mut job = on_docker(&world, &volume, "bash", Form::Template, &[KEEP, &second, "[ -e \"$JOBPASS_TOKEN_FILE\" ] || echo gone"]);
+    // Both would have the lease of this job's name, which one job has once.
+    let refused = "jobpass run -- touch \"$KEPT/ran\" || echo \"code $?\"; [ -e \"$JOBPASS_TOKEN_FILE\" ] && echo there";
+    let second = format!("jobpass run --job-key other -- sh -c {}", quoted("printf %s \"$OPENSHIFT_TOKEN\" >\"$KEPT/second\""));
+    let mut job = on_docker(&world, &volume, "bash", Form::Template, &[KEEP, refused, &second]);
     let ended = job.run();
     assert_ended(&ended, End::Code(0), &job);
-    // Both have the lease of this job's name, which one job has once.
-    assert!(job.log.contains("\ngone\n"), "{}", job.log);
+    assert!(job.log.contains("\ncode 125\nthere\n") && !volume.kept("ran").exists(), "{}", job.log);
     for token in [token(&world, &volume), named(&world, &volume, "second")] {
         world.assert_dies(&token);
     }
