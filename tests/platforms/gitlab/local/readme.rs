@@ -1,5 +1,7 @@
 //! README's pipelines as they stand, with jobpass's files where README says they are.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::*;
 
 /// The block of README that is marked as this pipeline.
@@ -11,7 +13,11 @@ fn block(name: &str) -> String {
 
 /// A user's project with one of README's pipelines.
 fn user<'w>(world: &'w World, name: &str) -> Project<'w> {
-    Project::with_text(world, &block(name)).with_cargo()
+    let mut project = Project::with_text(world, &block(name)).with_cargo();
+    // The one that README speaks of.
+    project.variables.remove(0);
+    project.variables.push(("JOBPASS_IDENTITY_KUBECONFIG", STANDARD.encode(world.kubeconfig())));
+    project
 }
 
 /// The pipeline of a build and one more job succeeds, and the wrapper has hidden the token in its log.
@@ -62,7 +68,7 @@ fn the_pipeline_of_a_long_job() {
 fn the_pipeline_of_several_clusters() {
     let world = World::new();
     let mut project = user(&world, "several-clusters");
-    let (_, identity) = project.variables.remove(0);
+    let identity = project.text("settings/JOBPASS_KUBECONFIG");
     project.variables.extend([("STAGING_KUBECONFIG", identity.clone()), ("PRODUCTION_KUBECONFIG", identity)]);
     let pipeline = project.succeed(&["PASS jobpass", "PASS deploy"]);
     assert_eq!(pipeline.log.matches("kubectl says ***").count(), 2, "{}", pipeline.log);
@@ -89,7 +95,7 @@ fn the_pipeline_of_a_runner_in_the_cluster() {
         return;
     }
     let mut project = user(&world, "in-cluster");
-    project.variables.remove(0);
+    project.variables.retain(|(name, _)| *name != "JOBPASS_IDENTITY_KUBECONFIG");
     let url = world.url();
     let (host, port) = url.trim_start_matches("https://").split_once(':').expect("a port");
     project.variables.extend([("KUBERNETES_SERVICE_HOST", host.to_owned()), ("KUBERNETES_SERVICE_PORT", port.to_owned())]);
