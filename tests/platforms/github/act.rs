@@ -1,7 +1,7 @@
 //! The action run by act, the judge of its wiring: inputs, state, outputs, the order of post steps, masks of whole values.
 //!
 //! act gives a step no grace, masks no encodings and keeps nothing from a later job; that is for the runner of our own.
-#![expect(clippy::disallowed_methods, reason = "the scenarios play who runs act, whose place a variable names")]
+#![expect(clippy::disallowed_methods, reason = "the scenarios play who runs act")]
 
 use std::{
     env, fs,
@@ -16,27 +16,24 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{World, doors, leak, within};
+use crate::{
+    harness::{World, doors, leak, within},
+    shared,
+};
 
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A run of act that lasts longer hangs.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// The directory of `act`, `node` and the others, which `tests/platforms/tools` has made.
+/// The directory of `act`, `node` and the others.
 fn tools() -> PathBuf {
-    let directory = env::var_os("JOBPASS_TEST_TOOLS").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let directory = directory.expect("JOBPASS_TEST_TOOLS names the directory target/tools/bin, which tests/platforms/tools makes");
-    for tool in ["act", "node"] {
-        assert!(directory.join(tool).exists(), "there is no {tool} in JOBPASS_TEST_TOOLS: run tests/platforms/tools");
-    }
-    directory
+    shared::tools(&["act", "node"])
 }
 
 /// The search path of everything: the tools first, then the machine's own.
 fn path() -> String {
-    let machine = env::var("PATH").expect("a machine has a PATH");
-    format!("{}:{machine}", tools().display())
+    format!("{}:{}", tools().display(), shared::machine())
 }
 
 /// A repository with a workflow and the action, and what act is to know.

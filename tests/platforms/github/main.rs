@@ -10,3 +10,5 @@ mod emulated;
 #[allow(dead_code, unused_imports, reason = "it is made for the scenarios of the command line")]
 mod harness;
 mod runner;
+#[path = "../shared.rs"]
+mod shared;

@@ -1,11 +1,13 @@
 //! The one static file in an image that has nothing else: no shell, no C library, no certificates, no `/proc`.
-#![expect(clippy::disallowed_methods, reason = "the directory of the tools is named by a variable")]
 
-use std::{env, fs, path::PathBuf, process::Stdio};
+use std::{fs, process::Stdio};
 
 use tempfile::TempDir;
 
-use crate::harness::{World, doors, leak};
+use crate::{
+    harness::{World, doors, leak},
+    shared::tools,
+};
 
 #[test]
 fn it_runs_where_there_is_nothing_but_itself() {
@@ -13,9 +15,8 @@ fn it_runs_where_there_is_nothing_but_itself() {
         // Only root can change the root directory. `.ci/run` is root.
         return;
     }
-    let tools = env::var_os("JOBPASS_TEST_TOOLS").map(PathBuf::from).expect("JOBPASS_TEST_TOOLS names target/tools/bin");
-    let binary = tools.join("jobpass-static");
-    assert!(binary.exists(), "there is no jobpass-static in JOBPASS_TEST_TOOLS: run tests/platforms/static");
+    // `tests/platforms/static` makes it.
+    let binary = tools(&["jobpass-static"]).join("jobpass-static");
 
     let world = World::new();
     let image = TempDir::new().expect("a directory");

@@ -2,7 +2,7 @@
 //!
 //! It masks nothing, gives no ID token, knows no `timeout`, and ends without `after_script` when it is signalled; that is for the
 //! runner of our own.
-#![expect(clippy::disallowed_methods, reason = "the scenarios play who runs gitlab-ci-local, whose place a variable names")]
+#![expect(clippy::disallowed_methods, reason = "the scenarios play who runs gitlab-ci-local")]
 
 use std::{
     env, fs,
@@ -16,7 +16,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{World, doors, leak, within};
+use crate::{
+    harness::{World, doors, leak, within},
+    shared,
+};
 
 mod component;
 mod including;
@@ -53,14 +56,9 @@ mkdir -p jobpass/target/release
 cp \"$BUILT\" jobpass/target/release/jobpass
 ";
 
-/// The directory of `gitlab-ci-local` and `node`, which `tests/platforms/tools` has made.
+/// The directory of `gitlab-ci-local` and `node`.
 fn tools() -> PathBuf {
-    let directory = env::var_os("JOBPASS_TEST_TOOLS").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let directory = directory.expect("JOBPASS_TEST_TOOLS names the directory target/tools/bin, which tests/platforms/tools makes");
-    for tool in ["gitlab-ci-local", "node"] {
-        assert!(directory.join(tool).exists(), "there is no {tool} in JOBPASS_TEST_TOOLS: run tests/platforms/tools");
-    }
-    directory
+    shared::tools(&["gitlab-ci-local", "node"])
 }
 
 /// A project with a pipeline, and what its settings and its machine are to be.
@@ -155,8 +153,7 @@ impl<'w> Project<'w> {
     }
 
     fn path(&self) -> String {
-        let machine = env::var("PATH").expect("a machine has a PATH");
-        format!("{}:{}:{machine}", self.text("bin"), tools().display())
+        format!("{}:{}:{}", self.text("bin"), tools().display(), shared::machine())
     }
 
     fn git(&self, directory: &str, arguments: &[&str]) -> String {

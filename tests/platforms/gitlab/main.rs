@@ -10,4 +10,6 @@ mod harness;
 mod image;
 mod local;
 mod runner;
+#[path = "../shared.rs"]
+mod shared;
 mod stages;

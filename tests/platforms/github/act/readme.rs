@@ -17,17 +17,10 @@ cp \"$(dirname \"$config\")/token\" \"$(mktemp \"$KEPT/token-XXXXXX\")\"
 echo \"kubectl says ${OPENSHIFT_TOKEN-}\"
 ";
 
-/// The block of README that is marked as this workflow.
-fn block(name: &str) -> String {
-    let readme = fs::read_to_string(Path::new(SOURCE).join("README.md")).expect("there is one");
-    let (_, rest) = readme.split_once(&format!("<!-- workflow: {name} -->\n```yaml\n")).expect("README has such a workflow");
-    rest.split("```").next().expect("a block ends").to_owned()
-}
-
 /// A user's repository with one of README's workflows.
 fn user<'w>(world: &'w World, name: &str) -> Repository<'w> {
     let repository = Repository::empty(world, name);
-    let workflow = block(name).replace("ci/deploy-bot", &world.account());
+    let workflow = shared::example("workflow", name).replace("ci/deploy-bot", &world.account());
     doors::write(&repository.at("repository/.github/workflows").join(&repository.workflow), &workflow);
     repository.copy("action.yml", "jobpass/action.yml");
     repository.copy_shim("jobpass/github");
@@ -98,25 +91,12 @@ fn the_workflow_of_several_clusters() {
 #[test]
 fn the_self_hosted_workflow() {
     let world = World::new();
-    if !doors::is_root() {
-        // The mount of a pod stands at a fixed path: only root can put one there for a single process. `.ci/run` is root.
-        return;
-    }
     let mut repository = user(&world, "self-hosted");
+    let Some((mut pod, variables)) = shared::pod(&world, &repository.at("mounted")) else { return };
+    pod.arg(tools().join("act"));
     repository.label = "self-hosted";
     repository.keep_secrets(&[]);
-    let mounted = repository.at("mounted");
-    doors::make_directory(&mounted);
-    for (name, text) in [("token", world.identity_token()), ("ca.crt", &world.ca_pem()), ("namespace", world.home())] {
-        doors::write(&mounted.join(name), text);
-    }
-    let script = "mount -t tmpfs pod /run && mkdir -p /run/secrets/kubernetes.io && cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && \
-                  shift && exec \"$@\"";
-    let mut pod = doors::program("unshare");
-    pod.args(["--mount", "sh", "-c", script, "sh"]).arg(&mounted).arg(tools().join("act"));
-    let url = world.url();
-    let (host, port) = url.trim_start_matches("https://").split_once(':').expect("a port");
-    let variables = [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     let acted = succeed_by(&repository, pod, &variables);
     acted.assert_says("asked as the service account of this pod");
     assert_eq!(repository.requests(), UNUSED);

@@ -4,16 +4,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::*;
 
-/// The block of README that is marked as this pipeline.
-fn block(name: &str) -> String {
-    let readme = source("README.md");
-    let (_, rest) = readme.split_once(&format!("<!-- gitlab: {name} -->\n```yaml\n")).expect("README has such a pipeline");
-    rest.split("```").next().expect("a block ends").to_owned()
-}
-
 /// A user's project with one of README's pipelines.
 fn user<'w>(world: &'w World, name: &str) -> Project<'w> {
-    let mut project = Project::with_text(world, &block(name)).with_cargo();
+    let mut project = Project::with_text(world, &shared::example("gitlab", name)).with_cargo();
     // The one that README speaks of.
     project.variables.remove(0);
     project.variables.push(("JOBPASS_IDENTITY_KUBECONFIG", STANDARD.encode(world.kubeconfig())));
@@ -52,7 +45,7 @@ fn the_pipeline_with_the_component() {
     let project = user(&world, "component");
     let commit = project.mirror(&["templates/jobpass.yml"]);
     let placeholder = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c";
-    let pipeline = block("component");
+    let pipeline = shared::example("gitlab", "component");
     assert!(pipeline.contains(placeholder), "it names a commit");
     project.write(".gitlab-ci.yml", &pipeline.replace(placeholder, &commit).replace("ci/deploy-bot", &world.account()));
     succeed(&project, "deploy");
@@ -80,7 +73,7 @@ fn the_pipeline_of_several_clusters() {
 #[test]
 fn the_pipeline_of_an_old_runner() {
     let world = World::new();
-    let project = Project::with_text(&world, &block("old-runner")).with_jobpass();
+    let project = Project::with_text(&world, &shared::example("gitlab", "old-runner")).with_jobpass();
     let pipeline = project.run(&[]);
     pipeline.assert(0, &["PASS deploy"]);
     pipeline.assert_says("> kubectl says ***");
@@ -90,24 +83,11 @@ fn the_pipeline_of_an_old_runner() {
 #[test]
 fn the_pipeline_of_a_runner_in_the_cluster() {
     let world = World::new();
-    if !doors::is_root() {
-        // The mount of a pod stands at a fixed path: only root can put one there for a single process. `.ci/run` is root.
-        return;
-    }
     let mut project = user(&world, "in-cluster");
+    let Some((mut pod, variables)) = shared::pod(&world, &project.at("mounted")) else { return };
+    pod.arg(tools().join("gitlab-ci-local"));
     project.variables.retain(|(name, _)| *name != "JOBPASS_IDENTITY_KUBECONFIG");
-    let url = world.url();
-    let (host, port) = url.trim_start_matches("https://").split_once(':').expect("a port");
-    project.variables.extend([("KUBERNETES_SERVICE_HOST", host.to_owned()), ("KUBERNETES_SERVICE_PORT", port.to_owned())]);
-    let mounted = project.at("mounted");
-    doors::make_directory(&mounted);
-    for (name, text) in [("token", world.identity_token()), ("ca.crt", &world.ca_pem()), ("namespace", world.home())] {
-        doors::write(&mounted.join(name), text);
-    }
-    let script = "mount -t tmpfs pod /run && mkdir -p /run/secrets/kubernetes.io && cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && \
-                  shift && exec \"$@\"";
-    let mut pod = doors::program("unshare");
-    pod.args(["--mount", "sh", "-c", script, "sh"]).arg(&mounted).arg(tools().join("gitlab-ci-local"));
+    project.variables.extend(variables);
     let pipeline = project.start_by(pod, &[]).wait();
     pipeline.assert(0, &["PASS jobpass", "PASS deploy"]);
     pipeline.assert_says("asked as the service account of this pod");

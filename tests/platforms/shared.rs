@@ -1,0 +1,52 @@
+//! What the suites of the platforms share: the tools, README's examples, and a pod in the cluster.
+#![expect(clippy::disallowed_methods, reason = "a variable names the directory of the tools")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::harness::{World, doors};
+
+/// The directory that `tests/platforms/tools` has filled, with these in it.
+pub(crate) fn tools(needed: &[&str]) -> PathBuf {
+    let directory = env::var_os("JOBPASS_TEST_TOOLS").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let directory = directory.expect("JOBPASS_TEST_TOOLS names the directory target/tools/bin, which tests/platforms/tools makes");
+    for tool in needed {
+        assert!(directory.join(tool).exists(), "there is no {tool} in JOBPASS_TEST_TOOLS: run tests/platforms/tools");
+    }
+    directory
+}
+
+/// The search path of this machine.
+pub(crate) fn machine() -> String {
+    env::var("PATH").expect("a machine has a PATH")
+}
+
+/// The block of README that is marked as this example.
+pub(crate) fn example(kind: &str, name: &str) -> String {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is one");
+    let (_, rest) = readme.split_once(&format!("<!-- {kind}: {name} -->\n```yaml\n")).expect("README has such an example");
+    rest.split("```").next().expect("a block ends").to_owned()
+}
+
+/// A command that runs what is added to it as in a pod of the CI identity, and the variables of such a pod.
+///
+/// None where only root could play it: the mount of a pod stands at a fixed path. `.ci/run` is root.
+pub(crate) fn pod(world: &World, directory: &Path) -> Option<(Command, [(&'static str, String); 2])> {
+    if !doors::is_root() {
+        return None;
+    }
+    doors::make_directory(directory);
+    for (name, text) in [("token", world.identity_token()), ("ca.crt", &world.ca_pem()), ("namespace", world.home())] {
+        doors::write(&directory.join(name), text);
+    }
+    let script = "mount -t tmpfs pod /run && mkdir -p /run/secrets/kubernetes.io && cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && \
+                  shift && exec \"$@\"";
+    let mut pod = doors::program("unshare");
+    pod.args(["--mount", "sh", "-c", script, "sh"]).arg(directory);
+    let url = world.url();
+    let (host, port) = url.trim_start_matches("https://").split_once(':').expect("a port");
+    Some((pod, [("KUBERNETES_SERVICE_HOST", host.to_owned()), ("KUBERNETES_SERVICE_PORT", port.to_owned())]))
+}
