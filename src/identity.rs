@@ -73,6 +73,13 @@ impl Identity {
     /// # Errors
     /// When there is none, or the one there is is no good. Nothing has been sent by then.
     pub fn find(options: &Options, env: &Env, platform: Platform, remembered: Option<&Origin>) -> Result<Self, Failure> {
+        options.exclusive(&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN)?;
+        options.exclusive(&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG)?;
+        for token in [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN] {
+            for kubeconfig in [&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG] {
+                options.exclusive(token, kubeconfig)?;
+            }
+        }
         options.exclusive(&o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY)?;
         let found = match Self::asked(options, env)? {
             Some(asked) => asked,
@@ -89,30 +96,24 @@ impl Identity {
         found.with_overrides(options, env)
     }
 
-    /// The identity that a setting names. A flag beats an input beats a variable, also where they are of different kinds.
+    /// The identity that a setting names.
     fn asked(options: &Options, env: &Env) -> Result<Option<Self>, Failure> {
-        let Some(setting) = options.strongest([&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN, &o::KUBECONFIG, &o::IDENTITY_KUBECONFIG])?
-        else {
-            return Ok(None);
-        };
+        if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
+            let path = env.absolute(given.text.as_ref());
+            return bearer::from_file(&path, &given.source.to_string(), options).map(Some);
+        }
+        if let Some((token, source)) = options.secret(&o::IDENTITY_TOKEN) {
+            return bearer::from_token(token, &source.to_string(), options).map(Some);
+        }
         let context = options.text(&o::CONTEXT);
-        let is = |other: &o::Setting| setting.name == other.name;
-        if let Some(given) = options.get(setting) {
-            let (path, source) = (env.absolute(given.text.as_ref()), given.source.to_string());
-            return if is(&o::KUBECONFIG) {
-                kubeconfig::from_files(&[path], context, &source)
-            } else {
-                bearer::from_file(&path, &source, options)
-            }
-            .map(Some);
+        if let Some(given) = options.get(&o::KUBECONFIG) {
+            let path = env.absolute(given.text.as_ref());
+            return kubeconfig::from_files(&[path], context, &given.source.to_string()).map(Some);
         }
-        let Some((secret, source)) = options.secret(setting) else { return Ok(None) };
-        let source = source.to_string();
-        if is(&o::IDENTITY_TOKEN) {
-            bearer::from_token(secret, &source, options).map(Some)
-        } else {
-            kubeconfig::from_text(secret, context, &source).map(Some)
+        if let Some((text, source)) = options.secret(&o::IDENTITY_KUBECONFIG) {
+            return kubeconfig::from_text(text, context, &source.to_string()).map(Some);
         }
+        Ok(None)
     }
 
     /// The identity that a pass was requested with, if it can still be found.

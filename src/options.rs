@@ -337,27 +337,6 @@ impl Options {
         }
     }
 
-    /// Of settings that say the same in different ways, the one that was given in the strongest way.
-    ///
-    /// # Errors
-    /// When two were given in that way.
-    pub fn strongest<const N: usize>(&self, settings: [&'static Setting; N]) -> Result<Option<&'static Setting>, Failure> {
-        let rank = |setting: &Setting| {
-            self.source(setting).map(|source| match source {
-                Source::Flag(_) => 0,
-                Source::Input(_) => 1,
-                Source::Variable(_) => 2,
-                Source::Default(_) => 3,
-            })
-        };
-        let Some(best) = settings.iter().filter_map(|setting| rank(setting)).min() else { return Ok(None) };
-        let mut given = settings.into_iter().filter(|setting| rank(setting) == Some(best));
-        match (given.next(), given.next()) {
-            (Some(one), Some(other)) => self.exclusive(one, other).map(|()| None),
-            (one, _) => Ok(one),
-        }
-    }
-
     /// Where a setting or secret that is set (and not a switch that says `false`) came from.
     fn source(&self, setting: &Setting) -> Option<&Source> {
         let plain = self.chosen(setting).filter(|given| setting.kind != Kind::Switch || given.text == "true");
@@ -470,22 +449,6 @@ mod tests {
         let options = options(&[("lease", "ci/a")], &[("JOBPASS_ALL", "true")]).expect("valid");
         let failure = options.exclusive(&LEASE, &ALL_LEASES).expect_err("both");
         assert_eq!(failure.to_string(), "error: `--lease` and `JOBPASS_ALL` exclude each other\n\nhint: give one of them");
-    }
-
-    #[test]
-    fn of_two_ways_to_say_the_same_the_stronger_counts() {
-        let chosen = |flags: &[(&str, &str)], env: &[(&str, &str)]| {
-            let options = options(flags, env).expect("valid");
-            options.strongest([&KUBECONFIG, &IDENTITY_KUBECONFIG]).map(|setting| setting.map(|setting| setting.name))
-        };
-        let variable = ("JOBPASS_IDENTITY_KUBECONFIG", "text");
-        assert_eq!(chosen(&[], &[]), Ok(None));
-        assert_eq!(chosen(&[], &[variable]), Ok(Some("identity-kubeconfig")));
-        assert_eq!(chosen(&[("kubeconfig", "/k")], &[variable]), Ok(Some("kubeconfig")));
-        let action = [("JOBPASS_ACTION", "main"), ("INPUT_KUBECONFIG", "/k"), variable];
-        assert_eq!(chosen(&[], &action), Ok(Some("kubeconfig")));
-        let failure = chosen(&[], &[("JOBPASS_KUBECONFIG", "/k"), variable]).expect_err("both are variables");
-        assert!(failure.to_string().contains("`JOBPASS_KUBECONFIG` and `JOBPASS_IDENTITY_KUBECONFIG` exclude each other"), "{failure}");
     }
 
     #[test]
