@@ -59,7 +59,7 @@ settings! {
     SERVICE_ACCOUNT = "service-account", Text, None;
     /// Namespace of a service account that is given by its bare name
     NAMESPACE = "namespace", Text, None;
-    /// Lifetime of the token, 10m to 24h; the API server may shorten it [default: 1h, for a request on GitLab the job's timeout]
+    /// Lifetime of the token, 10m to 24h; the API server may shorten it [default: 1h, or the job's timeout on GitLab if that is less]
     TTL = "ttl", Text, None;
     /// Audience of the token, if not the API server's own; may be repeated
     AUDIENCE = "audience", List, None;

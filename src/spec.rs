@@ -82,7 +82,8 @@ impl TokenSpec {
         })?;
         let asked = options.duration(&o::TTL, TTL)?;
         // No longer than the job can use it: https://docs.gitlab.com/ci/variables/predefined_variables/ (`CI_JOB_TIMEOUT`).
-        let ttl = asked.or(platform.job_timeout(env).map(|timeout| timeout.clamp(TTL.0, TTL.1))).unwrap_or(USUAL);
+        let usual = platform.job_timeout(env).map_or(USUAL, |timeout| timeout.clamp(TTL.0, USUAL));
+        let ttl = asked.unwrap_or(usual);
         let kubeconfig = !options.switch(&o::NO_KUBECONFIG)?;
         let target_namespace = match options.get(&o::TARGET_NAMESPACE) {
             Some(given) => label(given)?,
@@ -91,7 +92,7 @@ impl TokenSpec {
         let variable = if options.switch(&o::NO_VARIABLE)? { None } else { options.get(&o::VARIABLE).map(variable).transpose()? };
         Ok(Self {
             service_account,
-            ttl: if ttl == EXTENDED { ttl + Duration::from_secs(1) } else { ttl },
+            ttl: unextended(ttl),
             lifetime: None,
             audiences: options.list(&o::AUDIENCE).into_iter().map(str::to_owned).collect(),
             variable,
@@ -113,8 +114,13 @@ impl TokenSpec {
         let lifetime = asked.or(platform.job_timeout(env)).unwrap_or(TTL.1).clamp(LIFETIME.0, LIFETIME.1);
         // What is renewed need not live as long as the job.
         let ttl = if options.chosen(&o::TTL).is_some() { self.ttl } else { USUAL };
-        Ok(Self { ttl: ttl.min(lifetime), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
+        Ok(Self { ttl: unextended(ttl.min(lifetime)), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
     }
+}
+
+/// The same lifetime, or a second less where the API server would take it for a sign.
+fn unextended(ttl: Duration) -> Duration {
+    if ttl == EXTENDED { ttl - Duration::from_secs(1) } else { ttl }
 }
 
 /// The service account that was named, completed by `--namespace`.
@@ -309,15 +315,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_not_renewed_lives_as_long_as_the_job_may_take() {
+    fn no_token_lives_longer_than_the_job_may_take_or_an_hour_unless_it_is_asked_for() {
         let given = |timeout, flags: &[(&str, &str)]| {
             let flags: Vec<_> = [("service-account", "ci/x")].iter().chain(flags).copied().collect();
             spec_on(Platform::Gitlab, &flags, &[("CI_JOB_TIMEOUT", timeout)]).expect("valid").ttl.as_secs()
         };
-        for (timeout, seconds) in [("60", 600), ("900", 900), ("7200", 7200), ("3607", 3608), ("604800", 86400), ("", 3600), ("x", 3600)] {
+        for (timeout, seconds) in [("60", 600), ("900", 900), ("3600", 3600), ("7200", 3600), ("604800", 3600), ("", 3600), ("x", 3600)] {
             assert_eq!(given(timeout, &[]), seconds, "{timeout}");
         }
         assert_eq!(given("7200", &[("ttl", "15m")]), 900);
+        assert_eq!(given("900", &[("ttl", "2h")]), 7200);
+        assert_eq!(given("900", &[("ttl", "3607")]), 3606);
         assert_eq!(spec(&[("service-account", "ci/x")]).expect("valid").ttl.as_secs(), 3600);
     }
 
@@ -334,6 +342,7 @@ mod tests {
         assert_eq!(of(&[]), (3600, Some(21600)));
         assert_eq!(of(&[("ttl", "2h")]), (7200, Some(21600)));
         assert_eq!(of(&[("max-lifetime", "20m")]), (1200, Some(1200)));
+        assert_eq!(of(&[("ttl", "2h"), ("max-lifetime", "3607")]), (3606, Some(3607)));
     }
 
     #[test]
@@ -356,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_year_long_lifetime_is_never_asked_for() {
-        assert_eq!(spec(&[("service-account", "ci/x"), ("ttl", "3607")]).expect("valid").ttl, Duration::from_secs(3608));
+        assert_eq!(spec(&[("service-account", "ci/x"), ("ttl", "3607")]).expect("valid").ttl, Duration::from_secs(3606));
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn the_pipeline_of_several_clusters() {
     let world = World::new();
     let mut project = user(&world, "several-clusters");
     let identity = project.text("settings/JOBPASS_KUBECONFIG");
+    project.variables.retain(|(name, _)| *name != "JOBPASS_IDENTITY_KUBECONFIG");
     project.variables.extend([("STAGING_KUBECONFIG", identity.clone()), ("PRODUCTION_KUBECONFIG", identity)]);
     let pipeline = project.succeed(&["PASS jobpass", "PASS deploy"]);
     assert_eq!(pipeline.log.matches("kubectl says ***").count(), 2, "{}", pipeline.log);
