@@ -73,6 +73,12 @@ impl Env {
         given.map(|path| self.absolute(&path)).collect()
     }
 
+    /// Whether any variable holds this path, alone or in a list.
+    #[must_use]
+    pub fn names_path(&self, path: &Path) -> bool {
+        self.variables.values().any(|value| value.contains('/') && self.paths(value).iter().any(|named| named == path))
+    }
+
     /// Every variable whose name begins with `prefix`, under the rest of its name in kebab-case.
     ///
     /// All values are kept as secrets until the setting that they belong to says otherwise.

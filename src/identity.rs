@@ -16,6 +16,7 @@ use crate::{
     place,
     platform::Platform,
     secret::Secret,
+    spec::lies_in,
 };
 
 pub mod bearer;
@@ -83,7 +84,7 @@ impl Identity {
         options.exclusive(&o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY)?;
         let found = match Self::asked(options, env)? {
             Some(asked) => asked,
-            None => match remembered.map(|origin| Self::again(origin, options, env, platform)).transpose()?.flatten() {
+            None => match remembered.map(|origin| Self::again(origin, options, env, platform, false)).transpose()?.flatten() {
                 Some(again) => again,
                 None => Self::offered(options, env, platform)?.ok_or_else(|| none(options, env, platform))?,
             },
@@ -119,13 +120,19 @@ impl Identity {
     /// The identity that a pass was requested with, if it can still be found.
     ///
     /// It is the word of a file, and the file is of the job's own making. In a Tekton pod other containers than the one that holds
-    /// the credential can write it, and must not choose which file of that container is sent where; elsewhere whoever can write
-    /// it has all that we have.
-    fn again(origin: &Origin, options: &Options, env: &Env, platform: Platform) -> Result<Option<Self>, Failure> {
+    /// the credential can write it, and must not choose which file of that container is sent where. On GitLab it may lie where an
+    /// earlier job of another branch has put it: there no file of such a place counts, but one that a variable of this job names, or
+    /// the kubeconfig of a pass that one names (`vouched`).
+    /// Elsewhere whoever can write it has all that we have.
+    fn again(origin: &Origin, options: &Options, env: &Env, platform: Platform, vouched: bool) -> Result<Option<Self>, Failure> {
         let why = "with which the pass was requested";
-        let paths_count = platform != Platform::Tekton;
+        let counts = |path: &String| {
+            let path = env.absolute(path.as_ref());
+            let is_shared = || platform.shared(env).iter().any(|directory| lies_in(&path, directory));
+            platform != Platform::Tekton && (vouched || env.names_path(&path) || !is_shared())
+        };
         match origin {
-            Origin::Kubeconfig { paths, context } if paths_count => {
+            Origin::Kubeconfig { paths, context } if paths.iter().all(counts) => {
                 let context = options.text(&o::CONTEXT).or(context.as_deref());
                 let paths: Vec<_> = paths.iter().map(|path| env.absolute(path.as_ref())).collect();
                 if !paths.iter().any(|path| path.exists()) {
@@ -133,7 +140,7 @@ impl Identity {
                 }
                 kubeconfig::from_files(&paths, context, why).map(Some)
             }
-            Origin::Bearer { token_file: Some(path) } if paths_count && options.get(&o::SERVER).is_some() => {
+            Origin::Bearer { token_file: Some(path) } if counts(path) && options.get(&o::SERVER).is_some() => {
                 let path = env.absolute(path.as_ref());
                 if path.exists() { bearer::from_file(&path, why, options).map(Some) } else { Ok(None) }
             }
@@ -154,7 +161,7 @@ impl Identity {
             }
             // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
             let before = passes.first().and_then(|path| kubeconfig::pass_of(path)).and_then(|mark| mark.identity);
-            if let Some(mut before) = before.map(|origin| Self::again(&origin, options, env, platform)).transpose()?.flatten() {
+            if let Some(mut before) = before.map(|origin| Self::again(&origin, options, env, platform, true)).transpose()?.flatten() {
                 before.why.push_str(", as `KUBECONFIG` is a pass of jobpass");
                 return Ok(Some(before));
             }
@@ -257,22 +264,25 @@ pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
 fn none(options: &Options, env: &Env, platform: Platform) -> Failure {
     let failure = Failure::usage("there is no CI identity to ask the API server with");
     let empty = options.empty_secrets();
-    if empty.is_empty() {
-        let failure = match env.get("KUBECONFIG") {
-            Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
-            None => failure.cause("no identity token, no kubeconfig, and no service account of a pod"),
-        };
-        return failure.hint("set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`");
-    }
     let are = if empty.len() == 1 { "is" } else { "are" };
-    let failure = failure.cause(format!("{} {are} empty", empty.join(" and ")));
+    let failure = match env.get("KUBECONFIG") {
+        _ if !empty.is_empty() => failure.cause(format!("{} {are} empty", empty.join(" and "))),
+        Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
+        None => failure.cause("no identity token, no kubeconfig, and no service account of a pod"),
+    };
     failure.hint(match platform {
-        Platform::Github => "check the secret's name; secrets are not given to pull requests from forks or by Dependabot",
+        // Its variable is absent, not empty, where it is not for this job.
         Platform::Gitlab => {
-            "check the variable's name in the project's settings: a protected one is given to protected branches and tags only, one with an \
-             environment to jobs of that environment only"
+            "set `JOBPASS_IDENTITY_KUBECONFIG` in the project's settings; a protected variable is given to protected branches and tags only, \
+             one with an environment to jobs of that environment only"
         }
-        Platform::Tekton | Platform::Local => "check where its value comes from",
+        Platform::Github if !empty.is_empty() => {
+            "check the secret's name; secrets are not given to pull requests from forks or by Dependabot"
+        }
+        Platform::Tekton | Platform::Local if !empty.is_empty() => "check where its value comes from",
+        Platform::Github | Platform::Tekton | Platform::Local => {
+            "set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`"
+        }
     })
 }
 

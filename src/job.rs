@@ -199,6 +199,10 @@ impl Job {
             out.say_as(text, |text| github::annotation("debug", text));
         }
         let mut lease = lease::begin(name, spec, &identity, *platform, job_key, &place);
+        if options.get(&o::JOB_KEY).is_some() {
+            // So that the job's own `revoke` ends this pass too.
+            lease.job = platform.job_key(env, None).ok().flatten();
+        }
         lease.connection = (*platform == Platform::Github).then(|| options.connection());
         let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask, signals };
         Box::pin(Pass::begin(plan, identity)).await
@@ -206,8 +210,8 @@ impl Job {
 
     /// Refuses to end the pass that the rest of the job's script still uses, only to run one command under another one.
     fn spare(&self, place: &Place, spec: &TokenSpec, name: &str) -> Result<(), Failure> {
-        let used = self.env.path("JOBPASS_TOKEN_FILE").filter(|path| *path == place.file(place::TOKEN) && path.exists());
-        if used.is_none() {
+        let token = place.file(place::TOKEN);
+        if !token.exists() || !self.token_files().contains(&token) {
             return Ok(());
         }
         let account = &spec.service_account;

@@ -51,6 +51,9 @@ pub struct Lease {
     /// The job that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_key: Option<String>,
+    /// The job as its platform names it, where `--job-key` named it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// The CI identity that asked for it: where it is found, never what it is.
     pub identity: Origin,
     /// The pass's directory.
@@ -144,6 +147,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
         token_sha256: None,
         platform: platform.to_string(),
         job_key,
+        job: None,
         identity: identity.origin.clone(),
         place: place.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
@@ -193,6 +197,7 @@ pub(crate) mod tests {
             token_sha256: None,
             platform: "local".into(),
             job_key: None,
+            job: None,
             identity: Origin::InCluster,
             place: "/run/jobpass/x".into(),
             kubeconfig_out: None,

@@ -207,10 +207,6 @@ impl Options {
                 }
                 continue;
             }
-            let is_identity = [KUBECONFIG.name, IDENTITY_TOKEN_FILE.name].contains(&setting.name);
-            if is_identity && outside.is_none() && env.is_empty(&setting.variable()) {
-                options.empty.push(format!("`{}`", setting.variable()));
-            }
             let flag = flags.get(setting.name).and_then(flag_text).map(|text| Given { text, source: Source::Flag(setting.name) });
             let outside = || outside.map(|(value, source)| Given { text: value.expose().trim().to_owned(), source });
             let default = || setting.default.map(|text| Given { text: text.to_owned(), source: Source::Default(setting.name) });

@@ -182,6 +182,15 @@ impl Platform {
         }
     }
 
+    /// Directories that other jobs of the project, of any branch, may have written to.
+    #[must_use]
+    pub fn shared(self, env: &Env) -> Vec<PathBuf> {
+        match self {
+            Self::Gitlab => gitlab::shared(env),
+            Self::Github | Self::Tekton | Self::Local => Vec::new(),
+        }
+    }
+
     /// Who runs which commit where, for the annotations of the lease Secret and with them for the audit log.
     #[must_use]
     pub fn provenance(self, env: &Env) -> Provenance {

@@ -120,7 +120,7 @@ impl TokenSpec {
 
 /// The same lifetime, or a second less where the API server would take it for a sign.
 fn unextended(ttl: Duration) -> Duration {
-    if ttl == EXTENDED { ttl - Duration::from_secs(1) } else { ttl }
+    if ttl == EXTENDED { Duration::from_secs(3606) } else { ttl }
 }
 
 /// The service account that was named, completed by `--namespace`.
@@ -274,14 +274,18 @@ fn outside(given: &Given, platform: Platform, env: &Env) -> Result<PathBuf, Fail
 /// # Errors
 /// When it lies in the job's workspace.
 pub fn outside_workspace(path: &Path, given: &Given, platform: Platform, env: &Env) -> Result<(), Failure> {
-    // Looked at as written and as the directories really lie, so that neither `..` nor a link leads back in.
-    let real = path.ancestors().find_map(|above| above.canonicalize().ok()).unwrap_or_default();
-    let Some(workspace) = platform.workspace(env) else { return Ok(()) };
-    if !path.starts_with(&workspace) && !real.starts_with(workspace.canonicalize().unwrap_or(workspace)) {
+    if !platform.workspace(env).is_some_and(|workspace| lies_in(path, &workspace)) {
         return Ok(());
     }
     let what = format!("{} lies in the workspace, where artifacts, caches and commits would take it", given.source);
     Err(Failure::usage(what).hint("choose a path outside of it, or leave it out"))
+}
+
+/// Whether a path lies in a directory: as written, or as the directories really lie, so that neither `..` nor a link leads back in.
+#[must_use]
+pub fn lies_in(path: &Path, directory: &Path) -> bool {
+    let real = path.ancestors().find_map(|above| above.canonicalize().ok()).unwrap_or_default();
+    path.starts_with(directory) || real.starts_with(directory.canonicalize().unwrap_or_else(|_| directory.to_owned()))
 }
 
 #[cfg(test)]

@@ -67,10 +67,10 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
         })?;
         return Ok(Some(of_name(base().ok().as_ref(), namespace, name)).into());
     }
-    let mut found = all(&base()?);
     if options.switch(&o::ALL_LEASES)? {
-        return Ok(found);
+        return Ok(all(&base()?, None));
     }
+    let mut found = all(&base()?, own_name(options, env, platform).as_deref());
     if platform == Platform::Local {
         return one_of(found, env);
     }
@@ -78,8 +78,14 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     if found.is_empty() && !(platform.derives_names() && account.is_some()) {
         return Ok(found);
     }
-    let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
-    found.endings.retain(|ending| ending.lease.job_key == job_key);
+    let asked = options.text(&o::JOB_KEY);
+    let job_key = platform.job_key(env, asked)?;
+    // The directory may have seen other jobs: one that names ours may do so with a lease of somebody else's.
+    let is_made_here =
+        |lease: &Lease| !platform.derives_names() || lease.name == lease::name(platform, lease.job_key.as_deref(), &lease.service_account);
+    found.endings.retain(|Ending { lease, .. }| {
+        is_made_here(lease) && (lease.job_key == job_key || asked.is_none() && lease.job.is_some() && lease.job == job_key)
+    });
     if let (Some(account), Some(key), true) = (account, &job_key, platform.derives_names()) {
         let name = lease::name(platform, Some(key), &account);
         if !found.endings.iter().any(|ending| ending.lease.name == name) {
@@ -89,14 +95,23 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     Ok(found)
 }
 
-/// Every pass in a directory, the oldest first.
-fn all(base: &Base) -> Found {
+/// The name of the lease that is this job's, where it follows from what is known.
+fn own_name(options: &Options, env: &Env, platform: Platform) -> Option<String> {
+    let account = spec::service_account(options).ok()??;
+    let key = platform.job_key(env, options.text(&o::JOB_KEY)).ok()??;
+    platform.derives_names().then(|| lease::name(platform, Some(&key), &account))
+}
+
+/// Every pass in a directory, the oldest first. What cannot be read is said, unless it is known to be another job's than `own`.
+fn all(base: &Base, own: Option<&str>) -> Found {
     let mut found = Found::default();
     match place::list(base) {
         Ok(places) => {
             for place in places {
+                let is_anothers = own.is_some_and(|own| !place.path().ends_with(own));
                 match known(place) {
                     Ok(ending) => found.endings.extend(ending),
+                    Err(_) if is_anothers => {}
                     Err(failure) => found.unknown.push(failure),
                 }
             }
@@ -205,6 +220,7 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
         token_sha256: None,
         platform: String::new(),
         job_key: None,
+        job: None,
         identity: Origin::Bearer { token_file: None },
         place: String::new(),
         kubeconfig_out: None,

@@ -21,6 +21,12 @@ fn temporary(env: &Env) -> Result<PathBuf, Failure> {
     Ok(PathBuf::from(format!("{}.tmp", project.trim_end_matches('/'))))
 }
 
+/// The volumes that the next job of the project finds as this one leaves them: <https://docs.gitlab.com/runner/executors/docker/>.
+pub(super) fn shared(env: &Env) -> Vec<PathBuf> {
+    let told = ["RUNNER_TEMP_PROJECT_DIR", "CI_PROJECT_DIR", "CI_BUILDS_DIR"].into_iter().filter_map(|name| env.path(name));
+    told.chain(temporary(env).ok()).chain(["/builds", "/cache"].map(PathBuf::from)).collect()
+}
+
 /// Where the runner keeps run-time masks; it exists only where a job may add to them (`proxy_exec`, experimental).
 ///
 /// Anywhere else `::add-mask::TOKEN` would publish the token.

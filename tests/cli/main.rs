@@ -24,3 +24,4 @@ mod running;
 mod shells;
 mod two_passes;
 mod usage;
+mod volume;

@@ -125,3 +125,33 @@ fn what_is_no_token_is_no_pass() {
         assert_eq!(refused(&job), "error: cannot tell whether this job has a pass\n  caused by: its token file holds no token of a pass");
     }
 }
+
+#[test]
+fn a_pass_that_kubectl_would_not_use_is_no_pass() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let request = job.request().succeed();
+    job.enter(&request);
+    job.set("KUBECONFIG", job.identity_file());
+    let other = refused(&job);
+    job.unset("KUBECONFIG");
+    assert_snapshot!([other, refused(&job)].join("\n---\n"));
+    job.revoke().succeed();
+    // Where none was wanted, another one is no mistake.
+    let request = job.request().arg("--no-kubeconfig").succeed();
+    job.enter(&request);
+    job.set("KUBECONFIG", job.identity_file());
+    assert!(require(&job).is_success());
+    job.revoke().succeed();
+}
+
+#[test]
+fn a_pass_that_is_over_is_known_by_its_kubeconfig_too() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.set("CI_DEBUG_TRACE", "true");
+    let request = job.request().succeed();
+    job.enter(&request);
+    job.revoke().succeed();
+    assert!(refused(&job).starts_with("error: the pass of this job is over"));
+}

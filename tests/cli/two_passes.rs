@@ -79,6 +79,12 @@ fn a_nested_jobpass_does_not_take_the_outer_passs_target() {
 #[test]
 fn a_command_does_not_take_the_pass_from_the_script_around_it() {
     let world = World::new();
+    let traced = Job::gitlab(&world);
+    traced.set("CI_DEBUG_TRACE", "true");
+    let request = traced.request().succeed();
+    traced.enter(&request);
+    assert_eq!(traced.run("echo not reached").run().end, End::Code(125), "a trace takes the variables away, not the pass");
+    traced.revoke().succeed();
     let job = Job::gitlab(&world);
     let request = job.request().succeed();
     job.enter(&request);
