@@ -38,7 +38,7 @@ const OWN: &str = "    as:
     url:
       description: 'Where jobpass is fetched from, if it is neither in the image nor an artifact; needs `sha256`'
       default: ''
-      regex: '^(https?://.+)?$'
+      regex: '^(https?://[^''\\n]+)?$'
     sha256:
       description: 'SHA-256 of what `url` names'
       default: ''
@@ -46,9 +46,11 @@ const OWN: &str = "    as:
     build-image:
       description: 'Image in which .jobpass-binary builds jobpass'
       default: rust:1.95-alpine
+      regex: '^[^''\\n]+$'
     id-token-audience:
       description: 'Audience of the ID token that the jobs declare; nothing reads it yet'
       default: jobpass
+      regex: '^[^''\\n]+$'
 ";
 
 const HEAD: &str = "# jobpass as a CI/CD component. Made from `gitlab/jobpass.yml`: change that, and `cargo test` says what this is to be.
@@ -70,7 +72,7 @@ fn values(setting: &Setting) -> &'static str {
         ("file-mode", _) => "      default: '0600'\n      options: ['0600', '0400', '0640', '0440']\n",
         (_, Kind::Switch) => "      type: boolean\n      default: false\n",
         // Inputs are put into the text of the file before it is read as YAML: a quote would end the value.
-        (_, Kind::Text | Kind::List) => "      default: ''\n      regex: '^[^'']*$'\n",
+        (_, Kind::Text | Kind::List) => "      default: ''\n      regex: '^[^''\\n]*$'\n",
         (_, Kind::Secret) => unreachable!("no secret is an input"),
     }
 }
@@ -91,8 +93,8 @@ fn component() -> String {
     let plain = file("gitlab/jobpass.yml");
     let (_, jobs) = plain.split_once("\n\n").expect("a head and jobs");
     for line in jobs.lines() {
-        let line = line.replace("aud: jobpass", "aud: $[[ inputs.id-token-audience ]]");
-        let line = line.replace("image: rust:1.95-alpine", "image: $[[ inputs.build-image ]]");
+        let line = line.replace("aud: jobpass", "aud: '$[[ inputs.id-token-audience ]]'");
+        let line = line.replace("image: rust:1.95-alpine", "image: '$[[ inputs.build-image ]]'");
         if let Some(rest) = line.strip_prefix(".jobpass").and_then(|rest| rest.strip_suffix(':')) {
             writeln!(text, "'.$[[ inputs.as ]]{rest}':").expect("a text");
             text += if matches!(rest, "-run" | "") { &variables } else { "" };

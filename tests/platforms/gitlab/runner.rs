@@ -180,8 +180,13 @@ impl<'v> Job<'v> {
         self.put(name, Variable { value: value.to_owned(), is_masked: false, is_file: true });
     }
 
-    fn put(&mut self, name: &str, variable: Variable) {
+    /// As a protected variable is for a job that is not.
+    pub(crate) fn unset(&mut self, name: &str) {
         self.variables.retain(|(known, _)| known != name);
+    }
+
+    fn put(&mut self, name: &str, variable: Variable) {
+        self.unset(name);
         self.variables.push((name.to_owned(), variable));
     }
 

@@ -179,6 +179,21 @@ fn every_executor_has_its_identity_and_its_umask() {
 }
 
 #[test]
+fn a_job_of_many_hours_asks_for_no_more_than_the_policies_allow() {
+    for form in FORMS {
+        let world = World::new();
+        let volume = Volume::new();
+        let mut job = on_docker(&world, &volume, "bash", form, &[KEEP]);
+        job.set("CI_JOB_TIMEOUT", "36000");
+        let ended = job.run();
+        assert_ended(&ended, End::Code(0), &job);
+        assert_eq!(job.log.contains(", renewed until "), form == Form::Wrapper, "{}", job.log);
+        world.assert_dies(&token(&world, &volume));
+        assert_nothing_left(&world, &job);
+    }
+}
+
+#[test]
 fn a_script_that_fails_ends_with_its_own_code_and_the_pass_with_it() {
     in_each(|shell, form| {
         let world = World::new();
@@ -199,12 +214,11 @@ fn a_request_that_fails_ends_the_job_with_its_own_code() {
         let world = World::new();
         let volume = Volume::new();
         let mut job = on_docker(&world, &volume, shell, form, &["echo late"]);
-        // As the server leaves a protected variable in the pipeline of an unprotected branch.
-        job.set("JOBPASS_KUBECONFIG", "");
+        job.unset("JOBPASS_KUBECONFIG");
         let ended = job.run();
         let code = if form == Form::Template { 2 } else { 125 };
         assert_ended(&ended, End::Code(code), &job);
-        assert!(job.log.contains("\nerror: "), "{}", job.log);
+        assert!(job.log.contains("\nerror: ") && job.log.contains("a protected variable is given to protected branches"), "{}", job.log);
         assert!(!job.log.contains("\nlate\n"), "{}", job.log);
         // The template's revoke is told which service account's lease it is, and cannot ask the server whether there is one.
         let says =

@@ -120,7 +120,7 @@ fn the_binary_is_fetched_and_removed_again() {
 
 #[test]
 fn what_is_not_the_binary_is_not_run() {
-    refuses_to_fetch("/other", "error: what `JOBPASS_URL` names does not have the SHA-256 of `JOBPASS_SHA256`");
+    refuses_to_fetch("/other", "error: jobpass does not have the SHA-256 of `JOBPASS_SHA256`");
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn a_wrong_sum_is_refused_and_nothing_of_it_runs() {
         let hostile = "#!/bin/sh\ntouch \"$KEPT/ran\"\n".to_owned();
         let server = Server::of(&[("jobpass", hostile)]);
         let mut job = fetching(&world, &volume, &server, (shell, form), &["echo late"]);
-        assert_refused(&world, &mut job, "\nerror: what `JOBPASS_URL` names does not have the SHA-256 of `JOBPASS_SHA256`\n");
+        assert_refused(&world, &mut job, "\nerror: jobpass does not have the SHA-256 of `JOBPASS_SHA256`\n");
         assert!(!volume.kept("ran").exists());
         assert_eq!(server.asked(), ["jobpass", "jobpass"]);
     });
@@ -210,6 +210,29 @@ fn it_is_found_as_the_artifact_of_an_earlier_job() {
         assert_eq!(job.befall(live, event).after, Some(End::Code(0)), "{}", job.log);
         world.assert_dies(&token);
         assert_nothing_left(&world, &job);
+    });
+}
+
+#[test]
+fn the_sum_holds_for_an_artifact_too() {
+    in_each(|shell, form| {
+        let world = World::new();
+        let volume = Volume::new();
+        artifact(&volume);
+        let mut job = without(&world, &volume, shell, form, &[KEEP]);
+        job.set("JOBPASS_SHA256", &sum(&binary()));
+        let ended = job.run();
+        assert_ended(&ended, End::Code(0), &job);
+        world.assert_dies(&token(&world, &volume));
+        assert_nothing_left(&world, &job);
+        // What an earlier job, or the repository, has put in its place.
+        doors::write(&volume.project().join(".jobpass/jobpass"), "#!/bin/sh\ntouch \"$KEPT/ran\"\n");
+        let mut job = without(&world, &volume, shell, form, &["echo late"]);
+        job.set("JOBPASS_SHA256", &sum(&binary()));
+        let ended = job.run();
+        assert_eq!((ended.script, ended.after), (End::Code(1), Some(End::Code(1))), "{}", job.log);
+        assert!(job.log.contains("\nerror: jobpass does not have the SHA-256 of `JOBPASS_SHA256`\n"), "{}", job.log);
+        assert!(!volume.kept("ran").exists() && !job.log.contains("\nlate\n"), "{}", job.log);
     });
 }
 
