@@ -230,3 +230,38 @@ proptest! {
         prop_assert_eq!(output.escape_ascii().to_string(), oracle(&patterns, &chunks).0.escape_ascii().to_string());
     }
 }
+
+/// So many and so long that their beginnings fill more than one automaton, and the places that are looked at are as far apart as can be.
+#[test]
+fn it_does_what_the_oracle_says_of_many_long_patterns_too() {
+    // The same numbers each time; nothing but their spread matters.
+    let mut state = 1_u64;
+    let mut number = |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap_or_default() % limit
+    };
+    let mut letters = |length: usize| (0..length).map(|_| b"abcdefghijklmnopqrstuvwxyz"[number(26)]).collect::<Vec<_>>();
+    let patterns: Vec<_> =
+        (0..90).map(|at| Pattern { bytes: letters(75 + at).into(), hold: if at % 2 == 0 { 1 } else { 16 }, wraps: false }).collect();
+    let mut text = Vec::new();
+    for (at, pattern) in patterns.iter().enumerate() {
+        text.extend(letters(at % 67));
+        let length = pattern.bytes.len();
+        // Whole, cut short, and with one byte that is another one.
+        text.extend_from_slice(&pattern.bytes[..if at % 3 == 1 { length - 1 } else { length }]);
+        if at % 3 == 2 {
+            let last = text.len() - 1 - at % length;
+            text[last] = b'.';
+        }
+    }
+    let cuts = [vec![text.len()], vec![4096], vec![1, 70, 700]];
+    for (sizes, end) in cuts.iter().flat_map(|sizes| [0, 1, 7, 8, 31, 70, 71, 72, 100].map(|end| (sizes, end))) {
+        let text = [text.as_slice(), &patterns[89].bytes[..end]].concat();
+        let chunks = cut(&text, sizes);
+        let chunks = if chunks.len() > 9 { [&chunks[..8], &[chunks[8..].concat()]].concat() } else { chunks };
+        let (output, held) = ours(&patterns, &chunks);
+        let (expected, expected_held) = oracle(&patterns, &chunks);
+        assert_eq!(output.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{sizes:?} {end}");
+        assert_eq!(held, expected_held, "{sizes:?} {end}");
+    }
+}
