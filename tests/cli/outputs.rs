@@ -194,7 +194,7 @@ fn help_shows_every_setting_and_no_value() {
     let world = World::sandbox("nothing is sent");
     let job = Job::local(&world);
     job.set("JOBPASS_TTL", "11m");
-    for verb in ["request", "revoke"] {
+    for verb in ["request", "revoke", "require", "run", "scrub"] {
         let help = job.jobpass().args([verb, "--help"]).succeed();
         assert!(!help.stdout.contains("11m"));
         assert_snapshot!(format!("help_{verb}"), help.stdout);
