@@ -25,8 +25,8 @@ fn ended(executor: &'static Executor, shell: &str, form: Form, event: Event, scr
     assert_ne!(ended.script, End::Code(0), "{}", job.log);
     assert!(!job.log.contains("\nlate\n"), "{}", job.log);
     assert_eq!(ended.after, event.after.map(|_| End::Code(0)), "{}", job.log);
-    // The wrapper hears of it; the template has its after_script, or nothing but the token's own end.
-    let is_revoked = event.after.is_some() || (form == Form::Wrapper && event.how != How::Kill);
+    // The wrapper hears of it, and so does the template's shell; after_script is there for what was killed.
+    let is_revoked = event.after.is_some() || event.how != How::Kill;
     if is_revoked {
         world.assert_dies(&token);
         assert_eq!(requests(&world), UNUSED, "{} {shell} {form:?} {}", executor.name, job.log);
@@ -67,7 +67,7 @@ fn a_script_that_takes_too_long_is_revoked_by_after_script() {
 }
 
 #[test]
-fn a_job_that_takes_too_long_has_no_after_script_and_only_the_wrapper_revokes() {
+fn a_job_that_takes_too_long_is_revoked_though_it_has_no_after_script() {
     at_once(&TABLE, |executor| {
         for form in FORMS {
             ended(executor, "sh", form, executor.job_timeout, WAIT);

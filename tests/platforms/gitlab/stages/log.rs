@@ -87,11 +87,11 @@ fn where_the_runner_listens_the_template_masks_every_form_for_all_stages() {
         job.has_proxy = true;
         // A line-wrapped encoding is what a filter of lines never finds.
         job.lines.script.iter_mut().for_each(|line| *line = line.replace("; echo \"$OPENSHIFT_TOKEN\" | base64", ""));
-        job.lines.after_script.insert(0, "cat \"$RUNNER_TEMP_PROJECT_DIR\"/jobpass/*/token".to_owned());
+        job.lines.after_script.insert(0, "cat \"$KEPT/token\"".to_owned());
         let ended = job.run();
         assert_ended(&ended, End::Code(0), &job);
         assert!(job.log.contains("\nt [MASKED]\n") && job.log.matches("[MASKED]").count() >= 9, "{shell} {}", job.log);
-        let (_, after) = job.log.split_once("$ cat \"$RUNNER_TEMP_PROJECT_DIR\"").expect("the line of after_script");
+        let (_, after) = job.log.split_once("$ cat \"$KEPT/token\"").expect("the line of after_script");
         assert!(after.contains("\n[MASKED]"), "{shell} {after}");
         assert!(!job.log.contains("nothing masks the token"), "{}", job.log);
         world.assert_dies(&token(&world, &volume));

@@ -151,3 +151,18 @@ fn the_wrapper_in_a_job_of_the_template_leaves_the_job_its_pass() {
     }
     assert_nothing_left(&world, &job);
 }
+
+#[test]
+fn a_trap_of_the_scripts_own_leaves_the_pass_to_after_script() {
+    for shell in doors::shells() {
+        let world = World::new();
+        let volume = Volume::new();
+        let mut job = on_docker(&world, &volume, &shell, Form::Template, &[KEEP, "trap 'echo mine' EXIT"]);
+        let ended = job.run();
+        assert_ended(&ended, End::Code(0), &job);
+        assert!(job.log.contains("\nmine\n") && !job.log.contains("\nnothing to revoke\n"), "{shell} {}", job.log);
+        world.assert_dies(&token(&world, &volume));
+        assert_eq!(requests(&world), UNUSED, "{shell}");
+        assert_nothing_left(&world, &job);
+    }
+}
