@@ -92,3 +92,34 @@ fn a_killed_pass_with_a_job_key_of_its_own_is_the_jobs_all_the_same() {
     job.revoke().succeed();
     job.assert_nothing_left();
 }
+
+#[test]
+fn a_kubeconfig_that_the_runner_put_there_is_the_identity_all_the_same() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.unset("JOBPASS_KUBECONFIG");
+    // As of GitLab's agent: a file variable, which the pass's own kubeconfig then takes the place of.
+    doors::make_directory(&job.base().join(".kube"));
+    let agents = job.base().join(".kube/KUBECONFIG");
+    fs::rename(job.identity_file(), &agents).expect("moved");
+    job.set("KUBECONFIG", &agents);
+    let request = job.request().succeed();
+    job.enter(&request);
+    assert_ne!(job.get("KUBECONFIG"), agents.to_str().map(str::to_owned));
+    let again = job.request().succeed();
+    job.enter(&again);
+    let token = job.token();
+    job.revoke().succeed();
+    world.assert_dies(&token);
+    // And in after_script, where the variable is as it was.
+    job.set("KUBECONFIG", &agents);
+    job.unset_if_set(["JOBPASS_LEASE", "JOBPASS_TOKEN_FILE", "OPENSHIFT_TOKEN"]);
+    job.request().succeed();
+    job.revoke().succeed();
+    // One of several, which a flag has named.
+    job.unset("KUBECONFIG");
+    job.set("STAGING_KUBECONFIG", &agents);
+    job.request().args(["--kubeconfig", &agents.to_string_lossy()]).succeed();
+    job.revoke().succeed();
+    assert_eq!(world.secrets(), [""; 0]);
+}

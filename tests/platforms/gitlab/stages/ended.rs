@@ -109,6 +109,21 @@ fn cancelled_and_deaf(executor: &'static Executor, deaf: &str) {
 }
 
 #[test]
+fn a_template_whose_command_does_not_listen_is_left_when_the_jobs_time_is_up() {
+    let world = World::new();
+    let volume = Volume::new();
+    let deaf = format!("(trap '' TERM; {WAIT})");
+    let mut job = on_docker(&world, &volume, "bash", Form::Template, &[KEEP, &deaf]);
+    let live = job.start();
+    live.said("ready");
+    let token = token(&world, &volume);
+    let event = job.executor.job_timeout;
+    job.befall(live, event);
+    assert!(world.is_live(&token), "{}", job.log);
+    assert_swept_later(&world, &mut job, &token);
+}
+
+#[test]
 fn a_wrapper_that_is_killed_alone_is_revoked_by_after_script() {
     for name in ["docker", "shell"] {
         let world = World::new();
