@@ -286,12 +286,13 @@ impl Cluster {
     /// was read anew.
     async fn ask(&mut self, request: &Request, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
         let mut wait = FIRST_WAIT;
+        let mut unreachable = None;
         loop {
             // From the moment of sending, as we may be interrupted while we wait; an answer that was lost, late or an error of the
             // server's may stand for a request that was carried out.
             let (creates, before) = (matches!(request, Request::Create { .. }), self.left_something);
             self.left_something |= creates;
-            let sent = send(&self.connector, method, path, body, self.deadline).await;
+            let sent = send(&self.connector, method, path, body, self.deadline).await.map_err(|broken| broken.after(&mut unreachable));
             let arrived = match &sent {
                 Ok(answer) => answer.is_success() || answer.status >= 500,
                 Err(broken) => broken.may_have_arrived(),

@@ -22,6 +22,8 @@ pub(super) enum Broken {
     Tls(String),
     /// The connection ended before the whole answer was there.
     Cut,
+    /// The time was up before there was a connection: nothing was sent.
+    Unconnected,
     /// The time was up.
     Late,
     /// The request could not be made.
@@ -54,11 +56,20 @@ impl Broken {
         if connecting { Self::Unreachable(one_line(&words(innermost).to_lowercase())) } else { Self::Cut }
     }
 
+    /// What to say of one try after others: where the time ended it before there was a connection, what the others met says more.
+    pub(super) fn after(self, unreachable: &mut Option<Self>) -> Self {
+        match self {
+            Self::Unconnected => unreachable.take().unwrap_or(self),
+            Self::Unreachable(_) => unreachable.insert(self).clone(),
+            other => other,
+        }
+    }
+
     /// Whether the same request may find a better moment.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Cut => true,
-            Self::Certificate(_) | Self::Tls(_) | Self::Late | Self::Unsendable => false,
+            Self::Certificate(_) | Self::Tls(_) | Self::Unconnected | Self::Late | Self::Unsendable => false,
         }
     }
 
@@ -66,7 +77,7 @@ impl Broken {
     pub(super) fn may_have_arrived(&self) -> bool {
         match self {
             Self::Cut | Self::Late => true,
-            Self::Unreachable(_) | Self::Certificate(_) | Self::Tls(_) | Self::Unsendable => false,
+            Self::Unreachable(_) | Self::Certificate(_) | Self::Tls(_) | Self::Unconnected | Self::Unsendable => false,
         }
     }
 
@@ -82,6 +93,7 @@ impl Broken {
             Self::Certificate(why) => format!("the API server's certificate is not trusted: {why}"),
             Self::Tls(why) => format!("the TLS handshake failed: {why}"),
             Self::Cut => "the connection ended in the middle of the answer".into(),
+            Self::Unconnected => format!("the API server cannot be reached: no connection within {}", human(timeout)),
             Self::Late => format!("the API server did not answer within {}", human(timeout)),
             Self::Unsendable => "the request cannot be made".into(),
         }
@@ -92,7 +104,7 @@ impl Broken {
         let server = identity.server();
         let failure = Failure::new(what).cause(format!("`{server}`: {}", self.brief(timeout)));
         match self {
-            Self::Unreachable(_) => {
+            Self::Unreachable(_) | Self::Unconnected => {
                 let proxy = identity.cluster.proxy_url.as_deref().is_some_and(|proxy| !proxy.is_empty());
                 let hint = if proxy {
                     "check the address and the kubeconfig's `proxy-url`"
@@ -139,6 +151,16 @@ mod tests {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = kube::Error::Service(Box::new(io::Error::other(tls)));
         assert_eq!(Broken::of(&wrapped), Broken::Certificate("it is signed by an unknown authority".into()));
+    }
+
+    #[test]
+    fn a_try_that_the_time_ended_says_what_the_ones_before_it_met() {
+        let (refused, mut before) = (Broken::Unreachable("connection refused".into()), None);
+        assert_eq!(Broken::Unconnected.after(&mut before), Broken::Unconnected);
+        assert_eq!(refused.clone().after(&mut before), refused);
+        assert_eq!(Broken::Cut.after(&mut before), Broken::Cut);
+        assert_eq!(Broken::Unconnected.after(&mut before), refused);
+        assert!(!Broken::Unconnected.may_have_arrived() && Broken::Late.may_have_arrived());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! One way to connect: our TLS over our transport, below kube's client.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::{HeaderValue, Uri, header};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -13,7 +16,7 @@ use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, ServerName},
 };
-use tower::Service;
+use tower::{Service, ServiceExt as _};
 
 use super::{
     leaf::Witness,
@@ -33,6 +36,7 @@ pub(super) struct Connector {
     pub(super) client: Client,
     /// The bearer token that we show, if it is one.
     pub(super) token: Option<Secret>,
+    connected: Arc<AtomicBool>,
     settings: ClientConfig,
     transport: Transport,
     server: Uri,
@@ -68,10 +72,21 @@ impl Connector {
         let headers = config.extra_headers_layer().map_err(|_| refused("its impersonation has characters that a request cannot carry"))?;
 
         let https = https(settings.clone(), server_name.clone(), transport.clone());
+        let connected = Arc::new(AtomicBool::new(false));
+        let seen = connected.clone();
+        let https = https.map_response(move |stream| {
+            seen.store(true, Ordering::Relaxed);
+            stream
+        });
         let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https);
         // Neither kube's retries (ours know the verb) nor its tracing (it logs bodies) are added.
         let client = ClientBuilder::new(http, String::new()).with_layer(&config.base_uri_layer()).with_layer(&headers).build();
-        Ok(Self { client, token: credential.token, settings, transport, server, server_name })
+        Ok(Self { client, token: credential.token, connected, settings, transport, server, server_name })
+    }
+
+    /// Whether there ever was a connection: before the first one, the API server has heard nothing of us.
+    pub(super) fn was_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// The certificate that the server presents, by one handshake of its own that ends before anything is sent.

@@ -39,7 +39,8 @@ pub(super) async fn send(
         let body = Limited::new(body, LARGEST).collect().await.map_err(|_| Broken::Cut)?;
         Ok(Answer { status, retry_after, date, warnings, body: Zeroizing::new(body.to_bytes().to_vec()) })
     };
-    timeout_at(deadline, exchange).await.unwrap_or(Err(Broken::Late))
+    let late = |_| Err(if connector.was_connected() { Broken::Late } else { Broken::Unconnected });
+    timeout_at(deadline, exchange).await.unwrap_or_else(late)
 }
 
 /// The text of a `Warning: 299 - "text"` header.

@@ -1,6 +1,11 @@
 //! What a server, a network or a cluster's owner can do to a request: a clear error, and no token left behind.
 
-use std::{fs, os::unix::fs::symlink, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::symlink,
+    time::Duration,
+};
 
 use insta::assert_snapshot;
 use jobpass_sandbox::Fault;
@@ -13,6 +18,14 @@ fn failed(job: &Job<'_>, ran: &Ran) -> String {
     assert_eq!(ran.end, End::Code(1), "{}", ran.transcript());
     job.assert_nothing_left();
     assert_eq!(job.get("GITHUB_ENV").map(|path| fs::read_to_string(path).expect("there")).unwrap_or_default(), "", "nothing is exported");
+    ran.said()
+}
+
+/// The request failed before there was a connection: nothing was created, so nothing is kept.
+fn unreached(job: &Job<'_>, server: &str) -> String {
+    let ran = job.request().args(["--server", server, "--timeout", "1s"]).run();
+    assert_eq!(ran.end, End::Code(1), "{}", ran.transcript());
+    assert_eq!(job.places().len(), 0, "{}", ran.transcript());
     ran.said()
 }
 
@@ -350,22 +363,27 @@ fn a_server_that_never_answers() {
 
 #[test]
 fn nothing_listens() {
-    let world = World::sandbox("it is stopped");
+    let world = World::sandbox("it is never reached");
     let job = Job::gitlab(&world);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").to_string();
-    let ran = job.request().args(["--server", &port, "--timeout", "1s"]).run();
-    assert_eq!(ran.end, End::Code(1));
-    assert_eq!(job.places().len(), 0, "nothing was created, so nothing is kept");
-    assert_snapshot!(ran.said());
+    let refusing = doors::refusing();
+    assert_snapshot!(unreached(&job, &refusing.local_addr().expect("bound").to_string()));
+}
+
+/// As where a firewall passes the packets on and nobody takes them.
+#[test]
+fn nobody_takes_the_connection() {
+    let world = World::sandbox("it is never reached");
+    let job = Job::gitlab(&world);
+    // The kernel answers for it, and no handshake is ever begun.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
+    assert_snapshot!(unreached(&job, &silent.local_addr().expect("bound").to_string()));
 }
 
 #[test]
 fn a_name_that_does_not_resolve() {
     let world = World::sandbox("it is never reached");
     let job = Job::gitlab(&world);
-    let ran = job.request().args(["--server", "api.invalid", "--timeout", "1s"]).run();
-    assert_eq!(ran.end, End::Code(1));
-    assert_snapshot!(ran.said());
+    assert_snapshot!(unreached(&job, "api.invalid"));
 }
 
 // TLS.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tokio::signal::unix::SignalKind;
+use tokio::{net::TcpSocket, signal::unix::SignalKind};
 
 /// A program with an empty environment, and with no signal ignored, however the tests themselves were started.
 pub(crate) fn program(name: impl AsRef<OsStr>) -> process::Command {
@@ -64,6 +64,13 @@ pub(crate) fn is_root() -> bool {
 /// How many runs of chaos there are: few where somebody waits for them.
 pub(crate) fn chaos() -> u64 {
     std::env::var("JOBPASS_TEST_CHAOS").ok().map_or(40, |count| count.parse().expect("JOBPASS_TEST_CHAOS is a number"))
+}
+
+/// A port on loopback that nobody listens on, and nobody else can take as long as this lives.
+pub(crate) fn refusing() -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port on loopback");
+    socket
 }
 
 /// Writes a file that only its owner may read.
