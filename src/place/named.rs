@@ -10,7 +10,11 @@ use std::{
 use anyhow::anyhow;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::{DIRECTORY, create, plain, read_at, reason, unwritable, whole};
+use super::{
+    DIRECTORY,
+    file::{create, read_at, whole},
+    plain, reason, unwritable,
+};
 use crate::failure::Failure;
 
 /// Reads a file that the user named; links in its path are the user's business.

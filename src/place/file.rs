@@ -1,0 +1,66 @@
+//! A file in a directory that is open already: made exclusively, read without following a link.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+};
+
+use anyhow::{anyhow, bail, ensure};
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, Stat},
+    io::Errno,
+    process::geteuid,
+};
+
+use super::{plain, reason};
+
+/// No file of ours is ever larger.
+const LARGEST: u64 = 1 << 20;
+
+pub(super) fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let written = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+        .and_then(|()| file.write_all(content).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)));
+    if written.is_err() {
+        // Half a file is worse than none; what could not be written is reported.
+        let _ = rustix::fs::unlinkat(at, name, AtFlags::empty());
+    }
+    written
+}
+
+pub(super) fn read_at(at: &OwnedFd, name: &str) -> anyhow::Result<Option<String>> {
+    // NONBLOCK: a pipe under our name must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match rustix::fs::openat(at, name, flags, Mode::empty()) {
+        Ok(file) => fs::File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => bail!("it is a link"),
+        Err(error) => bail!(reason(error)),
+    };
+    if !is_ours(&rustix::fs::fstat(&file).map_err(|error| anyhow!(reason(error)))?) {
+        bail!("it is no regular file of this user");
+    }
+    whole(file).map(Some)
+}
+
+/// The text of a file, which is never endless.
+pub(super) fn whole(file: fs::File) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| anyhow!(plain(&error)))?;
+    ensure!(read as u64 <= LARGEST, "it is larger than 1 MiB");
+    Ok(text)
+}
+
+pub(super) fn stat(at: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn is_ours(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_uid == geteuid().as_raw()
+}
