@@ -48,6 +48,9 @@ pub const SECRETS: &[&str] = &[ENV, KUBECONFIG, "token.new", TOKEN];
 /// The directory that holds the places of all leases.
 const PARENT: &str = "jobpass";
 
+/// How often a directory is made again that another job has removed meanwhile.
+const TRIES: u32 = 100;
+
 /// `tmpfs` and `ramfs`, from `linux/magic.h`.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
@@ -91,12 +94,11 @@ impl Place {
                 .hint("mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`"));
         }
         let mode = Mode::from_raw_mode(if group { 0o750 } else { 0o700 });
-        let parent = directory(&base, PARENT, Some(mode)).map_err(|cause| Failure::new(what()).chain(&cause))?;
+        let (parent, place) = self.made_in(&base, mode).map_err(|cause| Failure::new(what()).chain(&cause))?;
         if group {
             // Whatever the umask was: the group must get through to the files that it may read.
             rustix::fs::fchmod(&parent, mode).map_err(failed)?;
         }
-        let place = directory(&parent, &self.name, Some(mode)).map_err(|cause| Failure::new(what()).chain(&cause))?;
         // Before anything in it is touched: another process may have begun at the same moment.
         let locked = self.locked(&place)?;
         rustix::fs::fchmod(&place, mode).map_err(failed)?;
@@ -113,6 +115,19 @@ impl Place {
             }
         }
         Ok(locked.then_some(place))
+    }
+
+    /// Makes the directory of all places, and in it the one of this lease.
+    fn made_in(&self, base: &OwnedFd, mode: Mode) -> anyhow::Result<(OwnedFd, OwnedFd)> {
+        let mut tries = 0..TRIES;
+        loop {
+            let parent = directory(base, PARENT, Some(mode))?;
+            match directory(&parent, &self.name, Some(mode)) {
+                // Another pass ended at this moment, and took the directory with it that it found empty.
+                Err(_) if is_removed(&parent) && tries.next().is_some() => {}
+                place => return Ok((parent, place?)),
+            }
+        }
     }
 
     /// Writes one of the files: made anew, exclusively, with just this mode whatever the umask.
@@ -322,14 +337,21 @@ fn plain(error: &io::Error) -> String {
 
 /// Opens a directory below another one, and makes it first if `mode` says how.
 fn directory(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Result<OwnedFd> {
-    if let Some(mode) = mode {
-        match rustix::fs::mkdirat(at, name, mode) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => bail!(reason(error)),
-        }
-    }
     let failed = |error| anyhow!(reason(error));
-    let opened = rustix::fs::openat(at, name, DIRECTORY, Mode::empty()).map_err(failed)?;
+    let mut tries = 0..TRIES;
+    let opened = loop {
+        if let Some(mode) = mode {
+            match rustix::fs::mkdirat(at, name, mode) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => bail!(reason(error)),
+            }
+        }
+        match rustix::fs::openat(at, name, DIRECTORY, Mode::empty()) {
+            // It was there a moment ago: see `Place::made_in`.
+            Err(Errno::NOENT) if mode.is_some() && tries.next().is_some() => {}
+            opened => break opened.map_err(failed)?,
+        }
+    };
     let stat = rustix::fs::fstat(&opened).map_err(failed)?;
     if stat.st_uid != geteuid().as_raw() {
         bail!("the directory `{name}` belongs to somebody else");
@@ -339,6 +361,10 @@ fn directory(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Result<Own
         bail!("others may write to the directory `{name}`");
     }
     Ok(opened)
+}
+
+fn is_removed(directory: &OwnedFd) -> bool {
+    rustix::fs::fstat(directory).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 fn is_in_memory(directory: &OwnedFd) -> bool {
@@ -454,6 +480,25 @@ mod tests {
         assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
         drop(used);
         place.create(false).expect("free again");
+    }
+
+    #[test]
+    fn jobs_that_come_and_go_do_not_take_the_directory_from_each_other() {
+        let (directory, _place) = place();
+        let base = Base { path: directory.path().to_owned(), in_memory: false, private: false };
+        std::thread::scope(|scope| {
+            for job in 0..4 {
+                let place = Place::of(&base, &format!("{}{job}", &NAME[..NAME.len() - 1]));
+                scope.spawn(move || {
+                    for _ in 0..500 {
+                        drop(place.create(false).expect("made"));
+                        place.save_lease("{}").expect("saved");
+                        place.clear().expect("cleared");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 0);
     }
 
     #[test]
