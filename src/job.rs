@@ -210,8 +210,8 @@ impl Job {
 
     /// Refuses to end the pass that the rest of the job's script still uses, only to run one command under another one.
     fn spare(&self, place: &Place, spec: &TokenSpec, name: &str) -> Result<(), Failure> {
-        let token = place.file(place::TOKEN);
-        if !token.exists() || !self.token_files().contains(&token) {
+        let used = self.token_files();
+        if !place.files(place::TOKEN).any(|token| token.exists() && used.contains(&token)) {
             return Ok(());
         }
         let account = &spec.service_account;

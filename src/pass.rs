@@ -107,7 +107,10 @@ impl Pass {
                 former.service_account
             ));
         }
-        let lock = place.create(spec.file_mode & 0o040 != 0)?;
+        let shared = spec.file_mode & 0o040 != 0;
+        let lock = place.create(shared)?;
+        // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
+        let place = if spec.lifetime.is_some() && !shared { place.parted() } else { place };
         let saved = place.save_lease(&lease.json()).and_then(|()| save(&lease));
         if let Err(failure) = saved {
             return Err(cleared(&place, failure, forget));

@@ -19,6 +19,7 @@ use crate::{
     platform::Base,
 };
 
+mod apart;
 mod file;
 mod named;
 
@@ -59,13 +60,15 @@ const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 pub struct Place {
     base: Base,
     name: String,
+    /// Whether the files that hold a token are apart from the lease.
+    is_parted: bool,
 }
 
 impl Place {
     /// The place of a lease; nothing is made yet.
     #[must_use]
     pub fn of(base: &Base, lease: &str) -> Self {
-        Self { base: base.clone(), name: lease.to_owned() }
+        Self { base: base.clone(), name: lease.to_owned(), is_parted: false }
     }
 
     /// The directory.
@@ -77,7 +80,12 @@ impl Place {
     /// The path of one of the four files.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
-        self.path().join(name)
+        self.home(name).map_or_else(|| self.path(), |home| home.path()).join(name)
+    }
+
+    /// The paths where one of them may be: beside the lease, or apart.
+    pub fn files(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        self.homes(name).map(move |home| home.path().join(name))
     }
 
     /// Makes the directory, readable for nobody else, holds it (see [`Place::lock`]), and takes away what an earlier pass of the same lease left in it.
@@ -114,6 +122,8 @@ impl Place {
                 }
             }
         }
+        // Of an earlier pass, too; where it is somebody else's it is not looked at by anybody.
+        let _ = self.apart().map_or(Ok(()), |apart| apart.clear());
         Ok(locked.then_some(place))
     }
 
@@ -135,7 +145,8 @@ impl Place {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
-        self.open().and_then(|place| create(&place, name, content, mode)).map_err(|error| unwritable(&self.file(name), error))
+        let place = self.home(name).map_or_else(|| self.open(), |home| home.open());
+        place.and_then(|place| create(&place, name, content, mode)).map_err(|error| unwritable(&self.file(name), error))
     }
 
     /// Replaces one of the files in one step: there is always a whole one.
@@ -145,7 +156,7 @@ impl Place {
     pub fn replace(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
         let new = name.to_owned() + NEW;
         let replace = || {
-            let place = self.open()?;
+            let place = self.home(name).map_or_else(|| self.open(), |home| home.open())?;
             let _ = rustix::fs::unlinkat(&place, new.as_str(), AtFlags::empty());
             create(&place, &new, content, mode)?;
             rustix::fs::renameat(&place, new.as_str(), &place, name)
@@ -166,13 +177,18 @@ impl Place {
     /// # Errors
     /// When it is a link, somebody else's, or cannot be read.
     pub fn read(&self, name: &str) -> Result<Option<String>, Failure> {
-        let failed = |cause: anyhow::Error| Failure::new(format!("cannot read `{}`", self.file(name).display())).chain(&cause);
-        let place = match self.open() {
-            Ok(place) => place,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(error) => return Err(failed(anyhow!(reason(error)))),
-        };
-        read_at(&place, name).map_err(failed)
+        for home in self.homes(name) {
+            let failed = |cause: anyhow::Error| Failure::new(format!("cannot read `{}`", home.file(name).display())).chain(&cause);
+            let place = match home.open() {
+                Ok(place) => place,
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(error) => return Err(failed(anyhow!(reason(error)))),
+            };
+            if let Some(text) = read_at(&place, name).map_err(failed)? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes the named files and then, if nothing foreign is left in it, the directory.
@@ -180,6 +196,9 @@ impl Place {
     /// # Errors
     /// When one of them is there and cannot be removed.
     pub fn remove(&self, names: &[&str]) -> Result<(), Failure> {
+        if let Some(apart) = self.apart() {
+            apart.remove(names)?;
+        }
         let failed =
             |error| Failure::new(format!("cannot remove the files of the pass in `{}`", self.path().display())).cause(reason(error));
         let place = match self.open() {
@@ -202,6 +221,9 @@ impl Place {
     /// # Errors
     /// When something is there and cannot be removed.
     pub fn clear(&self) -> Result<(), Failure> {
+        if let Some(apart) = self.apart() {
+            apart.clear()?;
+        }
         self.remove(&NAMES)?;
         let Ok(base) = self.open_base(false) else { return Ok(()) };
         let Ok(parent) = directory(&base, PARENT, None) else { return Ok(()) };
@@ -377,11 +399,11 @@ mod tests {
 
     use super::*;
 
-    const NAME: &str = "jobpass-0123456789abcdef0123456789abcdef";
+    pub(super) const NAME: &str = "jobpass-0123456789abcdef0123456789abcdef";
 
     fn place() -> (tempfile::TempDir, Place) {
         let directory = tempfile::tempdir().expect("a directory");
-        let base = Base { path: directory.path().to_owned(), in_memory: false, private: false };
+        let base = Base::at(directory.path().to_owned());
         (directory, Place::of(&base, NAME))
     }
 
@@ -447,14 +469,14 @@ mod tests {
         let path = directory.path().join("jobpass-1");
         fs::create_dir(&path).expect("made");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
-        let place = Place::of(&Base { path, in_memory: false, private: true }, NAME);
+        let place = Place::of(&Base { private: true, ..Base::at(path) }, NAME);
         assert!(place.create(false).expect_err("readable").to_string().contains("others may look into it"));
     }
 
     #[test]
     fn a_base_that_must_be_in_memory_is_checked() {
         let directory = tempfile::tempdir_in(".").expect("a directory on disk");
-        let memory = |path: &Path| Place::of(&Base { path: path.to_owned(), in_memory: true, private: false }, NAME);
+        let memory = |path: &Path| Place::of(&Base { in_memory: true, ..Base::at(path.to_owned()) }, NAME);
         let failure = memory(directory.path()).create(false).expect_err("on disk");
         assert!(failure.to_string().contains("medium: Memory"), "{failure}");
         let shared = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
@@ -485,7 +507,7 @@ mod tests {
     #[test]
     fn jobs_that_come_and_go_do_not_take_the_directory_from_each_other() {
         let (directory, _place) = place();
-        let base = Base { path: directory.path().to_owned(), in_memory: false, private: false };
+        let base = Base::at(directory.path().to_owned());
         std::thread::scope(|scope| {
             for job in 0..4 {
                 let place = Place::of(&base, &format!("{}{job}", &NAME[..NAME.len() - 1]));
@@ -506,7 +528,7 @@ mod tests {
         let (directory, place) = place();
         place.create(false).expect("made");
         fs::create_dir(directory.path().join(PARENT).join("other")).expect("made");
-        let base = Base { path: directory.path().to_owned(), in_memory: false, private: false };
+        let base = Base::at(directory.path().to_owned());
         assert_eq!(list(&base), Ok(vec![place]));
         assert_eq!(list(&Base { path: directory.path().join("none"), ..base }), Ok(vec![]));
     }

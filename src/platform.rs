@@ -40,6 +40,16 @@ pub struct Base {
     pub in_memory: bool,
     /// Whether we make it ourselves, readable for nobody else, in a directory that everybody may write to.
     pub private: bool,
+    /// A directory in memory, of this user and this machine or container alone, for what only the command of `run` needs.
+    pub apart: Option<PathBuf>,
+}
+
+impl Base {
+    /// A directory that somebody else has made or chosen.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, in_memory: false, private: false, apart: None }
+    }
 }
 
 /// Variables that a CI system sets; one of them without a known platform means that we must not guess.
@@ -108,11 +118,11 @@ impl Platform {
     pub fn base(self, env: &Env, dir: Option<&str>, user: u32) -> Result<Base, Failure> {
         if let Some(dir) = dir {
             let path = env.absolute(dir.as_ref());
-            return Ok(Base { path, in_memory: self == Self::Tekton, private: false });
+            return Ok(Base { in_memory: self == Self::Tekton, ..Base::at(path) });
         }
         match self {
             Self::Github => github::base(env),
-            Self::Gitlab => gitlab::base(env),
+            Self::Gitlab => gitlab::base(env, user),
             Self::Tekton => Ok(tekton::base()),
             Self::Local => Ok(local::base(env, user)),
         }

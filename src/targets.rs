@@ -57,10 +57,10 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
         options.exclusive(&o::LEASE, &o::ALL_LEASES)?;
     }
     options.exclusive(&o::LEASE_FILE, &o::ALL_LEASES)?;
-    if let Some(given) = options.get(&o::LEASE_FILE) {
-        return from_file(&env.absolute(given.text.as_ref())).map(Found::from);
-    }
     let base = || platform.base(env, options.text(&o::DIR), user);
+    if let Some(given) = options.get(&o::LEASE_FILE) {
+        return from_file(&env.absolute(given.text.as_ref()), base().ok()).map(Found::from);
+    }
     if let Some(given) = asked {
         let (namespace, name) = named(&given.text).ok_or_else(|| {
             Failure::usage(format!("{} names no lease of jobpass", given.source)).hint("write it as `request` said it: NAMESPACE/jobpass-…")
@@ -158,7 +158,7 @@ fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
             // Requested with a `--dir` of its own.
             None => env
                 .path("JOBPASS_TOKEN_FILE")
-                .and_then(|path| at(&path, place::TOKEN, name))
+                .and_then(|path| at(&path, place::TOKEN, name, None))
                 .map(known)
                 .transpose()?
                 .flatten()
@@ -182,21 +182,21 @@ fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
 }
 
 /// The lease in a file that was named. A file that is not there is a pass that is over.
-fn from_file(path: &Path) -> Result<Option<Ending>, Failure> {
+fn from_file(path: &Path, base: Option<Base>) -> Result<Option<Ending>, Failure> {
     let what = format!("cannot use the lease file `{}`", path.display());
     if path.try_exists().is_ok_and(|exists| !exists) {
         return Ok(None);
     }
     let text = place::read_named(path).map_err(|error| Failure::usage(&what).cause(error))?;
     let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
-    let place = at(path, place::LEASE, &lease.name);
+    let place = at(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
     Ok(Some(Ending { lease, known: true, place, token: None }))
 }
 
 /// The place that a file of it lies in, if it looks like one of ours: `…/jobpass/LEASE/FILE`.
-fn at(path: &Path, file: &str, lease: &str) -> Option<Place> {
+fn at(path: &Path, file: &str, lease: &str, apart: Option<PathBuf>) -> Option<Place> {
     let base = path.ancestors().nth(3).filter(|_| path.ends_with(PathBuf::from("jobpass").join(lease).join(file)))?;
-    Some(Place::of(&Base { path: base.to_owned(), in_memory: false, private: false }, lease))
+    Some(Place::of(&Base { apart, ..Base::at(base.to_owned()) }, lease))
 }
 
 /// A lease of which only the name is known, completed by its file if that is here.

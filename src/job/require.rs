@@ -71,7 +71,8 @@ impl Job {
             // The kubeconfig may have been written elsewhere; with a trace on, no other variable is exported.
             let base = platform.base(env, options.text(&o::DIR), *user).ok();
             let name = mark.lease.split_once('/').map(|(_, name)| name).filter(|name| is_name(name));
-            files.extend(base.zip(name).map(|(base, name)| Place::of(&base, name).file(place::TOKEN)));
+            let place = base.zip(name).map(|(base, name)| Place::of(&base, name));
+            files.extend(place.iter().flat_map(|place| place.files(place::TOKEN)));
         }
         files
     }

@@ -40,7 +40,7 @@ pub(super) fn base(env: &Env) -> Result<Base, Failure> {
     let path = env.path("RUNNER_TEMP").ok_or_else(|| {
         Failure::usage("`RUNNER_TEMP` is not set, so there is no place for the pass").hint("run it in a step of a job, or give `--dir`")
     })?;
-    Ok(Base { path, in_memory: false, private: false })
+    Ok(Base::at(path))
 }
 
 /// The run, its attempt and the job: enough to know our own leases in a directory that one runner uses for one job at a time.

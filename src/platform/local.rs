@@ -8,10 +8,10 @@ use crate::env::Env;
 /// The session's directory in memory where there is one, else one of our own in the directory for temporary files.
 pub(super) fn base(env: &Env, user: u32) -> Base {
     if let Some(path) = env.path("XDG_RUNTIME_DIR") {
-        return Base { path, in_memory: false, private: false };
+        return Base::at(path);
     }
     let temporary = env.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
-    Base { path: temporary.join(format!("jobpass-{user}")), in_memory: false, private: true }
+    Base { private: true, ..Base::at(temporary.join(format!("jobpass-{user}"))) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a job of GitLab finds on its volume: the next job of a project gets it as the one before has left it, whatever its branch.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -122,4 +122,79 @@ fn a_kubeconfig_that_the_runner_put_there_is_the_identity_all_the_same() {
     job.request().args(["--kubeconfig", &agents.to_string_lossy()]).succeed();
     job.revoke().succeed();
     assert_eq!(world.secrets(), [""; 0]);
+}
+
+/// Whatever kills a job together with all that could tidy up: the next job of the project finds no token of `run` on the volume.
+#[test]
+fn the_volume_never_has_the_token_of_a_run() {
+    let world = World::new();
+    let mut job = Job::gitlab(&world);
+    let running =
+        job.run("grep -c tokenFile \"$KUBECONFIG\"; cmp \"$JOBPASS_TOKEN_FILE\" \"${KUBECONFIG%/*}/token\" && echo ready; sleep 2").start();
+    running.said("ready");
+    let token = job.token();
+    running.signal(Signal::KILL);
+    running.wait();
+    assert_eq!(names(&job.place()), ["lease.json"]);
+    // As `after_script` is on the Docker executor.
+    job.new_container();
+    let revoked = job.revoke().succeed();
+    assert!(revoked.said().contains("removed: the lease is deleted"), "{}", revoked.transcript());
+    world.assert_dies(&token);
+    job.assert_nothing_left();
+}
+
+#[test]
+fn revoke_in_the_same_container_has_the_token_to_ask_with() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    for by_file in [false, true] {
+        let running = job.run("echo ready; sleep 2").start();
+        running.said("ready");
+        running.signal(Signal::KILL);
+        running.wait();
+        let (token, lease) = (job.token(), job.place().join("lease.json"));
+        assert!(job.apart().is_some());
+        let revoked = if by_file { job.revoke().arg("--lease-file").arg(lease.to_string_lossy()) } else { job.revoke() }.succeed();
+        assert!(revoked.said().contains("dead: "), "{}", revoked.transcript());
+        world.assert_dies(&token);
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_run_without_memory_of_its_own_uses_the_volume() {
+    let world = World::new();
+    let mut job = Job::gitlab(&world);
+    // On a disk; of somebody else, or open to all; not there; and where a group is to read them, which could not get there.
+    job.set("XDG_RUNTIME_DIR", job.directory().join("home"));
+    let place = "case $JOBPASS_TOKEN_FILE in \"$CI_PROJECT_DIR.tmp\"/jobpass/*) cat \"$JOBPASS_TOKEN_FILE\" | wc -l;; *) exit 9;; esac";
+    job.run(place).succeed();
+    job.new_container();
+    job.run(place).env("JOBPASS_FILE_MODE", "0640").succeed();
+    doors::make_directory(&job.directory().join("shared"));
+    for directory in [job.directory().join("shared"), "/nowhere/jobpass".into(), "/proc/self".into(), "/etc/passwd".into()] {
+        job.set("XDG_RUNTIME_DIR", directory);
+        job.run(place).succeed();
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_container_says_nothing_of_its_memory_and_has_some() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.unset("XDG_RUNTIME_DIR");
+    let ran = job
+        .run("stat -c '%n %a' \"$JOBPASS_TOKEN_FILE\" | cut -d/ -f1-3,4 | cut -d- -f1; stat -c %a \"${JOBPASS_TOKEN_FILE%/*}\"")
+        .succeed();
+    assert_eq!(ran.stdout, "/dev/shm/jobpass\n700\n", "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("it is there").flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }

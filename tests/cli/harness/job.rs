@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -28,7 +29,7 @@ pub(crate) struct Job<'w> {
     pub(crate) world: &'w World,
     on: On,
     directory: TempDir,
-    /// A Tekton pod's memory volume.
+    /// A Tekton pod's memory volume; on GitLab what a container has in memory of its own.
     memory: Option<TempDir>,
     variables: RefCell<BTreeMap<String, String>>,
 }
@@ -60,7 +61,8 @@ impl<'w> Job<'w> {
 
     /// A GitLab CI job with the CI identity's kubeconfig in a file-type variable. It runs with the umask 0 of a container.
     pub(crate) fn gitlab(world: &'w World) -> Self {
-        let job = Self::new(world, On::Gitlab);
+        let mut job = Self::new(world, On::Gitlab);
+        job.new_container();
         for (name, value) in [
             ("GITLAB_CI", "true"),
             ("CI", "true"),
@@ -77,6 +79,15 @@ impl<'w> Job<'w> {
         job.set("CI_PROJECT_DIR", job.workspace());
         job.set("JOBPASS_KUBECONFIG", job.identity_file());
         job
+    }
+
+    /// What follows runs in another container of the same GitLab job: of the former one only the build volume is left.
+    pub(crate) fn new_container(&mut self) {
+        let memory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir_in("/dev/shm");
+        let memory = memory.expect("a directory in memory");
+        self.world.names().exact(&memory.path().to_string_lossy(), "MEMORY");
+        self.set("XDG_RUNTIME_DIR", memory.path());
+        self.memory = Some(memory);
     }
 
     /// A step of a Tekton task with a memory volume and the CI identity's token in a file.
@@ -304,11 +315,18 @@ impl<'w> Job<'w> {
     pub(crate) fn assert_nothing_left(&self) {
         assert_eq!(self.world.secrets(), [""; 0], "Secrets are left");
         assert!(self.places().is_empty(), "files are left: {:?}", self.places());
+        assert!(self.apart().is_none(), "files are left: {:?}", self.apart());
+    }
+
+    /// Where the files of `run` are that hold a token, if they are apart from the lease.
+    pub(crate) fn apart(&self) -> Option<PathBuf> {
+        let memory = self.memory.as_ref().filter(|_| self.on == On::Gitlab)?.path().join("jobpass");
+        fs::read_dir(memory).into_iter().flatten().flatten().map(|entry| entry.path()).next()
     }
 
     /// The token of the only pass that is here.
     pub(crate) fn token(&self) -> String {
-        fs::read_to_string(self.place().join("token")).expect("the pass has a token")
+        fs::read_to_string(self.apart().unwrap_or_else(|| self.place()).join("token")).expect("the pass has a token")
     }
 
     /// The name of the lease of the only pass that is here.

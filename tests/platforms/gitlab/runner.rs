@@ -226,6 +226,11 @@ impl<'v> Job<'v> {
         Ended { script, after }
     }
 
+    /// What the job's container has in memory.
+    pub(crate) fn memory(&self) -> PathBuf {
+        self.container.as_ref().expect("a stage has begun").memory().join("jobpass")
+    }
+
     /// Where `after_script` is to run.
     fn move_to(&mut self, place: Place) {
         if place == Place::Fresh {
@@ -303,7 +308,7 @@ impl<'v> Job<'v> {
         command.arg(container::found(&self.shell).unwrap_or_else(|| panic!("there is no shell {}", self.shell)));
         command.args((self.shell == "busybox").then_some("sh"));
         command.env("STAGE", &mark).env("HOME", container.at("home")).env("TMPDIR", container.at("tmp")).current_dir(self.volume.0.path());
-        command.env("PATH", container.at("bin"));
+        command.env("PATH", container.at("bin")).env("XDG_RUNTIME_DIR", container.memory());
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
         command.stdin(Stdio::piped()).stdout(writer.try_clone().expect("a pipe has two ends")).stderr(writer);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -303,9 +303,15 @@ fn files_are_the_jobs_own_while_it_runs() {
             let live = job.start();
             live.said("ready");
             let base = volume.temporary().join("jobpass");
-            let directories = places(&volume).into_iter().chain([base.clone()]);
-            let all: Vec<_> = directories.chain(files(&base)).collect();
-            assert!(all.len() >= 5, "{all:?}");
+            let lasting: Vec<_> = places(&volume).into_iter().chain([base.clone()]).chain(files(&base)).collect();
+            let passing = files(&job.memory());
+            // The wrapper's command needs nothing on the volume, so its token is not there.
+            let expected = match form {
+                Form::Wrapper => (3, 2),
+                Form::Template => (6, 0),
+            };
+            assert_eq!((lasting.len(), passing.len()), expected, "{lasting:?} {passing:?}");
+            let all = lasting.into_iter().chain(passing);
             for path in all {
                 let metadata = fs::symlink_metadata(&path).expect("it is there");
                 let expected = if metadata.is_dir() { 0o700 } else { 0o600 };

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -51,12 +51,16 @@ pub(crate) struct Image {
     pub(crate) has_jobpass: bool,
 }
 
-/// A container that runs, or the machine of the shell executor.
-pub(super) struct Container(TempDir);
+/// A container that runs, or the machine of the shell executor: its files, and what it has in memory.
+pub(super) struct Container {
+    files: TempDir,
+    memory: TempDir,
+}
 
 impl Container {
     pub(super) fn of(image: &Image) -> Self {
-        let container = Self(TempDir::new().expect("a directory"));
+        let memory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir_in("/dev/shm");
+        let container = Self { files: TempDir::new().expect("a directory"), memory: memory.expect("a directory in memory") };
         for directory in ["bin", "home", "tmp"] {
             doors::make_directory(&container.at(directory));
         }
@@ -77,7 +81,12 @@ impl Container {
     }
 
     pub(super) fn at(&self, path: &str) -> PathBuf {
-        self.0.path().join(path)
+        self.files.path().join(path)
+    }
+
+    /// Stands for the `/dev/shm` that each container has of its own. Here all of them would have this machine's.
+    pub(super) fn memory(&self) -> &Path {
+        self.memory.path()
     }
 
     /// The files that a pod has of its service account, to be mounted.

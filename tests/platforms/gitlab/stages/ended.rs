@@ -34,6 +34,10 @@ fn ended(executor: &'static Executor, shell: &str, form: Form, event: Event, scr
     } else {
         assert!(world.is_live(&token), "who has revoked it?\n{}", job.log);
         assert_eq!((world.secrets().len(), places(&volume).len()), (1, 1), "{}", job.log);
+        if form == Form::Wrapper {
+            // It lives, but whoever gets the volume next does not find it there.
+            assert_nothing_leaks(&world, &job);
+        }
         assert_swept_later(&world, &mut job, &token);
     }
 }
