@@ -3,7 +3,6 @@
 use std::{os::fd::OwnedFd, time::Duration};
 
 use jiff::Timestamp;
-use rustix::process::Signal;
 
 use crate::{
     cluster::{Cluster, Deleted, Granted},
@@ -17,7 +16,7 @@ use crate::{
     place::{self, Place},
     platform::Platform,
     secret::Secret,
-    signals::{self, Signals},
+    signals::{Notice, Signals},
     spec::TokenSpec,
 };
 
@@ -285,8 +284,8 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
     Ok((granted.token, lifetime))
 }
 
-fn interrupted(signal: Signal) -> Failure {
-    Failure::new("cannot request a pass").cause(format!("interrupted by {}", signals::name(signal)))
+fn interrupted(notice: Notice) -> Failure {
+    Failure::new("cannot request a pass").cause(format!("interrupted by {notice}"))
 }
 
 /// Nothing of the pass is left on the server: nothing stays of it here either.

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
+    pin::pin,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use crate::{
     out::Out,
     pass::{Ended, Pass, Terms},
     platform::Platform,
-    signals::{self, Signals},
+    signals::{Notice, Signals},
     spec::TokenSpec,
 };
 
@@ -171,18 +172,23 @@ pub async fn run(
     };
     let mut renewal = Renewal::of(&pass);
     let mut course = Course::new(command.grace);
-    let status = loop {
-        tokio::select! {
-            status = child.exited() => break status,
-            signal = signals.next() => course.heard(signal, &child),
-            () = course.due() => if course.step(&child) {
-                out.warn_aside("the command could not be ended: it may run on, without its pass");
-                break Status::Killed(Signal::KILL.as_raw());
-            },
-            renewed = renewal.next(&mut pass, spec), if !course.is_ending() => {
-                renewal.take(renewed, &mut pass, spec, &mut patterns, &pipes, out);
+    let status = 'course: loop {
+        let renewed = {
+            // Kept while signals come: otherwise each of them would make it begin anew.
+            let mut next = pin!(renewal.next(&mut pass, spec));
+            loop {
+                tokio::select! {
+                    status = child.exited() => break 'course status,
+                    notice = signals.next() => course.heard(notice, &child),
+                    () = course.due() => if course.step(&child) {
+                        out.warn_aside("the command could not be ended: it may run on, without its pass");
+                        break 'course Status::Killed(Signal::KILL.as_raw());
+                    },
+                    renewed = &mut next, if !course.is_ending() => break renewed,
+                }
             }
-        }
+        };
+        renewal.take(renewed, &mut pass, spec, &mut patterns, &pipes, out);
     };
     let (patience, tell) = course.patience(FOR_THE_REST);
     tokio::select! {
@@ -209,8 +215,8 @@ pub async fn run(
 
 /// The signal that came before there was a command.
 #[must_use]
-pub fn interrupted(signal: Signal) -> Failure {
-    Failure::new("cannot run the command").cause(format!("interrupted by {}", signals::name(signal)))
+pub fn interrupted(notice: Notice) -> Failure {
+    Failure::new("cannot run the command").cause(format!("interrupted by {notice}"))
 }
 
 /// Why the kernel did not start it.

@@ -1,7 +1,9 @@
 //! The signals by which a runner or a person ends us, or tells the job's command something.
 
 use std::{
-    future::poll_fn,
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
     task::{Context, Poll, Waker},
 };
 
@@ -10,8 +12,55 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::place;
 
-/// Signals of this process. From the first look on they no longer kill it.
-pub struct Signals(Vec<(Signal, tokio::signal::unix::Signal)>);
+mod life;
+
+pub use life::Life;
+
+/// Signals of this process, from the first look on they no longer kill it; and the death of whoever has started it.
+pub struct Signals {
+    caught: Vec<(Signal, tokio::signal::unix::Signal)>,
+    /// Until it is over.
+    parent: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// What was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A signal.
+    Signal(Signal),
+    /// Whoever has started us is dead: that means what TERM does.
+    Orphaned,
+}
+
+impl Notice {
+    /// The signal that it is, or that it means.
+    #[must_use]
+    pub fn signal(self) -> Signal {
+        match self {
+            Self::Signal(signal) => signal,
+            Self::Orphaned => Signal::TERM,
+        }
+    }
+
+    /// Whether it means that the job is over.
+    #[must_use]
+    pub fn ends_the_job(self) -> bool {
+        [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&self.signal())
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::Orphaned => "the death of the process that started it",
+            Self::Signal(Signal::TERM) => "SIGTERM",
+            Self::Signal(Signal::INT) => "SIGINT",
+            Self::Signal(Signal::HUP) => "SIGHUP",
+            Self::Signal(Signal::QUIT) => "SIGQUIT",
+            Self::Signal(_) => "a signal",
+        })
+    }
+}
 
 /// What ends a verb that has no command of its own.
 const ENDING: [(SignalKind, Signal); 3] =
@@ -25,14 +74,18 @@ impl Signals {
     /// Takes TERM, INT and HUP over. Without handlers a signal kills us as it kills anybody: the state is saved, `revoke` finds it.
     #[must_use]
     pub fn ending() -> Option<Self> {
-        Self::take(&ENDING, 0)
+        Self::take(&ENDING, 0).map(Self::and_parent)
     }
 
     /// Takes over all that a command is to be told of.
     #[must_use]
     pub fn all() -> Option<Self> {
         // What whoever started us has told us to ignore, as `nohup` does, stays ignored for us and the command.
-        Self::take(&[ENDING, OTHERS].concat(), ignored())
+        Self::take(&[ENDING, OTHERS].concat(), ignored()).map(Self::and_parent)
+    }
+
+    fn and_parent(self) -> Self {
+        Self { parent: Some(Box::pin(life::orphaned())), ..self }
     }
 
     fn take(kinds: &[(SignalKind, Signal)], ignored: u64) -> Option<Self> {
@@ -41,61 +94,49 @@ impl Signals {
             .filter(|(_, which)| ignored & (1 << (which.as_raw() - 1)) == 0)
             .map(|(kind, which)| Some((*which, signal(*kind).ok()?)))
             .collect::<Option<_>>()
-            .map(Self)
+            .map(|caught| Self { caught, parent: None })
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) -> Signal {
+    pub async fn next(&mut self) -> Notice {
         poll_fn(|context| self.poll(context)).await
     }
 
     /// Waits for one that means that the job is over.
-    pub async fn ending_one(&mut self) -> Signal {
+    pub async fn ending_one(&mut self) -> Notice {
         loop {
-            let signal = self.next().await;
-            if ends_the_job(signal) {
-                return signal;
+            let notice = self.next().await;
+            if notice.ends_the_job() {
+                return notice;
             }
         }
     }
 
     /// One that means that the job is over and has come already.
-    pub fn ending_so_far(&mut self) -> Option<Signal> {
+    pub fn ending_so_far(&mut self) -> Option<Notice> {
         let mut context = Context::from_waker(Waker::noop());
-        while let Poll::Ready(signal) = self.poll(&mut context) {
-            if ends_the_job(signal) {
-                return Some(signal);
+        while let Poll::Ready(notice) = self.poll(&mut context) {
+            if notice.ends_the_job() {
+                return Some(notice);
             }
         }
         None
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Signal> {
-        for (which, caught) in &mut self.0 {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Notice> {
+        for (which, caught) in &mut self.caught {
             if caught.poll_recv(context).is_ready() {
-                return Poll::Ready(*which);
+                return Poll::Ready(Notice::Signal(*which));
             }
+        }
+        if let Some(parent) = &mut self.parent
+            && parent.as_mut().poll(context).is_ready()
+        {
+            self.parent = None;
+            return Poll::Ready(Notice::Orphaned);
         }
         Poll::Pending
     }
-}
-
-/// Its name, as messages say it.
-#[must_use]
-pub fn name(signal: Signal) -> &'static str {
-    match signal {
-        Signal::TERM => "SIGTERM",
-        Signal::INT => "SIGINT",
-        Signal::HUP => "SIGHUP",
-        Signal::QUIT => "SIGQUIT",
-        _ => "a signal",
-    }
-}
-
-/// Whether a signal means that the job is over.
-#[must_use]
-pub fn ends_the_job(signal: Signal) -> bool {
-    [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal)
 }
 
 /// The signals that are ignored, as the kernel says it: the bit of the first is the lowest.
@@ -106,8 +147,10 @@ fn ignored() -> u64 {
 }
 
 /// Waits for a signal that is repeated: what is nearly done is done in spite of the first one, which `heard` is told of.
-pub async fn repeated(heard: impl Fn(Signal)) -> Signal {
-    match Signals::ending() {
+///
+/// Nobody's death is among them: whoever waits for no answer any more wants no less that it is done.
+pub async fn repeated(heard: impl Fn(Notice)) -> Notice {
+    match Signals::take(&ENDING, 0) {
         Some(mut signals) => {
             heard(signals.next().await);
             signals.next().await

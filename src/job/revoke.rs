@@ -111,8 +111,8 @@ impl Job {
         // The signal that ends the job comes while it is being cleaned up: the pass is ended all the same.
         let failed = tokio::select! {
             failed = work => failed,
-            signal = signals::repeated(|signal| out.say(format!("{}: revoking first", signals::name(signal)))) => {
-                return Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {} once more", signals::name(signal))));
+            notice = signals::repeated(|notice| out.say(format!("{notice}: revoking first"))) => {
+                return Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {notice} once more")));
             }
         };
         match failed.or_else(|| found.unknown.into_iter().next()) {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::pipes::Ends;
-use crate::identity;
+use crate::{identity, signals::Life};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,11 @@ pub(super) struct Child {
     pid: Pid,
     /// Whether it has a process group of its own. On a terminal it has ours, so that it may read from it.
     grouped: bool,
-    /// Whether orphans of the whole container become ours.
-    is_init: bool,
+    /// Whether what the command leaves behind becomes ours, as process 1 or because we have asked for it.
+    adopts: bool,
     changed: tokio::signal::unix::Signal,
+    /// Its end is heard of even where whoever started us has blocked the signal that tells of it.
+    life: Life,
     status: Option<Status>,
 }
 
@@ -46,6 +48,9 @@ impl Child {
     pub(super) fn start(command: &super::Command, variables: &[(String, OsString)], ends: Ends) -> io::Result<Self> {
         // Before it can end.
         let changed = signal(SignalKind::child())?;
+        let is_init = rustix::process::getpid().is_init();
+        // Where process 1 takes no notice of the dead, they would stay in the command's group, and look as if it went on.
+        let is_reaper = adopt_orphans();
         let grouped = !io::stdin().is_terminal();
         let prepared = |program: &Path, name: &OsStr| {
             let mut prepared = Command::new(program);
@@ -74,26 +79,30 @@ impl Child {
         };
         // Or its end would never come.
         drop(ends);
-        let is_init = rustix::process::getpid().is_init();
-        Ok(Self { pid: Pid::from_child(&started), grouped, is_init, changed, status: None })
+        let pid = Pid::from_child(&started);
+        Ok(Self { pid, grouped, adopts: is_init || is_reaper, changed, life: Life::of(pid), status: None })
     }
 
     /// Waits for its end.
     pub(super) async fn exited(&mut self) -> Status {
+        let mut is_over = false;
         loop {
             self.reap();
             if let Some(status) = self.status {
                 return status;
             }
-            self.changed.recv().await;
+            tokio::select! {
+                _ = self.changed.recv() => {}
+                () = self.life.end(), if !is_over => is_over = true,
+            }
         }
     }
 
-    /// Takes notice of every process of ours that has ended; as process 1 that is every orphan.
+    /// Takes notice of every process of ours that has ended, orphans too.
     fn reap(&mut self) {
         loop {
             // A credential plugin is waited for by those who have started it.
-            let ended = if self.is_init && !identity::is_asking_a_plugin() {
+            let ended = if self.adopts && !identity::is_asking_a_plugin() {
                 wait(WaitOptions::NOHANG)
             } else if self.status.is_some() {
                 return;
@@ -144,4 +153,14 @@ impl Child {
         }
         self.reap();
     }
+}
+
+#[cfg(target_os = "linux")]
+fn adopt_orphans() -> bool {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn adopt_orphans() -> bool {
+    false
 }

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getppid};
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::child::Child;
-use crate::signals::ends_the_job;
+use crate::signals::Notice;
 
 /// How long the command may take to be gone after KILL. One that became somebody else, as by `sudo`, never is.
 const AFTER_KILL: Duration = Duration::from_millis(200);
+
+/// A signal that comes again so soon is the same one: `timeout` sends TERM to us, and then to its whole group.
+const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// Where the command is on its way to its end.
 pub(super) struct Course {
@@ -18,14 +21,13 @@ pub(super) struct Course {
     kill_at: Option<Instant>,
     /// When it is waited for no longer: KILL was sent.
     give_up_at: Option<Instant>,
-    /// Who started us; whose death is told by a TERM too, and is no second thought of the runner's.
-    parent: Option<Pid>,
-    orphaned: bool,
+    /// What came last, and when.
+    last: Option<(Notice, Instant)>,
 }
 
 impl Course {
     pub(super) fn new(grace: Duration) -> Self {
-        Self { grace, kill_at: None, give_up_at: None, parent: getppid(), orphaned: false }
+        Self { grace, kill_at: None, give_up_at: None, last: None }
     }
 
     /// Whether the job's end has been signalled.
@@ -34,14 +36,22 @@ impl Course {
     }
 
     /// A signal came: it is passed on, once. A second INT or TERM means now.
-    pub(super) fn heard(&mut self, signal: Signal, child: &Child) {
-        let by_death = signal == Signal::TERM && !self.orphaned && getppid() != self.parent;
-        self.orphaned |= by_death;
-        let is_second = [Signal::TERM, Signal::INT].contains(&signal) && self.is_ending();
-        if is_second && !by_death {
-            self.kill(child);
-        } else if !is_second && child.forward(signal) && ends_the_job(signal) {
-            self.kill_at.get_or_insert(Instant::now() + self.grace);
+    pub(super) fn heard(&mut self, notice: Notice, child: &Child) {
+        let now = Instant::now();
+        let is_same = self.last.replace((notice, now)).is_some_and(|(last, at)| last == notice && now < at + AT_ONCE);
+        match notice {
+            // No second thought of the runner's: what was told before is dead too.
+            Notice::Orphaned if self.is_ending() => {}
+            Notice::Signal(Signal::TERM | Signal::INT) if self.is_ending() => {
+                if !is_same {
+                    self.kill(child);
+                }
+            }
+            Notice::Signal(_) | Notice::Orphaned => {
+                if child.forward(notice.signal()) && notice.ends_the_job() {
+                    self.kill_at.get_or_insert(now + self.grace);
+                }
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod house;
 mod identities;
 mod life;
 mod outputs;
+mod processes;
 mod readme;
 mod requiring;
 mod revoking;

@@ -101,7 +101,9 @@ impl<'j> Command<'j> {
         if self.full {
             command.stdout(doors::full());
         }
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        // A runner may do it in a thread that then ends, which is nobody's death.
+        let spawned = std::thread::scope(|scope| scope.spawn(|| command.spawn()).join().expect("it does nothing else"));
+        let mut child = spawned.unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         let out = child.stdout.take().map(Drain::of);
         let err = child.stderr.take().map(Drain::of);
         Running { job: self.job, child: Some(child), out, err, shown }

@@ -1,0 +1,147 @@
+//! jobpass among other processes: who starts it and how, who of them dies, and what the command leaves behind.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use jobpass_sandbox::Fault;
+use rustix::process::Signal;
+
+use crate::harness::{End, Job, World, doors, eventually};
+
+#[test]
+fn a_filter_outlives_whoever_started_it() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::local(&world);
+    job.set("PASSWORD", "correct horse battery");
+    // As with `exec > >(jobpass scrub …)` in bash: the script ends, and what it said last is still on its way.
+    let script = "mkfifo pipe; jobpass scrub --scrub-env PASSWORD <pipe & { sleep 0.5; echo \"deploying failed: $PASSWORD\"; } >pipe & sleep 0.2; rm pipe; exit 3";
+    let ran = job.shell("sh", script).run();
+    assert_eq!((ran.end, ran.stdout.as_str()), (End::Code(3), "deploying failed: ***\n"));
+}
+
+/// The kernel's own notice of a parent's death is of its thread's; the harness starts everything from such a thread.
+#[test]
+fn a_thread_that_ends_is_no_death() {
+    let world = World::new();
+    for job in Job::all(&world) {
+        let ran = job.run("trap 'echo told; exit 9' TERM; i=0; while [ $i -lt 20 ]; do sleep 0.02; i=$((i+1)); done; echo done").succeed();
+        assert_eq!(ran.stdout, "done\n");
+    }
+}
+
+#[test]
+fn the_death_of_whoever_started_a_run_ends_its_command() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let script = format!(
+        "jobpass run -s {} -- sh -c 'trap \"echo told; exit 3\" TERM; echo ready; while :; do sleep 0.02; done' & wait",
+        world.account()
+    );
+    let shell = job.shell("sh", &script).start();
+    shell.said("ready");
+    shell.signal(Signal::KILL);
+    let ran = shell.wait();
+    assert_eq!(ran.stdout, "ready\ntold\n", "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn revoke_goes_on_when_it_is_told_to_end_and_then_loses_its_parent() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    world.relay().hold_request(1);
+    let shell = job.shell("sh", "jobpass revoke & echo $! >pid; wait").start();
+    world.relay().wait_held();
+    doors::terminate(fs::read_to_string(job.workspace().join("pid")).expect("written").trim());
+    shell.said("SIGTERM: revoking first");
+    shell.signal(Signal::KILL);
+    std::thread::sleep(Duration::from_millis(100));
+    world.relay().release();
+    let ran = shell.wait();
+    assert!(ran.stderr.contains("revoked the pass"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_that_is_sent_to_the_process_and_to_its_group_is_one() {
+    let world = World::new();
+    let job = Job::github(&world);
+    let running =
+        job.run_with(["--grace", "4s"], "trap 'sleep 0.4; echo cleaned; exit 4' TERM; echo ready; while :; do sleep 0.02; done").start();
+    running.said("ready");
+    running.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(20));
+    running.signal(Signal::TERM);
+    let ran = running.wait();
+    assert_eq!((ran.end, ran.stdout.as_str()), (End::Code(4), "ready\ncleaned\n"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn signals_do_not_keep_a_renewal_from_its_end() {
+    let world = World::sandbox("a real server grants no token for seconds");
+    world.on_sandbox().max_token_expiration(2);
+    world.on_sandbox().fault(Fault::on("POST", "/token").nth(2).delay(Duration::from_millis(600)));
+    let job = Job::local(&world);
+    let script = "trap : USR1; first=$(cat \"$JOBPASS_TOKEN_FILE\"); echo ready; i=0
+while [ \"$(cat \"$JOBPASS_TOKEN_FILE\")\" = \"$first\" ] && [ $i -lt 400 ]; do sleep 0.02; i=$((i+1)); done
+test $i -lt 400 && echo renewed";
+    let running = job.run(script).start();
+    running.said("ready");
+    let end = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < end && world.requests().iter().filter(|line| line.contains("/token -> 201")).count() < 2 {
+        running.signal_if_there(Signal::USR1);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let ran = running.wait();
+    assert_eq!(ran.stdout, "ready\nrenewed\n", "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_end_of_the_command_is_heard_of_where_its_signal_is_blocked() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    if !job.shell("sh", "env --block-signal=CHLD true 2>/dev/null").run().is_success() {
+        // Only the GNU tool can start a program like this; `.ci/run` has it.
+        return;
+    }
+    let script = format!("exec env --block-signal=CHLD jobpass run -s {} -- sh -c 'exit 5'", world.account());
+    assert_eq!(job.shell("sh", &script).run().end, End::Code(5));
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_dead_that_nobody_buries_are_not_waited_for() {
+    if !doors::is_root() {
+        // A pid namespace of its own takes root; `.ci/run` is root.
+        return;
+    }
+    let world = World::new();
+    let job = Job::github(&world);
+    let inner = format!(
+        "jobpass run -s {} --grace 5s -- sh -c 'sleep 60 & echo >began; wait' &
+run=$!
+until test -e began; do sleep 0.02; done
+echo >told
+kill -TERM $run
+wait $run
+echo >over
+",
+        world.account()
+    );
+    let file = |name: &str| job.workspace().join(name);
+    doors::write(&file("inner"), &inner);
+    // Process 1 of many images is `sleep` or `tail`, which takes no notice of orphans.
+    let line = "exec unshare --pid --fork --kill-child --mount-proc sh -c 'sh ./inner & exec sleep 20'";
+    let running = job.shell("sh", line).start();
+    eventually("the command is told to end", || file("told").exists());
+    let start = Instant::now();
+    eventually("jobpass has ended", || file("over").exists());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    drop(running);
+    job.assert_nothing_left();
+}
