@@ -199,22 +199,24 @@ impl Export<'_> {
         self.out.data(&data)
     }
 
-    /// Tells the person who reads the log what there is now.
+    /// Tells the person who reads the log what there is now, while a command is about to use it.
     pub fn announce(&self, pass: &Pass) {
+        self.out.say_aside(Self::announcement(pass));
+    }
+
+    fn announcement(pass: &Pass) -> String {
         let lease = &pass.lease;
         let renewed = lease.expires_at > pass.expires_at;
         let more = if renewed { format!(", renewed until {}", instant(lease.expires_at)) } else { String::new() };
         let until = format!("until {}{more}", instant(pass.expires_at));
-        self.out.say(format!("pass for service account `{}` {until}, lease `{}`", lease.service_account, lease.id()));
-        self.out.say(format!("  asked as {}", pass.cluster.identity().why));
-        for warning in &pass.warnings {
-            self.out.warn(warning);
-        }
+        let (account, id, why) = (&lease.service_account, lease.id(), &pass.cluster.identity().why);
+        let text = format!("pass for service account `{account}` {until}, lease `{id}`\n  asked as {why}");
+        pass.warnings.iter().fold(text, |text, warning| text + "\nwarning: " + warning)
     }
 
     /// The same, and how it is used and ended.
     fn say(&self, pass: &Pass) {
-        self.announce(pass);
+        self.out.say(Self::announcement(pass));
         match self.platform {
             Platform::Local => self.out.say(
                 "  nothing masks the token in this shell: do not print it\n  \

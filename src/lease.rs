@@ -40,6 +40,9 @@ pub struct Lease {
     pub issued_at: Timestamp,
     /// The last moment that any of its tokens may live, fixed at creation.
     pub expires_at: Timestamp,
+    /// When the last one ends that the job got, where there may be several: after that only a renewed one could live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_expires_at: Option<Timestamp>,
     /// The token's own number in the audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
@@ -127,13 +130,19 @@ impl Lease {
     pub fn is_over(&self, now: Timestamp) -> bool {
         now > last_breath(self.expires_at)
     }
+
+    /// Until when the token is accepted that the job has, if nobody deletes the lease.
+    #[must_use]
+    pub fn accepted_until(&self) -> Timestamp {
+        last_breath(self.token_expires_at.unwrap_or(self.expires_at))
+    }
 }
 
 /// A lease as it is before anything exists.
 #[must_use]
 pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Platform, job_key: Option<String>, place: &Place) -> Lease {
     let now = Timestamp::now();
-    let ttl = SignedDuration::try_from(spec.lifetime.unwrap_or(spec.ttl)).unwrap_or(SignedDuration::ZERO);
+    let after = |length| now.saturating_add(SignedDuration::try_from(length).unwrap_or_default()).unwrap_or(Timestamp::MAX);
     Lease {
         api_version: API_VERSION.into(),
         kind: "Lease".into(),
@@ -142,7 +151,8 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
         server: identity.server().to_owned(),
         uid: None,
         issued_at: now,
-        expires_at: now.saturating_add(ttl).unwrap_or(Timestamp::MAX),
+        expires_at: after(spec.lifetime.unwrap_or(spec.ttl)),
+        token_expires_at: spec.lifetime.map(|_| after(spec.ttl)),
         jti: None,
         token_sha256: None,
         platform: platform.to_string(),
@@ -156,8 +166,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
 }
 
 /// When the API server refuses a token at the latest: 60 s of leeway (`jwt.DefaultLeeway`) and 10 s of cache after its end.
-#[must_use]
-pub fn last_breath(expires_at: Timestamp) -> Timestamp {
+fn last_breath(expires_at: Timestamp) -> Timestamp {
     expires_at.saturating_add(jiff::SignedDuration::from_secs(70)).unwrap_or(Timestamp::MAX)
 }
 
@@ -193,6 +202,7 @@ pub(crate) mod tests {
             uid: None,
             issued_at: Timestamp::UNIX_EPOCH,
             expires_at: Timestamp::from_second(3600).expect("in range"),
+            token_expires_at: None,
             jti: None,
             token_sha256: None,
             platform: "local".into(),

@@ -22,7 +22,7 @@ use crate::{failure::Failure, secret::Secret};
 /// The most of a foreign text that one line of ours repeats, in characters.
 const LINE: usize = 2000;
 
-/// How long a warning is waited for while a pass lives.
+/// How long what we say is waited for while a pass lives.
 const ASIDE: Duration = Duration::from_millis(50);
 
 /// One of our two streams.
@@ -133,9 +133,14 @@ impl Out {
         self.say(format!("warning: {}", text.as_ref()));
     }
 
-    /// Warns while a pass lives, whose end nobody may hold up who has stopped to read us: then the warning waits, and we do not.
+    /// Warns while a pass lives.
     pub fn warn_aside(&self, text: impl AsRef<str>) {
-        let lines = self.speakable(&format!("warning: {}", text.as_ref()));
+        self.say_aside(format!("warning: {}", text.as_ref()));
+    }
+
+    /// Says something while a pass lives, whose end nobody may hold up who has stopped to read us: then it waits, and we do not.
+    pub fn say_aside(&self, text: impl AsRef<str>) {
+        let lines = self.speakable(text.as_ref());
         let talk = self.talk;
         let (done, written) = mpsc::channel();
         thread::spawn(move || {

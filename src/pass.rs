@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
     jwt::Claims,
-    lease::{Lease, fingerprint, last_breath, object},
+    lease::{Lease, fingerprint, object},
     options::human,
     out::instant,
     place::{self, Place},
@@ -199,7 +199,7 @@ impl Pass {
         };
         // The lease stays, so that `revoke` can still end it; the secrets go.
         let _ = self.place.remove(place::SECRETS);
-        let until = instant(last_breath(self.lease.expires_at));
+        let until = instant(self.lease.accepted_until());
         failure.cause(format!("the lease `{}` may be left behind, and a token of it valid until {until}: {why}", self.lease.id()))
     }
 }
@@ -234,7 +234,7 @@ async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> 
             }
             Ok(())
         }
-        Err(failure) => Err(failure.within(what()).cause(format!("it is valid until {}", instant(last_breath(former.expires_at))))),
+        Err(failure) => Err(failure.within(what()).cause(format!("it is valid until {}", instant(former.accepted_until())))),
     }
 }
 
@@ -245,8 +245,9 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
         return Err(Failure::new("cannot take the token over").cause("the API server sent something that is no token"));
     }
     // A lease that is for more than one token ends when it was said to.
-    if spec.lifetime.is_none() {
-        lease.expires_at = granted.expires_at;
+    match spec.lifetime {
+        None => lease.expires_at = granted.expires_at,
+        Some(_) => lease.token_expires_at = Some(granted.expires_at),
     }
     lease.jti.clone_from(&claims.jti);
     // Of a token for others the API server says 401 while it lives: no proof, so it is never asked.

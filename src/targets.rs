@@ -216,6 +216,7 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
         issued_at: Timestamp::now(),
         // Nothing else is known of it than that no token of ours lives longer.
         expires_at: Timestamp::now().saturating_add(jiff::SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX),
+        token_expires_at: None,
         jti: None,
         token_sha256: None,
         platform: String::new(),

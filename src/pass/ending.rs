@@ -9,7 +9,7 @@ use crate::{
     env::Env,
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
-    lease::{Lease, last_breath},
+    lease::Lease,
     place::{self, Place},
     receipt::{Proof, Receipt},
     secret::Secret,
@@ -78,7 +78,7 @@ impl Ending {
         let (proof, failure) = match proof {
             Ok(proof) => (proof, None),
             Err(_) if self.known && self.lease.is_over(Timestamp::now()) => (Proof::Expired, None),
-            Err(why) => (Proof::Failed { reason: why.brief(), until: last_breath(self.lease.expires_at) }, Some(why)),
+            Err(why) => (Proof::Failed { reason: why.brief(), until: self.lease.accepted_until() }, Some(why)),
         };
         let leftover = self.remove_files(proof.is_success()).err();
         Ended { receipt: Receipt::of(&self.lease, self.known, revoked_at, proof), failure, leftover }

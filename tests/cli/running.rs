@@ -120,6 +120,24 @@ fn a_warning_that_nobody_reads_does_not_keep_the_token_alive() {
 }
 
 #[test]
+fn a_reader_who_has_stopped_before_the_command_begins_keeps_nothing_up() {
+    let world = World::new();
+    let job = Job::local(&world);
+    // A pipe takes 64 KiB, and then not one line of ours.
+    let script = format!(
+        "{{ head -c 65536 /dev/zero >&2; exec jobpass run -s {} -- sh -c 'echo >ran'; }} 2>&1 >/dev/null | {{ n=0; until test -e over || [ $((n+=1)) -gt 3000 ]; do sleep 0.02; done; tr -d '\\000'; }}",
+        world.account()
+    );
+    let running = job.shell("sh", &script).start();
+    eventually("the command has run", || job.workspace().join("ran").exists());
+    eventually("the lease is gone", || world.secrets().is_empty());
+    doors::write(&job.workspace().join("over"), "");
+    let ran = running.wait();
+    assert!(ran.stdout.contains("pass for service account") && ran.stdout.contains("revoked the pass"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
 fn a_renewal_that_fails_is_warned_of_once_and_the_command_goes_on() {
     let world = World::sandbox("a real server grants no token for seconds");
     world.on_sandbox().max_token_expiration(1);
@@ -301,6 +319,10 @@ fn a_revocation_that_fails_leaves_the_commands_status_unless_strict() {
     let ran = job.run("exit 3").run();
     code(&ran, 3);
     assert!(ran.stderr.contains("warning: the pass of service account"), "{}", ran.transcript());
+    // The token's end, not that of the lease, which is for those of a day.
+    assert!(ran.stderr.contains(" (61 min)"), "{}", ran.transcript());
+    let later = job.revoke().run();
+    assert!(later.stderr.contains(" (61 min)"), "{}", later.transcript());
     job.set("CI_JOB_ID", "4712");
     code(&job.run_with(["--strict"], "exit 3").run(), 125);
 }
