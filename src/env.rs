@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the one door to the environment")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
 };
@@ -13,6 +13,8 @@ use crate::secret::Secret;
 #[derive(Clone, Default)]
 pub struct Env {
     variables: BTreeMap<String, String>,
+    /// The names of those whose value is no text.
+    unreadable: BTreeSet<String>,
     directory: PathBuf,
 }
 
@@ -20,8 +22,21 @@ impl Env {
     /// The environment of this process. Variables that are not UTF-8 are passed over: none of ours ever is.
     #[must_use]
     pub fn of_process() -> Self {
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { variables: variables.collect(), directory: std::env::current_dir().unwrap_or_default() }
+        let mut env = Self { directory: std::env::current_dir().unwrap_or_default(), ..Self::default() };
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(env.variables.insert(name, value)),
+                Err(_) => drop(env.unreadable.insert(name)),
+            }
+        }
+        env
+    }
+
+    /// Whether a variable is there, but no text.
+    #[must_use]
+    pub fn is_unreadable(&self, name: &str) -> bool {
+        self.unreadable.contains(name)
     }
 
     /// The value of a variable; an empty one counts as unset, as CI systems cannot unset.
@@ -92,7 +107,7 @@ impl Env {
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, directory: PathBuf::from("/") }
+        Self { variables, directory: PathBuf::from("/"), ..Self::default() }
     }
 }
 

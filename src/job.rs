@@ -25,6 +25,9 @@ use crate::{
 mod require;
 mod revoke;
 
+/// In bytes: a shorter value is refused by the scrubber too, as it would be found in ordinary words.
+const SHORTEST: usize = 8;
+
 /// Bounds of `--timeout`.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
 
@@ -122,6 +125,8 @@ impl Job {
         let Self { options, env, platform, .. } = self;
         let spec = TokenSpec::of(options, *platform, env)?.renewable(options, *platform, env)?;
         let strict = options.switch(&o::STRICT)?;
+        let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REVOKE);
+        self.hide_values(out);
         let command = Command::of(command, options, env, *platform)?;
         for warning in &command.warnings {
             out.warn(warning);
@@ -140,7 +145,7 @@ impl Job {
             Err(failure) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
         };
         export.announce(&pass);
-        let terms = Terms { timeout: REVOKE, wait_dead: false };
+        let terms = Terms { timeout, wait_dead: false };
         let done = match run::run(pass, command, variables, &spec, out, terms, &mut signals).await {
             Ok(done) => done,
             Err((failure, pass)) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
@@ -157,11 +162,18 @@ impl Job {
     /// # Errors
     /// When nothing is named to hide, or the streams fail.
     pub fn scrub(&self, out: &Out) -> Result<(), Failure> {
+        self.hide_values(out);
         let (patterns, warnings) = filter::patterns(&self.options, &self.env, self.platform, self.user)?;
         for warning in warnings {
             out.warn(warning);
         }
         filter::pass_on(&patterns)
+    }
+
+    /// What is hidden in the output of others is not said by ourselves either.
+    fn hide_values(&self, out: &Out) {
+        let values = self.options.list(&o::SCRUB_ENV).into_iter().filter_map(|name| self.env.secret(name));
+        values.filter(|value| value.size() >= SHORTEST).for_each(|value| out.hide(&value));
     }
 
     /// Save, create, request: what `request` and `run` share.

@@ -107,7 +107,10 @@ fn of_identity(env: &Env) -> Vec<String> {
 /// Hides the value of a variable; says why if it does not.
 #[must_use]
 pub fn hide(patterns: &mut Patterns, name: &str, env: &Env) -> Option<String> {
-    let Some(value) = env.secret(name) else { return Some(format!("`{name}` is not set: nothing of it is hidden")) };
+    let Some(value) = env.secret(name) else {
+        let why = if env.is_unreadable(name) { "is not UTF-8" } else { "is not set" };
+        return Some(format!("`{name}` {why}: nothing of it is hidden"));
+    };
     if crate::jwt::Claims::of(&value).is_some() {
         patterns.token(value.expose());
         return None;
@@ -118,7 +121,12 @@ pub fn hide(patterns: &mut Patterns, name: &str, env: &Env) -> Option<String> {
 /// Finds a program as a shell does, so that its absence is told before a token exists.
 fn found(program: &Path, env: &Env) -> Result<PathBuf, Failure> {
     let shown = program.display();
-    let missing = || Failure::exiting(Exit::NotFound, format!("there is no program `{shown}`")).hint("check its name and `PATH`");
+    let hint = if program.as_os_str().as_encoded_bytes().contains(&b'=') {
+        "give a command variables by `env NAME=VALUE COMMAND`"
+    } else {
+        "check its name and `PATH`"
+    };
+    let missing = || Failure::exiting(Exit::NotFound, format!("there is no program `{shown}`")).hint(hint);
     let refused = || Failure::exiting(Exit::NotExecutable, format!("`{shown}` cannot be executed"));
     let candidates: Vec<_> = if program.as_os_str().as_encoded_bytes().contains(&b'/') {
         vec![env.absolute(program)]
