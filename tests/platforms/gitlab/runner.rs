@@ -35,8 +35,8 @@ mod processes;
 mod script;
 mod template;
 
-/// So long a stage's output is waited for when its shell is gone and something in the background still holds it.
-const FOR_OUTPUT: Duration = Duration::from_secs(1);
+/// So long a stage's output is waited for when its shell is gone and something still holds it. The real one waits as long as it does.
+const FOR_OUTPUT: Duration = Duration::from_secs(10);
 
 /// So long has the first shell of a container to end when all else has.
 const FOR_SHELL: Duration = Duration::from_secs(1);

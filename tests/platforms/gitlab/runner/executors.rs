@@ -44,59 +44,50 @@ pub(crate) struct Executor {
     pub(crate) umask: &'static str,
     /// Whether its jobs run in containers: what runs on in the background ends with the stage.
     pub(crate) has_containers: bool,
+    /// Since 19.1: the shell that evaluates the job's lines has a trap for TERM, and not only the one around it.
+    pub(crate) has_inner_trap: bool,
     /// Before 15.7: no `CI_JOB_TIMEOUT`; before 16.4: no `GITLAB_ENV`; and no `RUNNER_TEMP_PROJECT_DIR`.
     pub(crate) is_old: bool,
 }
 
 const LOST: Event = Event { how: How::Kill, after: None };
 
+// executors/docker/docker.go `sendSIGTERMToContainerProcs`, common/build.go `executeAfterScript`; the new container after a
+// cancellation is issue gitlab-org/gitlab#473376. The job's timeout also ends the context in which after_script would run.
+const DOCKER: Executor = Executor {
+    name: "docker",
+    cancel: Event { how: How::Each, after: Some(("canceled", Place::Fresh)) },
+    script_timeout: Event { how: How::Each, after: Some(("timedout", Place::Same)) },
+    job_timeout: Event { how: How::Each, after: None },
+    lost: LOST,
+    umask: "0000",
+    has_containers: true,
+    has_inner_trap: true,
+    is_old: false,
+};
+
+// helpers/process/killer.go and killer_unix.go: TERM to the group, ten minutes, KILL.
+const SHELL: Executor = Executor {
+    name: "shell",
+    cancel: Event { how: How::Group, after: Some(("canceled", Place::Same)) },
+    script_timeout: Event { how: How::Group, after: Some(("timedout", Place::Same)) },
+    job_timeout: Event { how: How::Group, after: None },
+    umask: "0022",
+    has_containers: false,
+    ..DOCKER
+};
+
 /// Every executor with what it does at each event.
-pub(crate) const TABLE: [Executor; 4] = [
-    // executors/docker/docker.go `sendSIGTERMToContainerProcs`, common/build.go `executeAfterScript`; the new container after a
-    // cancellation is issue gitlab-org/gitlab#473376. The job's timeout also ends the context in which after_script would run.
-    Executor {
-        name: "docker",
-        cancel: Event { how: How::Each, after: Some(("canceled", Place::Fresh)) },
-        script_timeout: Event { how: How::Each, after: Some(("timedout", Place::Same)) },
-        job_timeout: Event { how: How::Each, after: None },
-        lost: LOST,
-        umask: "0000",
-        has_containers: true,
-        is_old: false,
-    },
+pub(crate) const TABLE: [Executor; 6] = [
+    DOCKER,
     // executors/kubernetes: the same script as the container's preStop hook; `RUNNER_SCRIPT_TIMEOUT` in the same pod.
-    Executor {
-        name: "kubernetes",
-        cancel: Event { how: How::Each, after: Some(("canceled", Place::Fresh)) },
-        script_timeout: Event { how: How::Each, after: Some(("timedout", Place::Same)) },
-        job_timeout: Event { how: How::Each, after: None },
-        lost: LOST,
-        umask: "0000",
-        has_containers: true,
-        is_old: false,
-    },
-    // helpers/process/killer.go and killer_unix.go: TERM to the group, ten minutes, KILL.
-    Executor {
-        name: "shell",
-        cancel: Event { how: How::Group, after: Some(("canceled", Place::Same)) },
-        script_timeout: Event { how: How::Group, after: Some(("timedout", Place::Same)) },
-        job_timeout: Event { how: How::Group, after: None },
-        lost: LOST,
-        umask: "0022",
-        has_containers: false,
-        is_old: false,
-    },
+    Executor { name: "kubernetes", ..DOCKER },
+    SHELL,
+    // Runners 16.10 to 19.0: the same events, but the shell of the job's lines knows nothing of TERM.
+    Executor { name: "docker 16.10", has_inner_trap: false, ..DOCKER },
+    Executor { name: "shell 16.10", has_inner_trap: false, ..SHELL },
     // docker before GitLab 17.0 or runner 16.10, which abort a cancelled job: gitlab-org&10158, gitlab-org/gitlab#456252.
-    Executor {
-        name: "old docker",
-        cancel: LOST,
-        script_timeout: LOST,
-        job_timeout: LOST,
-        lost: LOST,
-        umask: "0000",
-        has_containers: true,
-        is_old: true,
-    },
+    Executor { name: "old docker", cancel: LOST, script_timeout: LOST, job_timeout: LOST, has_inner_trap: false, is_old: true, ..DOCKER },
 ];
 
 /// The executor of this name.

@@ -20,11 +20,14 @@ impl Stage<'_> {
     pub(super) fn text(&self) -> String {
         let quoted = quoted(&self.body());
         let trace = if self.is_traced { "set -o xtrace\n" } else { "" };
-        // Older ones have the trap in the outer shell only, and give the lines a pipe that is empty.
-        let evaluated =
-            if self.executor.is_old { format!(": | (eval {quoted})") } else { format!("(trap 'exit 1' TERM; eval {quoted}) < /dev/null") };
+        // Before 19.1 the lines have a pipe that is empty, and the trap is `exit`, for the signals 1 and TERM.
+        let (trap, evaluated) = if self.executor.has_inner_trap {
+            ("trap 'exit 1' TERM", format!("(trap 'exit 1' TERM; eval {quoted}) < /dev/null"))
+        } else {
+            ("trap exit 1 TERM", format!(": | eval {quoted}"))
+        };
         let pipefail = "if set -o | grep pipefail > /dev/null; then set -o pipefail; fi";
-        format!("trap 'exit 1' TERM\n\n{trace}{pipefail}; set -o errexit\nset +o noclobber\n{evaluated}\nexit 0\n")
+        format!("{trap}\n\n{trace}{pipefail}; set -o errexit\nset +o noclobber\n{evaluated}\nexit 0\n")
     }
 
     fn body(&self) -> String {

@@ -73,8 +73,10 @@ fn a_script_that_takes_too_long_is_revoked_by_after_script() {
 #[test]
 fn a_job_that_takes_too_long_is_revoked_though_it_has_no_after_script() {
     at_once(&TABLE, |executor| {
-        for form in FORMS {
-            ended(executor, "sh", form, executor.job_timeout, WAIT);
+        for shell in doors::shells() {
+            for form in FORMS {
+                ended(executor, &shell, form, executor.job_timeout, WAIT);
+            }
         }
     });
 }
@@ -112,19 +114,28 @@ fn cancelled_and_deaf(executor: &'static Executor, deaf: &str) {
     assert_nothing_left(&world, &job);
 }
 
+/// What README names: such a script outlasts the seconds of its container, or its shell is not there when it ends. Whether the next
+/// command of `set +e` has begun when the shell is signalled is a race, which the real runner's seconds decide and ours do not.
 #[test]
-fn a_template_whose_command_does_not_listen_is_left_when_the_jobs_time_is_up() {
-    let world = World::new();
-    let volume = Volume::new();
-    let deaf = format!("(trap '' TERM; {WAIT})");
-    let mut job = on_docker(&world, &volume, "bash", Form::Template, &[KEEP, &deaf]);
-    let live = job.start();
-    live.said("ready");
-    let token = token(&world, &volume);
-    let event = job.executor.job_timeout;
-    job.befall(live, event);
-    assert!(world.is_live(&token), "{}", job.log);
-    assert_swept_later(&world, &mut job, &token);
+fn a_template_whose_shell_does_not_end_is_left_when_the_jobs_time_is_up() {
+    let scripts = [
+        format!("(trap '' TERM; {WAIT})"),
+        format!("trap '' TERM; {WAIT}"),
+        "trap : TERM; echo ready; while :; do sleep 0.1 || :; done".to_owned(),
+        format!("exec sh -c {}", quoted(WAIT)),
+    ];
+    at_once(scripts, |script| {
+        let world = World::new();
+        let volume = Volume::new();
+        let mut job = on_docker(&world, &volume, "bash", Form::Template, &[KEEP, &script]);
+        let live = job.start();
+        live.said("ready");
+        let token = token(&world, &volume);
+        let event = job.executor.job_timeout;
+        job.befall(live, event);
+        assert!(world.is_live(&token), "{script} {}", job.log);
+        assert_swept_later(&world, &mut job, &token);
+    });
 }
 
 #[test]
@@ -208,6 +219,55 @@ fn a_job_that_is_cancelled_while_the_token_is_under_way_leaves_nothing() {
         }
         ended_under_way(executor("kubernetes"), form, (2, true), executor("kubernetes").cancel);
         ended_under_way(executor("shell"), form, (2, false), executor("shell").cancel);
+        ended_under_way(executor("docker"), form, (2, true), executor("docker").job_timeout);
+        ended_under_way(executor("shell 16.10"), form, (2, true), executor("shell 16.10").job_timeout);
+    });
+}
+
+/// A job of the template that stands still before or after the line with these words, and is then ended by its timeout.
+fn ended_beside(executor: &'static Executor, shell: &str, wanted: &str, is_after: bool) {
+    let world = World::new();
+    let volume = Volume::new();
+    let mut job = job(&world, &volume, executor, shell, Form::Template, &["echo late"]);
+    let at = job.lines.before_script.iter().position(|known| known.contains(wanted)).expect("the template has such a line");
+    job.lines.before_script.insert(at + usize::from(is_after), "echo ready; sleep 30".to_owned());
+    let live = job.start();
+    live.said("ready");
+    let event = job.executor.job_timeout;
+    let ended = job.befall(live, event);
+    assert_eq!(ended.after, None);
+    assert_ne!(ended.script, End::Code(0), "{}", job.log);
+    assert!(!job.log.contains("\nlate\n"), "{}", job.log);
+    assert_eq!(world.relay().connections() == 0, !is_after, "nobody is asked where there is no pass yet: {}", job.log);
+    assert_nothing_left(&world, &job);
+}
+
+#[test]
+fn no_moment_of_the_template_has_a_pass_and_no_trap() {
+    at_once(["docker", "shell", "docker 16.10", "shell 16.10"], |name| {
+        for shell in doors::shells() {
+            for is_after in [false, true] {
+                ended_beside(executor(name), &shell, "$(jobpass request", is_after);
+            }
+        }
+    });
+}
+
+#[test]
+fn any_signal_that_ends_the_templates_shell_ends_the_pass() {
+    at_once([("HUP", 129), ("INT", 130), ("TERM", 143)], |(signal, code)| {
+        for shell in doors::shells() {
+            let world = World::new();
+            let volume = Volume::new();
+            let script = format!("sh -c 'kill -{signal} $PPID'; echo late");
+            let mut job = job(&world, &volume, executor("docker 16.10"), &shell, Form::Template, &[KEEP, &script]);
+            let ended = job.run();
+            assert_ended(&ended, End::Code(code), &job);
+            assert!(job.log.contains("\nnothing to revoke\n") && !job.log.contains("\nlate\n"), "{shell} {signal} {}", job.log);
+            world.assert_dies(&token(&world, &volume));
+            assert_eq!(requests(&world), UNUSED);
+            assert_nothing_left(&world, &job);
+        }
     });
 }
 
