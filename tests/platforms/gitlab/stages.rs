@@ -1,12 +1,13 @@
 //! The template in the stages of each executor: success, failure, cancellation, timeouts, and what the log holds then.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
     harness::{End, World, doors, leak},
     runner::{Ended, Executor, Job, Lines, TABLE, Volume, executor, files, hidden, quoted},
+    shared,
 };
 
 mod binary;
@@ -240,6 +241,29 @@ fn a_job_that_names_no_service_account_is_told_so_and_has_nothing_to_revoke() {
         assert_eq!(world.relay().connections(), 0);
         assert_nothing_left(&world, &job);
     }
+}
+
+#[test]
+fn a_job_that_wants_json_gets_its_pass_nevertheless() {
+    for shell in doors::shells() {
+        for lines in [hidden(".jobpass"), bare()] {
+            let world = World::new();
+            let volume = Volume::new();
+            let mut job = on_docker(&world, &volume, &shell, Form::Template, &[]);
+            job.lines = Lines { script: vec![KEEP.to_owned()], ..lines };
+            job.set("JOBPASS_OUTPUT", "json");
+            let ended = job.run();
+            assert_ended(&ended, End::Code(0), &job);
+            world.assert_dies(&token(&world, &volume));
+            assert_nothing_left(&world, &job);
+        }
+    }
+}
+
+/// README's lines without our file.
+fn bare() -> Lines {
+    let mut jobs: BTreeMap<String, Lines> = serde_saphyr::from_str(&shared::example("runs", "gitlab")).expect("YAML");
+    jobs.remove("deploy").expect("README's job")
 }
 
 #[test]
