@@ -42,7 +42,7 @@ const OWN: &str = "    as:
     sha256:
       description: 'SHA-256 of what `url` names'
       default: ''
-      regex: '^([0-9a-f]{64})?$'
+      regex: '^([0-9A-Fa-f]{64})?$'
     build-image:
       description: 'Image in which .jobpass-binary builds jobpass'
       default: rust:1.95-alpine

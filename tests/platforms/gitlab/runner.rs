@@ -42,7 +42,7 @@ const FOR_OUTPUT: Duration = Duration::from_secs(10);
 const FOR_SHELL: Duration = Duration::from_secs(1);
 
 /// A runner's `builds_dir` may be named like this.
-const PROJECT: &str = "my builds/acme/app";
+const PROJECT: &str = r"my \builds/acme/app";
 
 /// What jobs of one project share: the volume of the build, and a directory outside of every job.
 pub(crate) struct Volume(TempDir);

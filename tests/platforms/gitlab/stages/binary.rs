@@ -4,6 +4,10 @@ use super::*;
 use server::Server;
 
 mod server;
+mod volume;
+
+/// Says the modes of what was fetched.
+const MODES: &str = "stat -c 'm %a' \"$RUNNER_TEMP_PROJECT_DIR\"/jobpass-bin-* \"$RUNNER_TEMP_PROJECT_DIR\"/jobpass-bin-*/jobpass";
 
 /// What the server has in the place of a hundred megabytes of a binary that is not optimised.
 fn binary() -> String {
@@ -50,8 +54,7 @@ fn it_is_fetched_once_by_whatever_the_image_has() {
             let world = World::new();
             let volume = Volume::new();
             let server = Server::of(&[("jobpass", binary())]);
-            let modes = "stat -c 'm %a' \"$RUNNER_TEMP_PROJECT_DIR\"/jobpass-bin-* \"$RUNNER_TEMP_PROJECT_DIR\"/jobpass-bin-*/jobpass";
-            let mut job = fetching(&world, &volume, &server, (shell, form), &[KEEP, modes]);
+            let mut job = fetching(&world, &volume, &server, (shell, form), &[KEEP, MODES]);
             (job.image.fetchers, job.image.is_busybox) = (fetchers, is_busybox);
             let ended = job.run();
             assert_ended(&ended, End::Code(0), &job);
