@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs};
 
 use jobpass::options::{ALL, Kind, Setting};
 
-/// Settings that are no inputs of the component.
+/// Settings that are no inputs of the component. Its jobs have them empty, so that only the job itself sets them.
 const NO_INPUTS: [&str; 17] = [
     // A value in YAML is for everybody to read: variables of the project hold secrets.
     "identity-token",
@@ -86,6 +86,10 @@ fn component() -> String {
         let help = help.replace("a file, PEM text or base64 of it", "a file, or PEM text in base64").replace('\'', "''");
         write!(text, "    {}:\n      description: '{help}'\n{}", setting.name, values(setting)).expect("a text");
         writeln!(variables, "    {}: '$[[ inputs.{} ]]'", setting.variable(), setting.name).expect("a text");
+    }
+    for setting in ALL.iter().filter(|setting| NO_INPUTS.contains(&setting.name) && !setting.name.starts_with("identity-")) {
+        // A variable of the whole pipeline does not reach them. The CI identity comes from elsewhere, and is left as it is.
+        writeln!(variables, "    {}: ''", setting.variable()).expect("a text");
     }
     variables += "    JOBPASS_URL: '$[[ inputs.url ]]'\n    JOBPASS_SHA256: '$[[ inputs.sha256 ]]'\n";
     text += OWN;

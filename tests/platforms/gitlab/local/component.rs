@@ -44,6 +44,19 @@ fn a_setting_of_the_job_itself_is_the_one_that_holds() {
 }
 
 #[test]
+fn a_setting_of_the_whole_pipeline_is_none_of_these_jobs() {
+    let world = World::new();
+    // One that is an input, one that the script would miss, two that no verb could read, and one that would change the lease's name.
+    let variables = "variables:\n  JOBPASS_VARIABLE: MINE\n  JOBPASS_NO_KUBECONFIG: 'true'\n  JOBPASS_WAIT_DEAD: perhaps\n  \
+                     JOBPASS_TIMEOUT: long\n  JOBPASS_JOB_KEY: mine\n\nstages: ";
+    let project = with(&world, "stages: ", variables);
+    project.succeed(&["PASS deploy", "PASS staging"]).assert_says("kubectl says ***");
+    let second = UNUSED.map(|request| request.replace("LEASE-1", "LEASE-2"));
+    assert_eq!(project.requests(), [UNUSED.map(str::to_owned), second].concat());
+    project.assert_revoked(2);
+}
+
+#[test]
 fn an_input_that_is_none_is_refused_before_there_is_a_job() {
     for (from, to, name) in [
         ("service-account: ci/deploy-bot", "service-account: deploy-bot", "service-account"),
