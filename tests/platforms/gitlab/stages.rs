@@ -185,6 +185,46 @@ fn every_executor_has_its_identity_and_its_umask() {
     }
 }
 
+/// What GitLab gives to the jobs of a project with an agent.
+const AGENT: &str = "apiVersion: v1
+kind: Config
+clusters: [{name: gitlab, cluster: {server: https://kas.gitlab.com/k8s-proxy}}]
+users: [{name: agent:1, user: {token: ci:1:glcbt-64_jobtokenjobtoken}}]
+contexts: [{name: 'acme/app:agent', context: {cluster: gitlab, user: agent:1}}]
+";
+
+#[test]
+fn a_pod_of_a_project_with_an_agent_sets_its_kubeconfig_to_nothing() {
+    if !doors::is_root() {
+        // Only root can play a pod. `.ci/run` is root.
+        return;
+    }
+    let example = shared::example("gitlab", "in-cluster");
+    let (_, after) = example.split_once("    KUBECONFIG: ").expect("README sets it");
+    assert!(after.starts_with("\"\" "), "{after}");
+    for form in FORMS {
+        for is_set in [false, true] {
+            let world = World::new();
+            let volume = Volume::new();
+            let mut job = job(&world, &volume, executor("kubernetes"), "bash", form, &[KEEP]);
+            job.set_file("KUBECONFIG", AGENT);
+            if is_set {
+                // A variable of the job comes before one of a deployment.
+                job.set("KUBECONFIG", "");
+                let ended = job.run();
+                assert_ended(&ended, End::Code(0), &job);
+                assert!(job.log.contains("asked as the service account of this pod"), "{}", job.log);
+                world.assert_dies(&token(&world, &volume));
+            } else {
+                let ended = job.run();
+                assert_ended(&ended, End::Code(if form == Form::Template { 2 } else { 125 }), &job);
+                assert!(job.log.contains("KUBECONFIG"), "{}", job.log);
+            }
+            assert_nothing_left(&world, &job);
+        }
+    }
+}
+
 #[test]
 fn a_job_of_many_hours_asks_for_no_more_than_the_policies_allow() {
     for form in FORMS {
