@@ -29,7 +29,7 @@ pub fn patterns(options: &Options, env: &Env, platform: Platform, user: u32) -> 
     let warnings = names.iter().filter_map(|name| run::hide(&mut patterns, name, env)).collect();
     let lease = options.get(&o::LEASE).or(options.get(&o::LEASE_FILE));
     if let Some(given) = lease {
-        let found = targets::find(options, env, platform, user)?;
+        let found = targets::to_hide(options, env, platform, user)?;
         let places = found.endings.iter().filter_map(|ending| ending.place.as_ref());
         let mut tokens = places.filter_map(|place| place.read(place::TOKEN).ok()?).map(Secret::new).peekable();
         let is_asked = !matches!(given.source, Source::Variable(_));

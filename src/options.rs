@@ -229,6 +229,25 @@ impl Options {
         self.get(setting).filter(|given| !matches!(given.source, Source::Default(_)))
     }
 
+    /// The value of a setting, if the command line says it.
+    #[must_use]
+    pub fn flag(&self, setting: &Setting) -> Option<&Given> {
+        self.get(setting).filter(|given| matches!(given.source, Source::Flag(_)))
+    }
+
+    /// What was read of these settings, for a verb that goes on without one that is no good, and then why it is none. A flag that is
+    /// no good stays a mistake of the call.
+    ///
+    /// # Errors
+    /// When one of them is a flag.
+    pub fn tolerated<T: Default>(&self, settings: &[&Setting], read: Result<T, Failure>) -> Result<(T, Option<Failure>), Failure> {
+        match read {
+            Ok(value) => Ok((value, None)),
+            Err(failure) if settings.iter().any(|setting| self.flag(setting).is_some()) => Err(failure),
+            Err(failure) => Ok((T::default(), Some(failure))),
+        }
+    }
+
     /// The names of the settings that decide about the connection, as far as somebody has set them.
     #[must_use]
     pub fn connection(&self) -> Vec<String> {

@@ -76,6 +76,10 @@ impl TokenSpec {
             options.exclusive(&o::VARIABLE, &o::NO_VARIABLE)?;
         }
         options.exclusive(&o::KUBECONFIG_OUT, &o::NO_KUBECONFIG)?;
+        // Only `revoke` reads these, when it is too late to refuse them.
+        for setting in [&o::STRICT, &o::WAIT_DEAD, &o::ALL_LEASES] {
+            options.switch(setting)?;
+        }
         let service_account = service_account(options)?.ok_or_else(|| {
             Failure::usage(format!("{} is missing", options.missing(&o::SERVICE_ACCOUNT)))
                 .hint("name the service account whose token the job gets, as NAMESPACE/NAME")

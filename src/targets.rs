@@ -11,7 +11,7 @@ use crate::{
     identity::Origin,
     lease::{self, API_VERSION, Lease},
     name::is_name,
-    options::{self as o, Options, Source},
+    options::{self as o, Given, Options, Source},
     pass::Ending,
     place::{self, Place},
     platform::{Base, Platform},
@@ -25,6 +25,8 @@ pub struct Found {
     pub endings: Vec<Ending>,
     /// Passes that may be meant and cannot be looked at: they must not be taken for none.
     pub unknown: Vec<Failure>,
+    /// Settings that were passed over, as they are no good or name no pass.
+    pub passed_over: Vec<Failure>,
 }
 
 impl Found {
@@ -37,7 +39,7 @@ impl Found {
 
 impl From<Option<Ending>> for Found {
     fn from(ending: Option<Ending>) -> Self {
-        Self { endings: ending.into_iter().collect(), unknown: Vec::new() }
+        Self { endings: ending.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -50,31 +52,36 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
         // Whatever else is set: an earlier step of the job could have set it.
         return from_state(options, env, user).map(Found::from);
     }
-    // The env file of a pass exports JOBPASS_LEASE, so that the variable says which pass the shell has, not what was asked for.
-    let asked = options.get(&o::LEASE).filter(|given| !matches!(given.source, Source::Variable(_)));
-    if asked.is_some() {
-        options.exclusive(&o::LEASE, &o::LEASE_FILE)?;
-        options.exclusive(&o::LEASE, &o::ALL_LEASES)?;
+    for (one, other) in [(&o::LEASE, &o::LEASE_FILE), (&o::LEASE, &o::ALL_LEASES), (&o::LEASE_FILE, &o::ALL_LEASES)] {
+        if options.flag(one).is_some() && options.flag(other).is_some() {
+            options.exclusive(one, other)?;
+        }
     }
-    options.exclusive(&o::LEASE_FILE, &o::ALL_LEASES)?;
     let base = || platform.base(env, options.text(&o::DIR), user);
-    if let Some(given) = options.get(&o::LEASE_FILE) {
+    // A variable names none: that of the lease says which pass the shell has, as the env file exports it, and a file that is not
+    // there would look like a pass that is over.
+    if let Some(given) = options.flag(&o::LEASE_FILE) {
         return from_file(&env.absolute(given.text.as_ref()), base().ok()).map(Found::from);
     }
-    if let Some(given) = asked {
+    if let Some(given) = options.flag(&o::LEASE) {
         let (namespace, name) = named(&given.text).ok_or_else(|| {
             Failure::usage(format!("{} names no lease of jobpass", given.source)).hint("write it as `request` said it: NAMESPACE/jobpass-…")
         })?;
         return Ok(Some(of_name(base().ok().as_ref(), namespace, name)).into());
     }
-    if options.switch(&o::ALL_LEASES)? {
-        return Ok(all(&base()?, None));
+    let mut passed_over: Vec<_> = options.get(&o::LEASE_FILE).into_iter().map(names_none).collect();
+    let (every, no_switch) = options.tolerated(&[&o::ALL_LEASES], options.switch(&o::ALL_LEASES))?;
+    passed_over.extend(no_switch);
+    if every {
+        return Ok(Found { passed_over, ..all(&base()?, None) });
     }
-    let mut found = all(&base()?, own_name(options, env, platform).as_deref());
     if platform == Platform::Local {
-        return one_of(found, env);
+        return one_of(Found { passed_over, ..all(&base()?, None) }, env);
     }
-    let account = spec::service_account(options)?;
+    let (account, no_account) = options.tolerated(&[&o::SERVICE_ACCOUNT, &o::NAMESPACE], spec::service_account(options))?;
+    passed_over.extend(no_account);
+    let own = own_name(options, env, platform, account.as_ref());
+    let mut found = Found { passed_over, ..all(&base()?, own.as_deref()) };
     if found.is_empty() && !(platform.derives_names() && account.is_some()) {
         return Ok(found);
     }
@@ -95,11 +102,26 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     Ok(found)
 }
 
+/// The same for `scrub`, to which a variable may name the file: what is hidden once too often does no harm.
+///
+/// # Errors
+/// When what was named is no lease, or it is not clear which one is meant.
+pub fn to_hide(options: &Options, env: &Env, platform: Platform, user: u32) -> Result<Found, Failure> {
+    match options.get(&o::LEASE_FILE).filter(|given| matches!(given.source, Source::Variable(_))) {
+        Some(given) if options.flag(&o::LEASE).is_none() => from_file(&env.absolute(given.text.as_ref()), None).map(Found::from),
+        Some(_) | None => find(options, env, platform, user),
+    }
+}
+
+/// A lease file that no flag has named.
+fn names_none(given: &Given) -> Failure {
+    Failure::usage(format!("{} names no pass to revoke, as only the flag `--lease-file` does", given.source))
+}
+
 /// The name of the lease that is this job's, where it follows from what is known.
-fn own_name(options: &Options, env: &Env, platform: Platform) -> Option<String> {
-    let account = spec::service_account(options).ok()??;
+fn own_name(options: &Options, env: &Env, platform: Platform, account: Option<&ServiceAccount>) -> Option<String> {
     let key = platform.job_key(env, options.text(&o::JOB_KEY)).ok()??;
-    platform.derives_names().then(|| lease::name(platform, Some(&key), &account))
+    account.filter(|_| platform.derives_names()).map(|account| lease::name(platform, Some(&key), account))
 }
 
 /// Every pass in a directory, the oldest first. What cannot be read is said, unless it is known to be another job's than `own`.
@@ -164,7 +186,7 @@ fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
                 .flatten()
                 .filter(is_meant),
         };
-        return Ok(ending.into());
+        return Ok(Found { endings: ending.into_iter().collect(), unknown: Vec::new(), ..found });
     }
     let endings = &found.endings;
     if endings.len() < 2 {

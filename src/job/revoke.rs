@@ -39,15 +39,17 @@ impl Job {
         })
     }
 
-    /// A switch of `revoke`. In a post step it comes from inputs that may have changed since the main step: the pass is ended anyway.
-    fn switch(&self, out: &Out, setting: &o::Setting) -> Result<bool, Failure> {
-        match self.options.switch(setting) {
-            Err(failure) if self.post => {
-                out.warn(failure.brief());
-                Ok(false)
-            }
-            switch => switch,
+    /// What was read of a setting. A variable or an input that has become nonsense since the pass was requested must not keep it
+    /// alive: it is passed over.
+    fn tolerated<T: Default>(&self, out: &Out, setting: &o::Setting, read: Result<T, Failure>) -> Result<T, Failure> {
+        let (value, bad) = match read {
+            Err(failure) if self.post => (T::default(), Some(failure)),
+            read => self.options.tolerated(&[setting], read)?,
+        };
+        if let Some(bad) = bad {
+            passed_over(out, &bad);
         }
+        Ok(value)
     }
 
     /// Find the passes, end each, print the receipts. On CI a job does not fail for a pass that ends by itself soon.
@@ -59,9 +61,12 @@ impl Job {
         // First of all: where there is nothing to revoke, nothing else needs to be right.
         let found = match targets::find(options, env, *platform, self.user) {
             // A post step fails its job only where it is asked to.
-            Err(failure) if *post => Found { endings: Vec::new(), unknown: vec![failure] },
+            Err(failure) if *post => Found { unknown: vec![failure], ..Found::default() },
             found => found?,
         };
+        for bad in &found.passed_over {
+            passed_over(out, bad);
+        }
         if found.is_empty() {
             out.say(NOTHING);
             return Ok(ExitCode::SUCCESS);
@@ -76,19 +81,15 @@ impl Job {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let strict = wish == Revoke::Strict || self.switch(out, &o::STRICT)? || !platform.tolerates_failed_revocation();
-        let mut wait_dead = self.switch(out, &o::WAIT_DEAD)?;
+        let strict = wish == Revoke::Strict
+            || self.tolerated(out, &o::STRICT, options.switch(&o::STRICT))?
+            || !platform.tolerates_failed_revocation();
+        let mut wait_dead = self.tolerated(out, &o::WAIT_DEAD, options.switch(&o::WAIT_DEAD))?;
         if *post && wait_dead {
             out.warn("`wait-dead` takes longer than a post step of GitHub has: the receipt says how far the revocation is proved");
             wait_dead = false;
         }
-        let timeout = match options.duration(&o::TIMEOUT, TIMEOUT) {
-            Err(failure) if *post => {
-                out.warn(failure.brief());
-                None
-            }
-            timeout => timeout?,
-        };
+        let timeout = self.tolerated(out, &o::TIMEOUT, options.duration(&o::TIMEOUT, TIMEOUT))?;
         let timeout = timeout.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
         // The input is for the request; all posts of a job share their time.
         let timeout = if *post { timeout.min(REVOKE) } else { timeout };
@@ -180,6 +181,11 @@ impl Job {
         }
         failure
     }
+}
+
+/// Warns of a setting without which `revoke` goes on.
+fn passed_over(out: &Out, setting: &Failure) {
+    out.warn(format!("{}; it is passed over", setting.brief()));
 }
 
 /// Warns of what belongs together; as one annotation where the run's page is to show it.

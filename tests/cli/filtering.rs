@@ -42,6 +42,10 @@ fn a_lease_by_its_name_or_its_file() {
         let ran = job.shell("sh", &format!("cat {}/token | jobpass scrub {named}", place.display())).succeed();
         assert_eq!(ran.stdout, "***", "{named}");
     }
+    // Also by a variable, and of another job: what is hidden once too often does no harm.
+    let script = format!("cat {}/token | jobpass scrub", place.display());
+    let other = job.shell("sh", &script).env("JOBPASS_LEASE_FILE", place.join("lease.json")).env("CI_JOB_ID", "4712").succeed();
+    assert_eq!(other.stdout, "***");
     job.revoke().succeed();
     let over = job.jobpass().args(["scrub", "--lease", &lease]).run();
     assert_eq!(over.end, End::Code(1));

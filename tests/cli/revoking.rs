@@ -569,6 +569,62 @@ fn a_post_step_whose_inputs_have_changed_still_revokes() {
 }
 
 #[test]
+fn a_run_refuses_what_only_revoke_would_stumble_over() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::gitlab(&world);
+    for (name, value) in [("JOBPASS_STRICT", "1"), ("JOBPASS_WAIT_DEAD", "yes"), ("JOBPASS_ALL", "1"), ("JOBPASS_TIMEOUT", "soon")] {
+        let ran = job.run("echo begun").env(name, value).run();
+        code(&ran, 125);
+        assert!(ran.said().starts_with(&format!("error: `{name}` is ")), "{}", ran.said());
+    }
+    assert_eq!(world.relay().connections(), 0);
+}
+
+#[test]
+fn a_variable_that_is_no_good_keeps_no_pass_alive() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let mut said = Vec::new();
+    for (name, value) in [
+        ("JOBPASS_STRICT", "1"),
+        ("JOBPASS_WAIT_DEAD", "yes"),
+        ("JOBPASS_ALL", "True"),
+        ("JOBPASS_TIMEOUT", "soon"),
+        ("JOBPASS_SERVICE_ACCOUNT", "bare"),
+        ("JOBPASS_LEASE_FILE", "lease.json"),
+    ] {
+        job.request().succeed();
+        let token = job.token();
+        let ran = job.revoke().env(name, value).succeed();
+        said.push(ran.said().lines().next().unwrap_or_default().to_owned());
+        world.assert_dies(&token);
+        job.assert_nothing_left();
+    }
+    assert_snapshot!(said.join("\n"));
+    // On the command line it is a mistake of the call, and the flag wins over what a variable says.
+    job.request().succeed();
+    code(&job.revoke().args(["--timeout", "soon"]).run(), 2);
+    code(&job.revoke().args(["--service-account", "bare"]).run(), 2);
+    let named = job.revoke().env("JOBPASS_ALL", "true").arg("--lease").arg(format!("{}/{}", world.namespace(), job.lease())).succeed();
+    assert!(named.said().starts_with("revoked the pass"), "{}", named.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_lease_file_that_a_variable_names_is_not_revoked_in_the_place_of_the_shells_own() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let mine = job.request().succeed();
+    job.enter(&mine);
+    let lease = job.lease();
+    job.request().succeed();
+    let other = job.places().into_iter().find(|place| !place.ends_with(&lease)).expect("the second one");
+    job.revoke().env("JOBPASS_LEASE_FILE", other.join("lease.json")).succeed();
+    assert_eq!(job.places(), [other]);
+    job.revoke().arg("--all").succeed();
+}
+
+#[test]
 fn a_main_step_that_failed_leaves_nothing_for_its_post_step() {
     let world = World::new();
     world.take_away("create", "serviceaccounts/token");

@@ -42,6 +42,9 @@ refused! {
     a_variable_and_none: local, |job| job.request().args(["--variable", "TOKEN", "--no-variable"]).run();
     a_kubeconfig_and_none: local, |job| job.request().args(["--kubeconfig-out", "/tmp/x", "--no-kubeconfig"]).run();
     a_switch_that_is_neither: gitlab, |job| job.request().env("JOBPASS_NO_VARIABLE", "yes").run();
+    a_strictness_that_is_neither: gitlab, |job| job.request().env("JOBPASS_STRICT", "yes").run();
+    a_wait_that_is_neither: tekton, |job| job.request().env("JOBPASS_WAIT_DEAD", "1").run();
+    a_choice_of_all_that_is_neither: local, |job| job.request().env("JOBPASS_ALL", "True").run();
     a_mode_that_others_can_read: local, |job| job.request().args(["--file-mode", "0644"]).run();
     a_target_namespace_that_is_none: local, |job| job.request().args(["--target-namespace", "Prod"]).run();
     an_output_that_is_unknown: local, |job| job.request().args(["--output", "yaml"]).run();
