@@ -5,7 +5,8 @@ use std::{fmt::Write as _, path::Path};
 /// Renders the env file for bash, dash and busybox sh.
 ///
 /// The token is read from its file by the shell's own `read`, so that neither the file nor `set -v` shows it; xtrace is off while
-/// that happens and afterwards as it was.
+/// that happens and afterwards as it was. It goes through a variable of ours: a shell that will not have it in the other one, as
+/// that is read-only there or a number, names it in what it says. So that is tried first where nobody hears it.
 #[must_use]
 pub fn env_file(variables: &[(&str, String)], token: Option<(&str, &Path)>) -> String {
     let mut text = String::from(
@@ -14,7 +15,19 @@ pub fn env_file(variables: &[(&str, String)], token: Option<(&str, &Path)>) -> S
     );
     if let Some((name, file)) = token {
         let file = quoted(&file.to_string_lossy());
-        let _ = writeln!(text, "{name}=\nIFS= read -r {name} <{file} || [ -n \"${name}\" ]\nexport {name}");
+        let _ = write!(
+            text,
+            "jobpass_token=\n\
+             IFS= read -r jobpass_token <{file} || [ -n \"$jobpass_token\" ]\n\
+             if ({name}=$jobpass_token && [ \"${name}\" = \"$jobpass_token\" ]) 2>/dev/null; then\n  \
+             export {name}=\"$jobpass_token\"\n  \
+             unset jobpass_token\n\
+             else\n  \
+             unset jobpass_token\n  \
+             echo 'error: in this shell the variable {name} cannot hold the token' >&2\n  \
+             false\n\
+             fi\n"
+        );
     }
     for (name, value) in variables {
         let _ = writeln!(text, "export {name}={}", quoted(value));

@@ -139,3 +139,28 @@ fn files_are_the_users_own_under_any_umask() {
     }
     job.revoke().succeed();
 }
+
+/// A shell that will not have the token in a variable says so with what it would not have: nobody may hear that.
+#[test]
+fn a_variable_that_cannot_hold_the_token_is_an_error_without_it() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let source = format!(". \"$(jobpass request --service-account {})\"", world.account());
+    for (before, holds) in [("readonly OPENSHIFT_TOKEN=mine", false), ("OPENSHIFT_TOKEN=mine", true)] {
+        let script = format!("{before}\ntrap 'echo ended' EXIT\nset -e\n{source}\necho \"${{#OPENSHIFT_TOKEN}}\"");
+        in_each_shell(&job, &script, |shell, ran| {
+            assert_eq!(ran.is_success(), holds, "{shell}: {}", ran.transcript());
+            assert_eq!(ran.stdout.matches("ended").count(), 1, "{shell}: its own trap is nobody else's");
+            let error = "error: in this shell the variable OPENSHIFT_TOKEN cannot hold the token";
+            assert_eq!(ran.stderr.contains(error), !holds, "{shell}: {}", ran.transcript());
+        });
+    }
+    // Of numbers only bash knows.
+    if doors::shells().iter().any(|shell| shell == "bash") {
+        for before in ["declare -i OPENSHIFT_TOKEN", "declare -a OPENSHIFT_TOKEN; declare -r OPENSHIFT_TOKEN"] {
+            let ran = job.shell("bash", &format!("{before}\n{source}\n[ -z \"$OPENSHIFT_TOKEN\" ]")).run();
+            assert!(ran.stderr.contains("cannot hold the token"), "{}", ran.transcript());
+            job.revoke().arg("--all").succeed();
+        }
+    }
+}

@@ -39,6 +39,7 @@ refused! {
     a_lifetime_that_is_too_long: github, |job| job.request().env("JOBPASS_ACTION", "main").env("INPUT_TTL", "87600h").run();
     a_variable_that_is_no_name: local, |job| job.request().args(["--variable", "MY-TOKEN"]).run();
     a_variable_of_the_platforms: local, |job| job.request().args(["--variable", "GITHUB_TOKEN"]).run();
+    a_variable_of_the_shells: gitlab, |job| job.request().env("JOBPASS_VARIABLE", "RANDOM").run();
     a_variable_and_none: local, |job| job.request().args(["--variable", "TOKEN", "--no-variable"]).run();
     a_kubeconfig_and_none: local, |job| job.request().args(["--kubeconfig-out", "/tmp/x", "--no-kubeconfig"]).run();
     a_switch_that_is_neither: gitlab, |job| job.request().env("JOBPASS_NO_VARIABLE", "yes").run();
