@@ -206,9 +206,11 @@ impl Export<'_> {
 
     fn announcement(pass: &Pass) -> String {
         let lease = &pass.lease;
-        let renewed = lease.expires_at > pass.expires_at;
-        let more = if renewed { format!(", renewed until {}", instant(lease.expires_at)) } else { String::new() };
-        let until = format!("until {}{more}", instant(pass.expires_at));
+        let (end, last) = (instant(pass.expires_at), instant(lease.expires_at));
+        // The lease's end has fractions of a second, which nobody sees.
+        let renewed = lease.expires_at > pass.expires_at && last != end;
+        let more = if renewed { format!(", renewed until {last}") } else { String::new() };
+        let until = format!("until {end}{more}");
         let (account, id, why) = (&lease.service_account, lease.id(), &pass.cluster.identity().why);
         let text = format!("pass for service account `{account}` {until}, lease `{id}`\n  asked as {why}");
         pass.warnings.iter().fold(text, |text, warning| text + "\nwarning: " + warning)

@@ -143,6 +143,17 @@ fn a_lifetime_that_was_asked_for_is_granted() {
 }
 
 #[test]
+fn a_token_that_lives_as_long_as_its_lease_is_not_said_to_be_renewed() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let lines = |lifetime| {
+        let ran = job.run_with(["--ttl", "10m", "--max-lifetime", lifetime], ":").succeed();
+        ran.stderr.lines().filter(|line| line.contains("renewed until")).count()
+    };
+    assert_eq!((lines("10m"), lines("20m")), (0, 1));
+}
+
+#[test]
 fn a_lifetime_that_the_server_shortens_is_told_with_both_figures() {
     let world = World::sandbox("the real server's limit is a flag that all scenarios share");
     world.on_sandbox().max_token_expiration(1800);
