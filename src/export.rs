@@ -25,6 +25,16 @@ use crate::{
     spec::TokenSpec,
 };
 
+/// The variables that a job gets besides the token, each with the output whose value it has.
+pub const VARIABLES: [(&str, &str); 6] = [
+    ("KUBECONFIG", "kubeconfig"),
+    ("JOBPASS_TOKEN_FILE", "token-file"),
+    ("JOBPASS_EXPIRES_AT", "expires-at"),
+    ("JOBPASS_LEASE", "lease"),
+    ("JOBPASS_PASS_SERVER", "server"),
+    ("JOBPASS_PASS_NAMESPACE", "namespace"),
+];
+
 /// The way from a pass to the job.
 pub struct Export<'a> {
     /// The platform.
@@ -310,15 +320,7 @@ impl Outputs {
 
     /// The variables that a job gets besides the token.
     fn variables(&self) -> Vec<(&'static str, String)> {
-        let names = [
-            ("KUBECONFIG", "kubeconfig"),
-            ("JOBPASS_TOKEN_FILE", "token-file"),
-            ("JOBPASS_EXPIRES_AT", "expires-at"),
-            ("JOBPASS_LEASE", "lease"),
-            ("JOBPASS_PASS_SERVER", "server"),
-            ("JOBPASS_PASS_NAMESPACE", "namespace"),
-        ];
-        names.into_iter().map(|(variable, output)| (variable, self.get(output))).filter(|(_, value)| !value.is_empty()).collect()
+        VARIABLES.into_iter().map(|(variable, output)| (variable, self.get(output))).filter(|(_, value)| !value.is_empty()).collect()
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {

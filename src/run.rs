@@ -14,6 +14,7 @@ use jobpass_scrub::Patterns;
 
 use crate::{
     env::Env,
+    export,
     failure::{Exit, Failure, words},
     options::{self as o, Options},
     out::Out,
@@ -81,6 +82,10 @@ impl Command {
         if options.chosen(&o::GRACE).is_some() && asked > most {
             warnings.push(format!("`--grace` is cut to {} ms: then {platform} would kill jobpass before it has revoked", most.as_millis()));
         }
+        let hidden = options.list(&o::HIDE);
+        for name in &hidden {
+            is_hidden(name, options)?;
+        }
         let mut patterns = Patterns::new();
         for name in options.list(&o::SCRUB_ENV) {
             warnings.extend(hide(&mut patterns, name, env));
@@ -90,11 +95,25 @@ impl Command {
             name: program.clone(),
             arguments: arguments.to_vec(),
             grace: asked.min(most),
-            hidden: options.list(&o::HIDE).into_iter().map(str::to_owned).chain(of_identity(env)).collect(),
+            hidden: hidden.into_iter().map(str::to_owned).chain(of_identity(env)).collect(),
             patterns,
             warnings,
         })
     }
+}
+
+/// Refuses to hide what the pass sets: the command would have it all the same.
+fn is_hidden(name: &str, options: &Options) -> Result<(), Failure> {
+    let is_token = !options.switch(&o::NO_VARIABLE)? && options.text(&o::VARIABLE) == Some(name);
+    if !is_token && !export::VARIABLES.iter().any(|(variable, _)| *variable == name) {
+        return Ok(());
+    }
+    let source = options.get(&o::HIDE).map(|given| given.source.to_string()).unwrap_or_default();
+    Err(Failure::usage(format!("{source} names `{name}`, which the command gets from its pass")).hint(if is_token {
+        "say `--no-variable`: then the token is only in the kubeconfig and the token file"
+    } else {
+        "leave it out: what the job itself has there does not reach the command"
+    }))
 }
 
 /// The variables by which the CI identity comes to us, and by which a jobpass within the command would take our inputs for its own.

@@ -178,6 +178,28 @@ fn a_secret_that_is_written_byte_by_byte_is_hidden() {
 }
 
 #[test]
+fn what_the_pass_itself_sets_is_not_hidden_but_refused() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::gitlab(&world);
+    let mut said = Vec::new();
+    for name in ["OPENSHIFT_TOKEN", "KUBECONFIG", "JOBPASS_TOKEN_FILE"] {
+        let ran = job.run("env").env("JOBPASS_HIDE", format!("DEPLOY_KEY {name}")).run();
+        code(&ran, 125);
+        said.push(ran.said());
+    }
+    assert_snapshot!(said.join("\n\n"));
+    assert_eq!(world.relay().connections(), 0);
+    // Where the token has another variable, or none, it is one like any other.
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.set("OPENSHIFT_TOKEN", "an-old-one");
+    for flag in ["--no-variable", "--variable=PROD_TOKEN"] {
+        let ran = job.run_with(["--hide", "OPENSHIFT_TOKEN", flag], "echo \"${OPENSHIFT_TOKEN-none}\"").succeed();
+        assert_eq!(ran.stdout, "none\n");
+    }
+}
+
+#[test]
 fn what_cannot_be_hidden_is_said() {
     let world = World::new();
     let job = Job::gitlab(&world);
