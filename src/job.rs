@@ -189,9 +189,7 @@ impl Job {
         let Self { options, env, platform, .. } = self;
         let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REQUEST);
         let base = platform.base(env, options.text(&o::DIR), self.user)?;
-        if let Some(given) = options.get(&o::DIR) {
-            spec::outside_workspace(&base.path, given, *platform, env)?;
-        }
+        spec::base_outside_workspace(&base.path, options, *platform, env)?;
         let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
         let identity = Identity::find(options, env, *platform, None)?;
         meet(out, &identity);

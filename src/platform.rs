@@ -186,7 +186,7 @@ impl Platform {
     pub fn workspace(self, env: &Env) -> Option<PathBuf> {
         match self {
             Self::Github => env.path("GITHUB_WORKSPACE"),
-            Self::Gitlab => env.path("CI_PROJECT_DIR"),
+            Self::Gitlab => gitlab::workspace(env),
             Self::Tekton => Some(PathBuf::from("/workspace")),
             Self::Local => None,
         }

@@ -201,11 +201,22 @@ fn outside(given: &Given, platform: Platform, env: &Env) -> Result<PathBuf, Fail
     Ok(path)
 }
 
-/// Refuses a path from which artifacts, caches and commits would take a secret.
+/// Refuses a directory for passes from which artifacts, caches and commits would take a secret, whoever has named it.
 ///
 /// # Errors
 /// When it lies in the job's workspace.
-pub fn outside_workspace(path: &Path, given: &Given, platform: Platform, env: &Env) -> Result<(), Failure> {
+pub fn base_outside_workspace(path: &Path, options: &Options, platform: Platform, env: &Env) -> Result<(), Failure> {
+    if let Some(given) = options.get(&o::DIR) {
+        return outside_workspace(path, given, platform, env);
+    }
+    if !platform.workspace(env).is_some_and(|workspace| lies_in(path, &workspace)) {
+        return Ok(());
+    }
+    let what = format!("`{}` lies in the workspace, where artifacts, caches and commits would take the pass", path.display());
+    Err(Failure::usage(what).hint("name a directory outside of it by `--dir`"))
+}
+
+fn outside_workspace(path: &Path, given: &Given, platform: Platform, env: &Env) -> Result<(), Failure> {
     if !platform.workspace(env).is_some_and(|workspace| lies_in(path, &workspace)) {
         return Ok(());
     }

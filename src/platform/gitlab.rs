@@ -1,31 +1,53 @@
 //! GitLab CI: the directory beside the project, the job's own number, the experimental run-time mask.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
-use super::{Base, Provenance};
+use super::{Base, Provenance, local};
 use crate::{env::Env, failure::Failure};
 
 /// It lies on the build volume but outside the project directory, so artifacts, caches and `git clean` do not take it.
 pub(super) fn base(env: &Env, user: u32) -> Result<Base, Failure> {
     // The build volume outlives the container, and the project's next job of any branch finds it: no token lies there that need not.
-    let apart = env.path("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/dev/shm/jobpass-{user}")));
+    let apart = local::session(env).unwrap_or_else(|| PathBuf::from(format!("/dev/shm/jobpass-{user}")));
     Ok(Base { apart: Some(apart), ..Base::at(temporary(env)?) })
 }
 
 fn temporary(env: &Env) -> Result<PathBuf, Failure> {
-    if let Some(path) = env.path("RUNNER_TEMP_PROJECT_DIR") {
-        return Ok(path);
-    }
-    let project = env.get("CI_PROJECT_DIR").ok_or_else(|| {
+    // The runner's own name for it: https://docs.gitlab.com/ci/variables/predefined_variables/.
+    let beside = || Some(PathBuf::from(format!("{}.tmp", env.get("CI_PROJECT_DIR")?.trim_end_matches('/'))));
+    let path = env.path("RUNNER_TEMP_PROJECT_DIR").or_else(beside).ok_or_else(|| {
         Failure::usage("`CI_PROJECT_DIR` is not set, so there is no place for the pass").hint("run it in a job, or give `--dir`")
     })?;
-    // The runner's own name for it: https://docs.gitlab.com/ci/variables/predefined_variables/.
-    Ok(PathBuf::from(format!("{}.tmp", project.trim_end_matches('/'))))
+    absolute(env, &path).ok_or_else(|| {
+        Failure::usage("`CI_PROJECT_DIR` is relative and not where this is called, so there is no place for the pass")
+            .hint("call it in the project's directory, or give `--dir`")
+    })
+}
+
+/// What artifacts, caches and commits are taken from.
+pub(super) fn workspace(env: &Env) -> Option<PathBuf> {
+    absolute(env, &env.path("CI_PROJECT_DIR")?)
+}
+
+/// A path of the runner's. Its SSH executor names them from the directory in which a login begins, while the script runs in the
+/// project or somewhere in it: <https://docs.gitlab.com/runner/executors/ssh/>. None where it does not.
+fn absolute(env: &Env, path: &Path) -> Option<PathBuf> {
+    let Some(project) = env.path("CI_PROJECT_DIR").filter(|project| path.is_relative() && project.is_relative()) else {
+        return Some(env.absolute(path));
+    };
+    let project: PathBuf = project.components().filter(|part| *part != Component::CurDir).collect();
+    let here = env.absolute(Path::new(""));
+    let root = here.ancestors().find(|above| above.ends_with(&project))?.ancestors().nth(project.components().count())?;
+    Some(root.join(path).components().collect())
 }
 
 /// The volumes that the next job of the project finds as this one leaves them: <https://docs.gitlab.com/runner/executors/docker/>.
 pub(super) fn shared(env: &Env) -> Vec<PathBuf> {
     let told = ["RUNNER_TEMP_PROJECT_DIR", "CI_PROJECT_DIR", "CI_BUILDS_DIR"].into_iter().filter_map(|name| env.path(name));
+    let told = told.filter_map(|path| absolute(env, &path));
     told.chain(temporary(env).ok()).chain(["/builds", "/cache"].map(PathBuf::from)).collect()
 }
 
@@ -34,7 +56,7 @@ pub(super) fn shared(env: &Env) -> Vec<PathBuf> {
 /// Anywhere else `::add-mask::TOKEN` would publish the token.
 #[must_use]
 pub fn masking_database(env: &Env) -> Option<PathBuf> {
-    env.path("RUNNER_TEMP_PROJECT_DIR").map(|path| path.join("masking.db"))
+    env.path("RUNNER_TEMP_PROJECT_DIR").and_then(|path| absolute(env, &path)).map(|path| path.join("masking.db"))
 }
 
 /// Whether the runner traces the job's commands into its log.

@@ -7,11 +7,16 @@ use crate::env::Env;
 
 /// The session's directory in memory where there is one, else one of our own in the directory for temporary files.
 pub(super) fn base(env: &Env, user: u32) -> Base {
-    if let Some(path) = env.path("XDG_RUNTIME_DIR") {
+    if let Some(path) = session(env) {
         return Base::at(path);
     }
-    let temporary = env.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
+    let temporary = env.path("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), |path| env.absolute(&path));
     Base { private: true, ..Base::at(temporary.join(format!("jobpass-{user}"))) }
+}
+
+/// The session's directory. A relative path in the variable is to be ignored: <https://specifications.freedesktop.org/basedir-spec/latest/>.
+pub(super) fn session(env: &Env) -> Option<PathBuf> {
+    env.path("XDG_RUNTIME_DIR").filter(|path| path.is_absolute())
 }
 
 #[cfg(test)]
@@ -28,5 +33,11 @@ mod tests {
     fn the_session_directory_comes_first() {
         let base = base(&env(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("TMPDIR", "/t")]), 7);
         assert_eq!((base.path.to_str(), base.private), (Some("/run/user/7"), false));
+    }
+
+    #[test]
+    fn a_relative_session_directory_is_none_and_a_relative_temporary_one_is_completed() {
+        let base = base(&env(&[("TMPDIR", "t"), ("XDG_RUNTIME_DIR", "run")]), 7);
+        assert_eq!((base.path.to_str(), base.private), (Some("/t/jobpass-7"), true));
     }
 }

@@ -86,6 +86,10 @@ refused! {
     github_without_its_files: github, |job| job.request().without("GITHUB_OUTPUT").run();
     github_with_a_file_that_cannot_be_written: github, |job| job.request().env("GITHUB_ENV", job.directory()).run();
     gitlab_without_its_directory: gitlab, |job| job.request().without("CI_PROJECT_DIR").run();
+    gitlab_with_its_directory_in_the_workspace: gitlab, |job| {
+        job.request().env("RUNNER_TEMP_PROJECT_DIR", job.workspace().join("tmp")).run()
+    };
+    gitlab_with_a_relative_directory_that_is_not_here: gitlab, |job| job.request().env("CI_PROJECT_DIR", "builds/acme/app").run();
     gitlab_without_its_job: gitlab, |job| job.request().without("CI_JOB_ID").run();
     tekton_without_its_pod: tekton, |job| job.request().without("JOBPASS_POD_UID").run();
     tekton_without_a_volume_in_memory: tekton, |job| {

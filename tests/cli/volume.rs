@@ -52,6 +52,24 @@ fn what_an_earlier_job_of_gitlab_left_decides_nothing() {
     world.assert_dies(&token);
 }
 
+/// The runner's SSH executor names its directories from where a login begins, and calls us in the project.
+#[test]
+fn relative_directories_of_the_runner_are_those_beside_the_project() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    for (name, value) in [("CI_PROJECT_DIR", "work"), ("CI_PROJECT_DIR", "./work/"), ("RUNNER_TEMP_PROJECT_DIR", "work.tmp")] {
+        job.set(name, value);
+        // A relative directory of the session is none: it would be another one in each directory.
+        let ran = job.run("echo ${JOBPASS_TOKEN_FILE%/jobpass*/jobpass/*}").env("XDG_RUNTIME_DIR", "run").succeed();
+        assert_eq!(ran.stdout, "/dev/shm\n");
+        let request = job.request().succeed();
+        assert_eq!(request.stdout, format!("{}\n", job.place().join("env").display()));
+        assert!(job.request().args(["--kubeconfig-out", "kubeconfig"]).run().said().contains("lies in the workspace"));
+        job.shell("sh", "mkdir -p deep && cd deep && jobpass revoke").succeed();
+        job.assert_nothing_left();
+    }
+}
+
 #[test]
 fn an_unreadable_lease_of_another_job_is_not_ours_to_speak_of() {
     let world = World::new();
