@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use rustix::{
     fs::{AtFlags, FlockOperation, Mode, OFlags},
     io::Errno,
@@ -20,9 +20,11 @@ use crate::{
 };
 
 mod apart;
+mod directory;
 mod file;
 mod named;
 
+use directory::{directory, is_removed, unmasked};
 use file::{create, is_ours, read_at, stat};
 pub use named::{append, read_named, remove_named, write_named};
 
@@ -291,7 +293,7 @@ impl Place {
         if make {
             let mut builder = fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            if let Err(error) = builder.recursive(!self.base.private).create(path)
+            if let Err(error) = unmasked(|| builder.recursive(!self.base.private).create(path))
                 && error.kind() != io::ErrorKind::AlreadyExists
             {
                 return Err(Failure::new(format!("cannot make `{}`", path.display())).cause(plain(&error)));
@@ -355,38 +357,6 @@ fn reason(error: Errno) -> String {
 
 fn plain(error: &io::Error) -> String {
     words(error)
-}
-
-/// Opens a directory below another one, and makes it first if `mode` says how.
-fn directory(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Result<OwnedFd> {
-    let failed = |error| anyhow!(reason(error));
-    let mut tries = 0..TRIES;
-    let opened = loop {
-        if let Some(mode) = mode {
-            match rustix::fs::mkdirat(at, name, mode) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => bail!(reason(error)),
-            }
-        }
-        match rustix::fs::openat(at, name, DIRECTORY, Mode::empty()) {
-            // It was there a moment ago: see `Place::made_in`.
-            Err(Errno::NOENT) if mode.is_some() && tries.next().is_some() => {}
-            opened => break opened.map_err(failed)?,
-        }
-    };
-    let stat = rustix::fs::fstat(&opened).map_err(failed)?;
-    if stat.st_uid != geteuid().as_raw() {
-        bail!("the directory `{name}` belongs to somebody else");
-    }
-    if stat.st_mode & 0o022 != 0 {
-        // An umask of 0, as in GitLab's containers, does not reach us: whoever made this one could exchange what is in it.
-        bail!("others may write to the directory `{name}`");
-    }
-    Ok(opened)
-}
-
-fn is_removed(directory: &OwnedFd) -> bool {
-    rustix::fs::fstat(directory).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 fn is_in_memory(directory: &OwnedFd) -> bool {

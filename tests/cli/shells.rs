@@ -140,6 +140,26 @@ fn files_are_the_users_own_under_any_umask() {
     job.revoke().succeed();
 }
 
+#[test]
+fn an_umask_that_takes_everything_takes_nothing_from_us() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    // An administrator's capabilities would open everything to us.
+    let as_anybody = if doors::is_root() { "setpriv --bounding-set=-all --inh-caps=-all " } else { "" };
+    for job in [Job::gitlab(&world), Job::local(&world)] {
+        job.set("JOBPASS_DIR", job.base().join("made/anew"));
+        let script = |call: &str| format!("umask 0777; exec {as_anybody}jobpass {call} --service-account {}", world.account());
+        let request = job.shell("sh", &script("request")).succeed();
+        let place = std::path::PathBuf::from(request.stdout.trim_end().strip_suffix("/env").expect("a path"));
+        let mode = std::fs::symlink_metadata(&place).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+        job.shell("sh", &(script("run --job-key second") + " -- sh -c 'test -r \"$KUBECONFIG\"; umask'")).succeed();
+        job.shell("sh", &script("revoke --all")).succeed();
+        assert!(!place.exists());
+        assert_eq!(world.secrets(), [""; 0]);
+    }
+}
+
 /// A shell that will not have the token in a variable says so with what it would not have: nobody may hear that.
 #[test]
 fn a_variable_that_cannot_hold_the_token_is_an_error_without_it() {
