@@ -24,7 +24,7 @@ mod directory;
 mod file;
 mod named;
 
-use directory::{directory, is_removed, unmasked};
+use directory::{directory, is_ours_alone, is_removed, parents, unmasked};
 use file::{create, is_ours, read_at, stat};
 pub use named::{append, read_named, remove_named, write_named};
 
@@ -48,9 +48,6 @@ const NAMES: [&str; 7] = [ENV, KUBECONFIG, "kubeconfig.lock", "token.new", TOKEN
 /// Those of them that hold a token or lead to it.
 pub const SECRETS: &[&str] = &[ENV, KUBECONFIG, "token.new", TOKEN];
 
-/// The directory that holds the places of all leases.
-const PARENT: &str = "jobpass";
-
 /// How often a directory is made again that another job has removed meanwhile.
 const TRIES: u32 = 100;
 
@@ -61,22 +58,42 @@ const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     base: Base,
+    /// The directory below it that holds the places of all leases, or of this user's.
+    parent: String,
     name: String,
     /// Whether the files that hold a token are apart from the lease.
     is_parted: bool,
 }
 
 impl Place {
-    /// The place of a lease; nothing is made yet.
+    /// The place of a lease: where it is, else where it is to be; nothing is made yet.
     #[must_use]
     pub fn of(base: &Base, lease: &str) -> Self {
-        Self { base: base.clone(), name: lease.to_owned(), is_parted: false }
+        let [usual, own] = parents().map(|parent| Self::below(base, parent, lease));
+        if usual.open().is_ok() || own.open().is_err() && usual.is_free() { usual } else { own }
+    }
+
+    /// The place that a file of it lies in, if it looks like one of ours: `…/jobpass/LEASE/FILE`.
+    #[must_use]
+    pub fn around(path: &Path, file: &str, lease: &str, apart: Option<PathBuf>) -> Option<Self> {
+        let base = Base { apart, ..Base::at(path.ancestors().nth(3)?.to_owned()) };
+        let mut places = parents().into_iter().map(|parent| Self::below(&base, parent, lease));
+        places.find(|place| place.path().join(file) == path)
+    }
+
+    fn below(base: &Base, parent: String, lease: &str) -> Self {
+        Self { base: base.clone(), parent, name: lease.to_owned(), is_parted: false }
+    }
+
+    /// Whether a directory of ours is there that can hold it, or nothing yet.
+    fn is_free(&self) -> bool {
+        self.open_base(false).map_or(true, |base| is_ours_alone(&base, &self.parent))
     }
 
     /// The directory.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.base.path.join(PARENT).join(&self.name)
+        self.base.path.join(&self.parent).join(&self.name)
     }
 
     /// The path of one of the four files.
@@ -104,7 +121,9 @@ impl Place {
                 .hint("mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`"));
         }
         let mode = Mode::from_raw_mode(if group { 0o750 } else { 0o700 });
-        let (parent, place) = self.made_in(&base, mode).map_err(|cause| Failure::new(what()).chain(&cause))?;
+        let (parent, place) = self
+            .made_in(&base, mode)
+            .map_err(|cause| Failure::new(what()).chain(&cause).hint("name a directory of your own by `--dir`, or remove what is there"))?;
         if group {
             // Whatever the umask was: the group must get through to the files that it may read.
             rustix::fs::fchmod(&parent, mode).map_err(failed)?;
@@ -133,7 +152,7 @@ impl Place {
     fn made_in(&self, base: &OwnedFd, mode: Mode) -> anyhow::Result<(OwnedFd, OwnedFd)> {
         let mut tries = 0..TRIES;
         loop {
-            let parent = directory(base, PARENT, Some(mode))?;
+            let parent = directory(base, &self.parent, Some(mode))?;
             match directory(&parent, &self.name, Some(mode)) {
                 // Another pass ended at this moment, and took the directory with it that it found empty.
                 Err(_) if is_removed(&parent) && tries.next().is_some() => {}
@@ -228,7 +247,7 @@ impl Place {
         }
         self.remove(&NAMES)?;
         let Ok(base) = self.open_base(false) else { return Ok(()) };
-        let Ok(parent) = directory(&base, PARENT, None) else { return Ok(()) };
+        let Ok(parent) = directory(&base, &self.parent, None) else { return Ok(()) };
         match rustix::fs::unlinkat(&parent, &self.name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => {
@@ -237,7 +256,7 @@ impl Place {
             }
         }
         // The others' places keep it; an empty one is not left behind.
-        let _ = rustix::fs::unlinkat(&base, PARENT, AtFlags::REMOVEDIR);
+        let _ = rustix::fs::unlinkat(&base, &self.parent, AtFlags::REMOVEDIR);
         Ok(())
     }
 
@@ -279,7 +298,7 @@ impl Place {
     fn open(&self) -> Result<OwnedFd, Errno> {
         let base = self.open_base(false).map_err(|_| Errno::NOENT)?;
         let open = |at: &OwnedFd, name: &str| rustix::fs::openat(at, name, DIRECTORY, Mode::empty());
-        let place = open(&open(&base, PARENT)?, &self.name)?;
+        let place = open(&open(&base, &self.parent)?, &self.name)?;
         if rustix::fs::fstat(&place)?.st_uid != geteuid().as_raw() {
             return Err(Errno::PERM);
         }
@@ -321,25 +340,29 @@ impl fmt::Display for Place {
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// All places below a base, sorted, also those of other users.
-///
-/// # Errors
-/// When there may be some that we cannot see.
-pub fn list(base: &Base) -> Result<Vec<Place>, Failure> {
-    let parent = base.path.join(PARENT);
-    let entries = match fs::read_dir(&parent) {
-        Ok(entries) => entries.flatten(),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(Failure::new(format!("cannot look for passes in `{}`", parent.display()))
-                .cause(plain(&error))
-                .hint("run it as the user who requested them"));
+/// All places below a base, sorted, also those of other users, and why there may be some that we cannot see.
+#[must_use]
+pub fn list(base: &Base) -> (Vec<Place>, Option<Failure>) {
+    let (mut places, mut hidden) = (Vec::new(), None);
+    for parent in parents() {
+        let path = base.path.join(&parent);
+        match fs::read_dir(&path) {
+            Ok(entries) => {
+                let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+                let found = names.filter(|name| crate::name::is_name(name)).map(|name| Place::below(base, parent.clone(), &name));
+                places.extend(found.filter(|place| place.exists() != Ok(false)));
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            // None of ours is ever behind a link.
+            Err(_) if path.is_symlink() => {}
+            Err(error) => {
+                let failure = Failure::new(format!("cannot look for passes in `{}`", path.display())).cause(plain(&error));
+                hidden = hidden.or(Some(failure.hint("run it as the user who requested them")));
+            }
         }
-    };
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| crate::name::is_name(name));
-    let mut places: Vec<_> = names.map(|name| Place::of(base, &name)).filter(|place| place.exists() != Ok(false)).collect();
+    }
     places.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(places)
+    (places, hidden)
 }
 
 fn unwritable(path: &Path, error: Errno) -> Failure {
@@ -367,7 +390,7 @@ fn is_in_memory(directory: &OwnedFd) -> bool {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use super::*;
+    use super::{directory::PARENT, *};
 
     pub(super) const NAME: &str = "jobpass-0123456789abcdef0123456789abcdef";
 
@@ -420,17 +443,51 @@ mod tests {
     fn a_link_in_place_of_a_directory_is_refused() {
         let (directory, place) = place();
         let elsewhere = tempfile::tempdir().expect("a directory");
+        // Of the link that was there before, another name is taken; one that comes now is refused.
         symlink(elsewhere.path(), directory.path().join(PARENT)).expect("linked");
         assert!(place.create(false).expect_err("a link").to_string().contains("a part of the path is a link"));
+        let place = Place::of(&place.base, NAME);
+        place.create(false).expect("made beside it");
+        assert_eq!(list(&place.base), (vec![place.clone()], None));
+        place.clear().expect("cleared");
         assert_eq!(fs::read_dir(elsewhere.path()).expect("there").count(), 0);
+        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 1, "the link stays");
+    }
+
+    #[test]
+    fn another_name_is_taken_where_the_usual_one_is_somebody_elses_and_found_again() {
+        let (directory, place) = place();
+        let usual = directory.path().join(PARENT);
+        fs::create_dir(&usual).expect("made");
+        fs::set_permissions(&usual, fs::Permissions::from_mode(0o777)).expect("set");
+        let base = place.base;
+        let place = Place::of(&base, NAME);
+        place.create(false).expect("made");
+        assert_eq!(place.path(), directory.path().join(format!("{PARENT}-{}", geteuid().as_raw())).join(NAME));
+        place.save_lease("{}").expect("saved");
+        // Also once the usual one is ours again, or gone.
+        fs::remove_dir(&usual).expect("removed");
+        let other = Place::of(&base, &NAME.replace('0', "f"));
+        other.create(false).expect("made");
+        assert!(other.path().starts_with(&usual));
+        assert_eq!((Place::of(&base, NAME), list(&base).0.len()), (place.clone(), 2));
+        let file = place.path().join(LEASE);
+        assert_eq!(Place::around(&file, LEASE, NAME, None).expect("one of ours").path(), place.path());
+        assert_eq!(Place::around(&file, TOKEN, NAME, None), None);
+        place.clear().expect("cleared");
+        other.clear().expect("cleared");
+        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 0);
     }
 
     #[test]
     fn a_directory_that_others_may_write_to_is_refused() {
         let (directory, place) = place();
-        fs::create_dir(directory.path().join(PARENT)).expect("made");
-        fs::set_permissions(directory.path().join(PARENT), fs::Permissions::from_mode(0o777)).expect("set");
-        assert!(place.create(false).expect_err("open to all").to_string().contains("others may write"));
+        for parent in parents() {
+            fs::create_dir(directory.path().join(&parent)).expect("made");
+            fs::set_permissions(directory.path().join(&parent), fs::Permissions::from_mode(0o777)).expect("set");
+        }
+        let failure = Place::of(&place.base, NAME).create(false).expect_err("open to all").to_string();
+        assert!(failure.contains("others may write") && failure.contains("hint: name a directory of your own"), "{failure}");
     }
 
     #[test]
@@ -499,7 +556,7 @@ mod tests {
         place.create(false).expect("made");
         fs::create_dir(directory.path().join(PARENT).join("other")).expect("made");
         let base = Base::at(directory.path().to_owned());
-        assert_eq!(list(&base), Ok(vec![place]));
-        assert_eq!(list(&Base { path: directory.path().join("none"), ..base }), Ok(vec![]));
+        assert_eq!(list(&base), (vec![place], None));
+        assert_eq!(list(&Base { path: directory.path().join("none"), ..base }), (vec![], None));
     }
 }

@@ -1,6 +1,6 @@
 //! Which passes `revoke` means: the job's own, the one that is named, or all that this user left on this machine.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -126,19 +126,15 @@ fn own_name(options: &Options, env: &Env, platform: Platform, account: Option<&S
 
 /// Every pass in a directory, the oldest first. What cannot be read is said, unless it is known to be another job's than `own`.
 fn all(base: &Base, own: Option<&str>) -> Found {
-    let mut found = Found::default();
-    match place::list(base) {
-        Ok(places) => {
-            for place in places {
-                let is_anothers = own.is_some_and(|own| !place.path().ends_with(own));
-                match known(place) {
-                    Ok(ending) => found.endings.extend(ending),
-                    Err(_) if is_anothers => {}
-                    Err(failure) => found.unknown.push(failure),
-                }
-            }
+    let (places, hidden) = place::list(base);
+    let mut found = Found { unknown: hidden.into_iter().collect(), ..Found::default() };
+    for place in places {
+        let is_anothers = own.is_some_and(|own| !place.path().ends_with(own));
+        match known(place) {
+            Ok(ending) => found.endings.extend(ending),
+            Err(_) if is_anothers => {}
+            Err(failure) => found.unknown.push(failure),
         }
-        Err(failure) => found.unknown.push(failure),
     }
     found.endings.sort_by_key(|ending| ending.lease.issued_at);
     found
@@ -180,7 +176,7 @@ fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
             // Requested with a `--dir` of its own.
             None => env
                 .path("JOBPASS_TOKEN_FILE")
-                .and_then(|path| at(&path, place::TOKEN, name, None))
+                .and_then(|path| Place::around(&path, place::TOKEN, name, None))
                 .map(known)
                 .transpose()?
                 .flatten()
@@ -211,14 +207,8 @@ fn from_file(path: &Path, base: Option<Base>) -> Result<Option<Ending>, Failure>
     }
     let text = place::read_named(path).map_err(|error| Failure::usage(&what).cause(error))?;
     let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
-    let place = at(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
+    let place = Place::around(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
     Ok(Some(Ending { lease, known: true, place, token: None }))
-}
-
-/// The place that a file of it lies in, if it looks like one of ours: `…/jobpass/LEASE/FILE`.
-fn at(path: &Path, file: &str, lease: &str, apart: Option<PathBuf>) -> Option<Place> {
-    let base = path.ancestors().nth(3).filter(|_| path.ends_with(PathBuf::from("jobpass").join(lease).join(file)))?;
-    Some(Place::of(&Base { apart, ..Base::at(base.to_owned()) }, lease))
 }
 
 /// A lease of which only the name is known, completed by its file if that is here.

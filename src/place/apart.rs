@@ -18,7 +18,7 @@ impl Place {
     pub(super) fn apart(&self) -> Option<Self> {
         let path = self.base.apart.clone()?;
         let base = Base { in_memory: true, private: true, ..Base::at(path) };
-        Some(Self { base, name: self.name.clone(), is_parted: false })
+        Some(Self::of(&base, &self.name))
     }
 
     /// The place where such a file is written.

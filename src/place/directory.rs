@@ -4,12 +4,33 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{anyhow, bail};
 use rustix::{
-    fs::Mode,
+    fs::{FileType, Mode},
     io::Errno,
     process::{geteuid, umask},
 };
 
-use super::{DIRECTORY, TRIES, reason};
+use super::{DIRECTORY, TRIES, file::stat, reason};
+
+/// The directory that holds the places of all leases.
+pub(super) const PARENT: &str = "jobpass";
+
+/// What it is called, and what it is called for this user alone where the former is somebody else's: as one that a killed job of
+/// another user has left on a volume, which only that one may remove.
+pub(super) fn parents() -> [String; 2] {
+    [PARENT.to_owned(), format!("{PARENT}-{}", geteuid().as_raw())]
+}
+
+/// Whether there is nothing yet, or a directory that is ours alone.
+pub(super) fn is_ours_alone(at: &OwnedFd, name: &str) -> bool {
+    match stat(at, name) {
+        Ok(Some(stat)) => {
+            let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            is_directory && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o722 == 0o700
+        }
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
 
 /// Opens a directory below another one, and makes it first if `mode` says how.
 pub(super) fn directory(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Result<OwnedFd> {

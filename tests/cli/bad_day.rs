@@ -512,6 +512,8 @@ fn a_link_where_a_directory_of_ours_belongs() {
     let elsewhere = job.directory().join("elsewhere");
     doors::make_directory(&elsewhere);
     symlink(&elsewhere, job.base().join("jobpass")).expect("a link");
+    // Beside one there would be a directory of this user's.
+    symlink(&elsewhere, job.base().join(doors::own("jobpass"))).expect("a link");
     let ran = job.request().run();
     assert_eq!((ran.end, world.relay().connections()), (End::Code(1), 0));
     assert_snapshot!(ran.said());

@@ -70,6 +70,67 @@ fn relative_directories_of_the_runner_are_those_beside_the_project() {
     }
 }
 
+/// In a directory that anybody may write to, a link under our name leads nowhere, and keeps nobody from having a pass.
+#[test]
+fn a_link_under_the_name_of_our_directory_is_left_alone() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    symlink("/etc", job.base().join("jobpass")).expect("a link");
+    let own = job.base().join(doors::own("jobpass"));
+    let request = job.request().succeed();
+    let env_file = Path::new(request.stdout.trim_end()).to_owned();
+    assert!(env_file.starts_with(&own), "{}", request.transcript());
+    job.enter(&request);
+    job.jobpass().arg("require").succeed();
+    let hidden = job.shell("sh", "cat \"$JOBPASS_TOKEN_FILE\" | jobpass scrub").succeed();
+    assert_eq!(hidden.stdout, "***");
+    job.unset_if_set(["JOBPASS_LEASE", "JOBPASS_TOKEN_FILE", "OPENSHIFT_TOKEN", "KUBECONFIG"]);
+    let revoked = job.revoke().succeed();
+    assert!(revoked.said().contains("dead: "), "{}", revoked.transcript());
+    // By its file too.
+    let lease = Path::new(job.request().succeed().stdout.trim_end()).with_file_name("lease.json");
+    job.revoke().arg("--lease-file").arg(lease.to_string_lossy()).succeed();
+    // And what a killed command has left.
+    let running = job.run("echo begun; sleep 50").start();
+    running.said("begun");
+    running.signal(Signal::KILL);
+    running.wait();
+    let revoked = job.revoke().succeed();
+    assert!(revoked.said().contains("dead: "), "{}", revoked.transcript());
+    assert_eq!((own.exists(), job.apart(), world.secrets()), (false, None, vec![]));
+    assert_eq!(fs::read_link(job.base().join("jobpass")).expect("it stays"), Path::new("/etc"));
+}
+
+/// As the next job of a project finds it whose image has another user.
+#[test]
+fn what_a_killed_job_of_another_user_left_keeps_nobody_from_having_a_pass() {
+    if !doors::is_root() {
+        return;
+    }
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    let left = job.place();
+    let (root, own) = (job.base().join("jobpass"), job.base().join(doors::own("jobpass")));
+    doors::give_away(&left);
+    doors::give_away(&root);
+    job.set("CI_JOB_ID", "4712");
+    // Without an administrator's capabilities, to whom all directories are open.
+    let call = |call: &str| {
+        let script = format!("exec setpriv --bounding-set=-all --inh-caps=-all jobpass {call} -s {}", world.account());
+        job.shell("sh", &script).succeed()
+    };
+    for mode in [0o700, 0o755] {
+        doors::set_mode(&root, mode);
+        let request = call("request");
+        assert!(request.stdout.starts_with(&*own.to_string_lossy()), "{}", request.transcript());
+        let revoked = call("revoke");
+        assert!(revoked.said().contains("dead: "), "{}", revoked.transcript());
+        assert_eq!((own.exists(), left.exists()), (false, true));
+    }
+    assert_eq!(world.secrets().len(), 1, "the other user's");
+}
+
 #[test]
 fn an_unreadable_lease_of_another_job_is_not_ours_to_speak_of() {
     let world = World::new();

@@ -61,6 +61,16 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// What a directory is called that is this user's alone.
+pub(crate) fn own(name: &str) -> String {
+    format!("{name}-{}", rustix::process::geteuid().as_raw())
+}
+
+/// Gives a file or directory to nobody, which only root can.
+pub(crate) fn give_away(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(65534), Some(65534)).expect("root can");
+}
+
 /// How many runs of chaos there are: few where somebody waits for them.
 pub(crate) fn chaos() -> u64 {
     std::env::var("JOBPASS_TEST_CHAOS").ok().map_or(40, |count| count.parse().expect("JOBPASS_TEST_CHAOS is a number"))
