@@ -62,9 +62,10 @@ pub struct RequestArgs {
 /// The flags of `revoke`.
 #[derive(Args, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(
     after_help = "Without a flag: on GitHub, GitLab and Tekton every pass of this job; on a plain shell the one that $JOBPASS_LEASE names,
-or the only one there is. With --service-account on GitLab and Tekton also the lease whose file is lost.
+or the only one there is. With --service-account on GitLab and Tekton also the lease whose file is lost; --if-here leaves that out.
 Only the flags --lease and --lease-file name another one: JOBPASS_LEASE and JOBPASS_LEASE_FILE do not.
 Nothing to revoke is success."
 )]
@@ -75,6 +76,8 @@ pub struct RevokeArgs {
     lease_file: Option<String>,
     #[arg(long, help = o::ALL_LEASES.help)]
     all: bool,
+    #[arg(long, help = o::IF_HERE.help)]
+    if_here: bool,
     #[arg(long, short = 's', value_name = "NAMESPACE/NAME", help = o::SERVICE_ACCOUNT.help)]
     service_account: Option<String>,
     #[arg(long, short, value_name = "NAMESPACE", help = o::NAMESPACE.help)]

@@ -85,6 +85,8 @@ settings! {
     LEASE_FILE = "lease-file", Text, None;
     /// Revoke every pass that this user has left on this machine
     ALL_LEASES = "all", Switch, None;
+    /// Ask the API server only where this job has left something: for the end of a job that may have had no pass
+    IF_HERE = "if-here", Switch, None;
     /// Fail if the lease could not be revoked, also on CI
     STRICT = "strict", Switch, None;
     /// Wait until the API server refuses the token, at most 25 s

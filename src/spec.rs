@@ -81,7 +81,7 @@ impl TokenSpec {
         }
         options.exclusive(&o::KUBECONFIG_OUT, &o::NO_KUBECONFIG)?;
         // Only `revoke` reads these, when it is too late to refuse them.
-        for setting in [&o::STRICT, &o::WAIT_DEAD, &o::ALL_LEASES] {
+        for setting in [&o::STRICT, &o::WAIT_DEAD, &o::ALL_LEASES, &o::IF_HERE] {
             options.switch(setting)?;
         }
         let service_account = service_account(options)?.ok_or_else(|| {

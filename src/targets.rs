@@ -73,16 +73,24 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     let (every, no_switch) = options.tolerated(&[&o::ALL_LEASES], options.switch(&o::ALL_LEASES))?;
     passed_over.extend(no_switch);
     if every {
-        return Ok(Found { passed_over, ..all(&base()?, None) });
+        return Ok(Found { passed_over, ..all(&base()?) });
     }
     if platform == Platform::Local {
-        return one_of(Found { passed_over, ..all(&base()?, None) }, env);
+        return one_of(Found { passed_over, ..all(&base()?) }, env);
     }
     let (account, no_account) = options.tolerated(&[&o::SERVICE_ACCOUNT, &o::NAMESPACE], spec::service_account(options))?;
     passed_over.extend(no_account);
+    let (if_here, no_switch) = options.tolerated(&[&o::IF_HERE], options.switch(&o::IF_HERE))?;
+    passed_over.extend(no_switch);
     let own = own_name(options, env, platform, account.as_ref());
-    let mut found = Found { passed_over, ..all(&base()?, own.as_deref()) };
-    if found.is_empty() && !(platform.derives_names() && account.is_some()) {
+    let (mut found, hidden) = readable(&base()?, own.as_deref());
+    found.passed_over = passed_over;
+    // What cannot be looked at may be ours: then the API server is asked of our own by its name.
+    let by_name = platform.derives_names() && account.is_some() && (!if_here || hidden.is_some() || !found.unknown.is_empty());
+    if own.is_none() {
+        found.unknown.extend(hidden);
+    }
+    if found.is_empty() && !by_name {
         return Ok(found);
     }
     let asked = options.text(&o::JOB_KEY);
@@ -93,7 +101,7 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     found.endings.retain(|Ending { lease, .. }| {
         is_made_here(lease) && (lease.job_key == job_key || asked.is_none() && lease.job.is_some() && lease.job == job_key)
     });
-    if let (Some(account), Some(key), true) = (account, &job_key, platform.derives_names()) {
+    if let (Some(account), Some(key), true) = (account, &job_key, by_name) {
         let name = lease::name(platform, Some(key), &account);
         if !found.endings.iter().any(|ending| ending.lease.name == name) {
             found.endings.push(of_name(base().ok().as_ref(), &account.namespace, &name));
@@ -124,10 +132,18 @@ fn own_name(options: &Options, env: &Env, platform: Platform, account: Option<&S
     account.filter(|_| platform.derives_names()).map(|account| lease::name(platform, Some(&key), account))
 }
 
-/// Every pass in a directory, the oldest first. What cannot be read is said, unless it is known to be another job's than `own`.
-fn all(base: &Base, own: Option<&str>) -> Found {
+/// Every pass in a directory, the oldest first. What cannot be read is said.
+fn all(base: &Base) -> Found {
+    let (mut found, hidden) = readable(base, None);
+    found.unknown.extend(hidden);
+    found
+}
+
+/// The same, and why there may be some that we cannot see. What cannot be read is said, unless it is known to be another job's than
+/// `own`.
+fn readable(base: &Base, own: Option<&str>) -> (Found, Option<Failure>) {
     let (places, hidden) = place::list(base);
-    let mut found = Found { unknown: hidden.into_iter().collect(), ..Found::default() };
+    let mut found = Found::default();
     for place in places {
         let is_anothers = own.is_some_and(|own| !place.path().ends_with(own));
         match known(place) {
@@ -137,7 +153,7 @@ fn all(base: &Base, own: Option<&str>) -> Found {
         }
     }
     found.endings.sort_by_key(|ending| ending.lease.issued_at);
-    found
+    (found, hidden)
 }
 
 /// Whether we are the post step of our own action.

@@ -8,11 +8,12 @@ use jobpass::options::{ALL, Kind};
 use crate::harness::{End, Job, World};
 
 /// Settings that are no inputs: those of `run` and `scrub` are given where these are, and the others are no question here.
-const NO_INPUTS: [&str; 12] = [
+const NO_INPUTS: [&str; 13] = [
     // The post step revokes what its own state names; `revoke: strict` is there for `strict`, and no post step has time to wait.
     "lease",
     "lease-file",
     "all",
+    "if-here",
     "strict",
     "wait-dead",
     // On GitHub the name of a lease is random, the platform is known, and outputs are how a step answers.

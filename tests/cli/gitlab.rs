@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs};
 use jobpass::options::{ALL, Kind, Setting};
 
 /// Settings that are no inputs of the component. Its jobs have them empty, so that only the job itself sets them.
-const NO_INPUTS: [&str; 17] = [
+const NO_INPUTS: [&str; 18] = [
     // A value in YAML is for everybody to read: variables of the project hold secrets.
     "identity-token",
     "identity-kubeconfig",
@@ -26,6 +26,8 @@ const NO_INPUTS: [&str; 17] = [
     "lease",
     "lease-file",
     "all",
+    // The template itself says it.
+    "if-here",
     // Of the pod; a job of GitLab's has it by `auto`.
     "identity-token-file",
 ];
@@ -87,7 +89,9 @@ fn component() -> String {
         write!(text, "    {}:\n      description: '{help}'\n{}", setting.name, values(setting)).expect("a text");
         writeln!(variables, "    {}: '$[[ inputs.{} ]]'", setting.variable(), setting.name).expect("a text");
     }
-    for setting in ALL.iter().filter(|setting| NO_INPUTS.contains(&setting.name) && !setting.name.starts_with("identity-")) {
+    // A flag of the template's own wins over a variable.
+    let is_left = |name: &str| name.starts_with("identity-") || name == "if-here";
+    for setting in ALL.iter().filter(|setting| NO_INPUTS.contains(&setting.name) && !is_left(setting.name)) {
         // A variable of the whole pipeline does not reach them. The CI identity comes from elsewhere, and is left as it is.
         writeln!(variables, "    {}: ''", setting.variable()).expect("a text");
     }

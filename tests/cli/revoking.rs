@@ -572,7 +572,9 @@ fn a_post_step_whose_inputs_have_changed_still_revokes() {
 fn a_run_refuses_what_only_revoke_would_stumble_over() {
     let world = World::sandbox("nothing is sent");
     let job = Job::gitlab(&world);
-    for (name, value) in [("JOBPASS_STRICT", "1"), ("JOBPASS_WAIT_DEAD", "yes"), ("JOBPASS_ALL", "1"), ("JOBPASS_TIMEOUT", "soon")] {
+    for (name, value) in
+        [("JOBPASS_STRICT", "1"), ("JOBPASS_WAIT_DEAD", "yes"), ("JOBPASS_ALL", "1"), ("JOBPASS_IF_HERE", "1"), ("JOBPASS_TIMEOUT", "soon")]
+    {
         let ran = job.run("echo begun").env(name, value).run();
         code(&ran, 125);
         assert!(ran.said().starts_with(&format!("error: `{name}` is ")), "{}", ran.said());
@@ -589,6 +591,7 @@ fn a_variable_that_is_no_good_keeps_no_pass_alive() {
         ("JOBPASS_STRICT", "1"),
         ("JOBPASS_WAIT_DEAD", "yes"),
         ("JOBPASS_ALL", "True"),
+        ("JOBPASS_IF_HERE", "1"),
         ("JOBPASS_TIMEOUT", "soon"),
         ("JOBPASS_SERVICE_ACCOUNT", "bare"),
         ("JOBPASS_LEASE_FILE", "lease.json"),

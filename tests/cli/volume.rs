@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
+use insta::assert_snapshot;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -129,6 +130,56 @@ fn what_a_killed_job_of_another_user_left_keeps_nobody_from_having_a_pass() {
         assert_eq!((own.exists(), left.exists()), (false, true));
     }
     assert_eq!(world.secrets().len(), 1, "the other user's");
+    // The end of a job that had none: what it cannot look into may hold a pass of its own, and the API server knows that there is none.
+    doors::set_mode(&root, 0o700);
+    let revoked = call("revoke --if-here --strict");
+    assert_snapshot!(revoked.said(), @"
+    revoked the pass, lease `NS/LEASE-2`
+      absent: the lease was already gone
+    ");
+    // Where it cannot be asked that is said; and where nobody knows of whom, that there is something.
+    job.unset("JOBPASS_KUBECONFIG");
+    let unasked = call("revoke --if-here");
+    assert!(unasked.said().contains("may be left alive: there is no CI identity"), "{}", unasked.transcript());
+    let script = "exec setpriv --bounding-set=-all --inh-caps=-all jobpass revoke --if-here";
+    let unnamed = job.shell("sh", script).succeed();
+    assert!(unnamed.said().contains("may be left alive: cannot look for passes in"), "{}", unnamed.transcript());
+}
+
+/// As our template ends each of its jobs, also one that never called us.
+#[test]
+fn the_end_of_a_job_asks_of_no_pass_that_is_not_here() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.set("JOBPASS_SERVICE_ACCOUNT", world.account());
+    for number in 1..3 {
+        let other = job.base().join(format!("jobpass/jobpass-{number:032x}"));
+        doors::make_directory(&other);
+        doors::set_mode(other.parent().expect("above"), 0o700);
+        match number {
+            1 => doors::write(&other.join("lease.json"), "garbage"),
+            _ => symlink("/etc/passwd", other.join("lease.json")).expect("a link"),
+        }
+    }
+    let others = job.places();
+    let end = |job: &Job<'_>| job.revoke().args(["--if-here", "--strict"]).run();
+    let nothing = end(&job);
+    assert_eq!((nothing.said().as_str(), &*nothing.requests), ("nothing to revoke", &[] as &[String]), "{}", nothing.transcript());
+    // A pass that a killed command has left is one that is here.
+    let running = job.jobpass().args(["run", "--", "sh", "-c", "echo begun; sleep 50"]).start();
+    running.said("begun");
+    running.signal(Signal::KILL);
+    running.wait();
+    let revoked = end(&job);
+    assert!(revoked.is_success() && revoked.said().contains("dead: "), "{}", revoked.transcript());
+    assert_eq!((job.places(), world.secrets()), (others.clone(), vec![]));
+    // And so may be one that cannot be read.
+    job.request().succeed();
+    let own = job.places().into_iter().find(|place| !others.contains(place)).expect("it is there");
+    doors::write(&own.join("lease.json"), "garbage");
+    let unreadable = end(&job);
+    assert!(!unreadable.is_success() && unreadable.said().contains("may be left alive"), "{}", unreadable.transcript());
+    assert_eq!(world.secrets(), [""; 0], "its name is known all the same");
 }
 
 #[test]
