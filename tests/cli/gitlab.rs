@@ -89,9 +89,7 @@ fn component() -> String {
         write!(text, "    {}:\n      description: '{help}'\n{}", setting.name, values(setting)).expect("a text");
         writeln!(variables, "    {}: '$[[ inputs.{} ]]'", setting.variable(), setting.name).expect("a text");
     }
-    // A flag of the template's own wins over a variable.
-    let is_left = |name: &str| name.starts_with("identity-") || name == "if-here";
-    for setting in ALL.iter().filter(|setting| NO_INPUTS.contains(&setting.name) && !is_left(setting.name)) {
+    for setting in ALL.iter().filter(|setting| NO_INPUTS.contains(&setting.name) && !setting.name.starts_with("identity-")) {
         // A variable of the whole pipeline does not reach them. The CI identity comes from elsewhere, and is left as it is.
         writeln!(variables, "    {}: ''", setting.variable()).expect("a text");
     }
