@@ -14,7 +14,7 @@ pub(super) struct Grams<const N: usize> {
 impl<const N: usize> Grams<N> {
     /// Of all patterns.
     pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
-        let count: usize = patterns.clone().map(<[u8]>::len).sum();
+        let count: usize = patterns.clone().map(|pattern| pattern.len().saturating_sub(N - 1)).sum();
         // At least two words, at most what the upper bits of a hash can tell apart.
         let words = (count * BITS / 64).next_power_of_two().ilog2().clamp(1, 26);
         let mut grams = Self { bits: vec![0; 1 << words], shift: 64 - words, unknown: false };

@@ -20,6 +20,7 @@ mod grams;
 mod matcher;
 mod patterns;
 mod sieve;
+mod spelling;
 mod wrapped;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::sieve::Sieve;
+use super::{sieve::Sieve, spelling::Spelled};
 
 /// In bytes: the forms of a token are longer, those of most values shorter.
 const LONG: usize = 32;
@@ -18,6 +18,8 @@ const MEDIUM: usize = 16;
 pub(super) struct Pattern {
     /// What is hidden; never empty.
     pub(super) bytes: Zeroizing<Vec<u8>>,
+    /// How else it may be written.
+    pub(super) spelled: Option<Spelled>,
     /// A text that ends in so many first bytes of the pattern waits for the rest; at least 1.
     pub(super) hold: usize,
     /// Whether it is also looked for when it is broken into lines.
@@ -72,7 +74,7 @@ impl Matcher {
         self.longest == 0
     }
 
-    /// The length of the longest pattern in bytes.
+    /// The length of the longest pattern in bytes, as it is itself.
     pub(super) fn longest(&self) -> usize {
         self.longest
     }
@@ -98,6 +100,15 @@ fn compare(text: &[u8], start: usize, patterns: &[Arc<Pattern>], found: &mut Vec
     let rest = &text[start..];
     let mut longest = 0;
     for pattern in patterns {
+        if let Some(spelled) = &pattern.spelled {
+            let fit = spelled.fit(rest);
+            longest = longest.max(fit.end.unwrap_or(0));
+            if fit.open {
+                let hold = if rest.len() >= pattern.hold { start } else { text.len() };
+                *tail = tail.and(Tail { context: start, hold });
+            }
+            continue;
+        }
         // Most are told apart by their first bytes, and a call for that costs more than all the rest.
         if let (Some(here), Some(head)) = (rest.first_chunk::<4>(), pattern.bytes.first_chunk::<4>())
             && here != head

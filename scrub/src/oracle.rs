@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use proptest::{collection::vec, prelude::*, sample::select};
+use zeroize::Zeroizing;
 
 use super::{
     Matcher, REPLACEMENT, Scrubber, Wrapped, Write,
     matcher::Pattern,
+    spelling::Spelled,
     wrapped::{NARROWEST, joinable},
 };
 
@@ -38,8 +40,27 @@ fn fate(text: &[u8], start: usize, pattern: &Pattern) -> Fate {
     Fate::Whole(at)
 }
 
+/// Each pattern in each of its forms: so many that only small ones can be asked for.
+fn forms(patterns: &[Pattern]) -> Vec<Pattern> {
+    let mut all = Vec::new();
+    for pattern in patterns {
+        let mut forms = vec![Vec::new()];
+        match &pattern.spelled {
+            None => forms = vec![pattern.bytes.to_vec()],
+            Some(spelled) => {
+                for part in &spelled.parts {
+                    forms = forms.iter().flat_map(|form| part.iter().map(|way| [form, way.as_slice()].concat())).collect();
+                }
+            }
+        }
+        all.extend(forms.into_iter().map(|form| Pattern { bytes: form.into(), spelled: None, ..pattern.clone() }));
+    }
+    all
+}
+
 /// What must come out, and how many bytes must be held after each chunk.
 fn oracle(patterns: &[Pattern], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+    let patterns = forms(patterns);
     let text = chunks.concat();
     let mut hidden = vec![false; text.len()];
     let (mut output, mut waiting) = (Vec::new(), Vec::new());
@@ -103,10 +124,21 @@ fn pattern() -> impl Strategy<Value = Pattern> {
             [head, b"ab".iter().copied().cycle().take(middle).collect(), tail].concat()
         }),
     ];
-    (bytes, prop_oneof![2 => Just(1), 1 => 1..20_usize], any::<bool>()).prop_map(|(bytes, hold, wraps)| {
+    let hold = || prop_oneof![2 => Just(1), 1 => 1..20_usize];
+    let exact = (bytes, hold(), any::<bool>()).prop_map(|(bytes, hold, wraps)| {
         let (hold, wraps) = (hold.min(bytes.len()), wraps && bytes.iter().all(|byte| joinable(*byte)));
-        Pattern { bytes: bytes.into(), hold, wraps }
-    })
+        Pattern { bytes: bytes.into(), spelled: None, hold, wraps }
+    });
+    let way = prop_oneof![vec(select(&b"ab%"[..]), 1..4), select(&[b"%2f", b"%2F", b"\\a/"]).prop_map(|way| way.to_vec())];
+    let part = (vec(select(&b"ab/%"[..]), 1..12), select(&b"ab/%"[..]), vec(way, 0..3)).prop_map(|(plain, byte, ways)| {
+        let itself = if ways.is_empty() { plain } else { vec![byte] };
+        [itself].into_iter().chain(ways).map(Zeroizing::new).collect::<Vec<_>>()
+    });
+    let spelled = (vec(part, 1..6), hold()).prop_map(|(parts, hold)| {
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part[0].to_vec()).collect();
+        Pattern { hold: hold.min(bytes.len()), bytes: bytes.into(), spelled: Some(Spelled::new(parts)), wraps: false }
+    });
+    prop_oneof![3 => exact, 1 => spelled]
 }
 
 /// Some patterns; now and then one is the beginning, the end or the middle of another one.
@@ -120,7 +152,7 @@ fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
                 let part = whole.bytes[before.min(length - 1)..].to_vec();
                 let part = part[..part.len().saturating_sub(after).max(1)].to_vec();
                 let hold = if same { whole.hold.min(part.len()) } else { 1 };
-                all.push(Pattern { bytes: part.into(), hold, wraps: whole.wraps && same });
+                all.push(Pattern { bytes: part.into(), spelled: None, hold, wraps: whole.wraps && same });
             }
             all
         },
@@ -129,7 +161,7 @@ fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
 
 /// A text that is made of pieces of the patterns, of what is like them, and of what is not; perhaps in lines of almost equal length.
 fn text(patterns: &[Pattern]) -> impl Strategy<Value = Vec<u8>> + use<> {
-    let all: Vec<Vec<u8>> = patterns.iter().map(|pattern| pattern.bytes.to_vec()).collect();
+    let all: Vec<Vec<u8>> = forms(patterns).iter().map(|pattern| pattern.bytes.to_vec()).collect();
     let slice = (select(all.clone()), any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(|(bytes, from, to)| {
         let from = from.index(bytes.len());
         bytes[from..=from + to.index(bytes.len() - from)].to_vec()
@@ -198,6 +230,7 @@ proptest! {
         let (expected, expected_held) = oracle(&patterns, &chunks);
         prop_assert_eq!(output.escape_ascii().to_string(), expected.escape_ascii().to_string());
         prop_assert_eq!(held, expected_held, "held after each chunk");
+        let patterns = forms(&patterns);
         for (start, pattern) in (0..output.len()).flat_map(|start| patterns.iter().map(move |pattern| (start, pattern))) {
             prop_assert!(!matches!(fate(&output, start, pattern), Fate::Whole(_)), "a secret is in the output");
         }
@@ -209,6 +242,7 @@ proptest! {
         let (whole, _) = ours(&patterns, std::slice::from_ref(&text));
         let (cut, _) = ours(&patterns, &cut(&text, &sizes));
         prop_assert_eq!(cut.escape_ascii().to_string(), whole.escape_ascii().to_string());
+        let patterns = forms(&patterns);
         let found = (0..text.len()).any(|start| patterns.iter().any(|pattern| matches!(fate(&text, start, pattern), Fate::Whole(_))));
         prop_assert_eq!(whole != text, found, "a text without secrets comes out as it is, and no other");
     }
@@ -241,8 +275,9 @@ fn it_does_what_the_oracle_says_of_many_long_patterns_too() {
         usize::try_from(state >> 33).unwrap_or_default() % limit
     };
     let mut letters = |length: usize| (0..length).map(|_| b"abcdefghijklmnopqrstuvwxyz"[number(26)]).collect::<Vec<_>>();
-    let patterns: Vec<_> =
-        (0..90).map(|at| Pattern { bytes: letters(75 + at).into(), hold: if at % 2 == 0 { 1 } else { 16 }, wraps: false }).collect();
+    let patterns: Vec<_> = (0..90)
+        .map(|at| Pattern { bytes: letters(75 + at).into(), spelled: None, hold: if at % 2 == 0 { 1 } else { 16 }, wraps: false })
+        .collect();
     let mut text = Vec::new();
     for (at, pattern) in patterns.iter().enumerate() {
         text.extend(letters(at % 67));

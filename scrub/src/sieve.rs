@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
-use super::{grams::Grams, matcher::Pattern};
+use super::{grams::Grams, matcher::Pattern, spelling::Spelled};
 
 /// How many first bytes of a pattern the vectorised search looks for.
 const HEAD: usize = 8;
 
 /// So many heads are searched for at once: beyond it aho-corasick has no vectorised search, and two are faster than none.
 const HEADS: usize = if cfg!(target_arch = "x86_64") { 64 } else { 32 };
+
+/// So many of these searches are no slower than a look at every place; values with many characters that are escaped have more heads.
+const SEARCHES: usize = 8;
 
 /// In bytes: what is looked at less often saves little, while the end of each text, which is looked at as a whole, grows.
 const STRIDE: usize = 64;
@@ -42,11 +45,16 @@ impl<const N: usize> Sieve<N> {
         let shortest = all.iter().map(|pattern| pattern.bytes.len()).min().unwrap_or(0);
         let stride = (shortest >= N).then(|| (shortest + 1 - N).min(STRIDE));
         let asked = stride.map_or(0, |stride| stride + N - 1);
-        let grams = Grams::new(all.iter().map(|pattern| &pattern.bytes[..asked]));
+        let spelled: Vec<_> = spelled(&all).map(|spelled| spelled.windows::<N>(stride.unwrap_or(0))).collect();
+        let spelled = spelled.iter().flat_map(|windows| windows.iter()).map(<[u8; N]>::as_slice);
+        let grams = Grams::new(all.iter().map(|pattern| &pattern.bytes[..asked]).chain(spelled));
         let heads = if shortest >= WORTH { heads(&all) } else { Vec::new() };
         let mut patterns = vec![Vec::new(); 256];
         for pattern in all {
-            patterns[usize::from(pattern.bytes[0])].push(pattern);
+            let firsts = pattern.spelled.as_ref().map_or_else(|| vec![pattern.bytes[0]], Spelled::firsts);
+            for first in firsts {
+                patterns[usize::from(first)].push(Arc::clone(&pattern));
+            }
         }
         Self { patterns, grams, stride, heads }
     }
@@ -98,11 +106,20 @@ impl<const N: usize> Sieve<N> {
     }
 }
 
+fn spelled(all: &[Arc<Pattern>]) -> impl Iterator<Item = &Spelled> {
+    all.iter().filter_map(|pattern| pattern.spelled.as_ref())
+}
+
 fn heads(all: &[Arc<Pattern>]) -> Vec<AhoCorasick> {
+    let spelled: Vec<_> = spelled(all).map(|spelled| spelled.windows::<HEAD>(1)).collect();
     let mut heads: Vec<_> = all.iter().map(|pattern| &pattern.bytes[..HEAD]).collect();
+    heads.extend(spelled.iter().flat_map(|windows| windows.iter()).map(<[u8; HEAD]>::as_slice));
     // Tokens of one service account begin alike, in every encoding.
     heads.sort_unstable();
     heads.dedup();
+    if heads.len() > SEARCHES * HEADS {
+        return Vec::new();
+    }
     let automaton = |heads: &[&[u8]]| {
         AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(heads).expect("a few short heads make an automaton")
     };
