@@ -4,7 +4,7 @@
 //! only then: there is no timer, and no newline is waited for. What is passed on although it may be the beginning of a token
 //! (see [`Patterns::token`]) is remembered, so that the rest of it is still recognised and hidden.
 //!
-//! What it does not see: one character a line or other breaks below 20 characters, characters between those of the secret
+//! What it does not see: one character a line or other breaks below 20 columns, characters between those of the secret
 //! (colours, indentation), reversed, compressed or encrypted text, and encodings of encodings.
 
 use std::{
@@ -39,8 +39,8 @@ const PIECE: usize = 64 * 1024;
 /// Hides secrets in what is written to it, and passes on the rest.
 ///
 /// Every byte that belongs to any occurrence of any pattern is hidden, also where they overlap. The output does not depend on
-/// how the input is cut into writes, except that up to 15 first bytes of a token are passed on if a write ends there. One write
-/// makes at most one write to `W` for every 64 KiB. Memory is bounded by that and by the longest pattern.
+/// how the input is cut into writes, except that up to 15 first bytes of a token are passed on if a write ends there, and the first
+/// character of hex or base64 if a write ends with a line break after it. One write makes at most one write to `W` for every 64 KiB. Memory is bounded by that and by the longest pattern.
 ///
 /// What is held when it is dropped without [`Scrubber::finish`] is lost. After an error of `W` nothing more can be said of the output.
 pub struct Scrubber<W> {
@@ -51,7 +51,7 @@ pub struct Scrubber<W> {
     carry: Zeroizing<Vec<u8>>,
     /// So many bytes of `carry` are dealt with already: they were passed on, or hidden.
     done: usize,
-    /// The [`wrapped::run`] that ends where `carry` begins.
+    /// The [`wrapped::column`] at which `carry` begins.
     before: usize,
     /// Whether the last byte that was dealt with was hidden.
     hiding: bool,
@@ -117,7 +117,7 @@ impl<W: Write> Scrubber<W> {
         let text = if carried { &carry } else { piece };
         let tail = self.search(text, next);
         let done = self.pass_on(text, tail.hold)?;
-        self.before = wrapped::run(text, tail.context, self.before);
+        self.before = wrapped::column(text, tail.context, self.before);
         self.done = done - tail.context;
         if carried {
             carry.drain(..tail.context);
@@ -314,6 +314,42 @@ mod tests {
             }
         }
         assert!(wrapped > 100);
+    }
+
+    #[test]
+    fn what_begins_late_in_a_folded_line_is_hidden_too() {
+        let mut scrubber = Scrubber::new(Vec::new(), &patterns());
+        let hex = VALUE.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let basic = STANDARD.encode(format!("u:{VALUE}"));
+        // What is seen are the characters that hold bits of the neighbours; the last character does that only in base64.
+        for (before, encoded, first, last) in [("Authorization: Basic ", &basic, 3, 4), ("password: ", &hex, 0, 0)] {
+            for width in 20..60 {
+                let lines: Vec<_> = [before, encoded].concat().into_bytes().chunks(width).map(<[u8]>::to_vec).collect();
+                let text = lines.join(&b"\n"[..]);
+                for chunks in every_way(&text) {
+                    let output = scrub_again(&mut scrubber, chunks.iter().copied());
+                    let (head, tail) = output.split_once("***").unwrap_or_else(|| panic!("{output} at {width}"));
+                    // A line break may be where the secret begins, and one character before it.
+                    let head = head.replace('\n', "");
+                    let seen = head.strip_prefix(before).unwrap_or_else(|| panic!("{output} at {width}"));
+                    assert!(encoded.starts_with(seen) && seen.len() <= first + 1 && tail.len() <= last + 1, "{output} at {width}");
+                }
+                let whole = scrub_again(&mut scrubber, [&text[..]]).replace('\n', "");
+                assert!(whole.len() <= before.len() + first + "***".len() + last, "{whole} at {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_whose_last_character_alone_may_be_of_a_secret_does_not_wait() {
+        let mut scrubber = Scrubber::new(Vec::new(), &patterns());
+        let line = |end: &str| format!("twenty characters and more {end}\n");
+        scrubber.write_all(line(&SIGNATURE[..1]).as_bytes()).expect("a vector takes all");
+        assert_eq!(scrubber.held(), 0);
+        scrubber.write_all(format!("{} ", &SIGNATURE[1..]).as_bytes()).expect("a vector takes all");
+        scrubber.write_all(line(&SIGNATURE[..2]).as_bytes()).expect("a vector takes all");
+        assert_eq!(scrubber.held(), 3);
+        assert_eq!(scrub_again(&mut scrubber, []), format!("{}*** {}", line("L"), line("Lx")));
     }
 
     #[test]

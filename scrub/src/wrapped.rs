@@ -1,11 +1,11 @@
 //! The second search: for patterns that are broken into lines, as `base64`, `openssl` and `fold` do it.
 //!
-//! Only where a line break follows many characters that could be base64, and those on both sides of it could be of a pattern,
-//! the lines are joined and searched; no other text pays more than the search for its line breaks.
+//! Only where a line is not short, and the characters on both sides of its line break could be of a pattern, the lines are joined
+//! and searched; no other text pays more than the search for its line breaks and a look at each.
 
 use std::{ops::Range, sync::Arc};
 
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memrchr};
 use zeroize::Zeroizing;
 
 use super::{
@@ -13,8 +13,13 @@ use super::{
     matcher::{Matcher, Pattern, Tail},
 };
 
-/// A line break is looked through after so many joinable characters; below it nobody wraps, and ordinary words would join.
+/// A line break is looked through after so many bytes of its line; below it nobody wraps, and ordinary words would join.
 pub(super) const NARROWEST: usize = 20;
+
+/// A text that ends with a line break waits for the next line only if so many characters before it are the beginning of a pattern.
+///
+/// The last character alone is that in every fourth line, and tells less than a byte of a secret.
+pub(super) const AT_BREAK: usize = 2;
 
 /// In bytes: so much of a pattern is among the characters on both sides of a line break in it.
 const GRAM: usize = 4;
@@ -35,20 +40,14 @@ pub(super) fn joinable(byte: u8) -> bool {
     JOINABLE[usize::from(byte)]
 }
 
-/// How many joinable characters are directly before `end`: at most [`NARROWEST`].
+/// How many bytes are between the beginning of the line and `end`: at most [`NARROWEST`].
 ///
 /// `before` is the same figure for the beginning of the text.
-pub(super) fn run(text: &[u8], end: usize, before: usize) -> usize {
-    let here = text[..end].iter().rev().take(NARROWEST).take_while(|byte| joinable(**byte)).count();
-    if here == end { NARROWEST.min(here + before) } else { here }
-}
-
-/// Whether a line break at `end` follows so many of them that it is looked through.
-fn wide(text: &[u8], end: usize, before: usize) -> bool {
-    match text[..end].last_chunk::<NARROWEST>() {
-        // In ordinary text one of these is a space, and no more is looked at.
-        Some(line) => [19, 0, 15, 10, 5].iter().all(|at| joinable(line[*at])) && line.iter().all(|byte| joinable(*byte)),
-        None => run(text, end, before) == NARROWEST,
+pub(super) fn column(text: &[u8], end: usize, before: usize) -> usize {
+    let near = &text[end.saturating_sub(NARROWEST)..end];
+    match memrchr(b'\n', near) {
+        Some(line_break) => near.len() - line_break - 1,
+        None => NARROWEST.min(near.len() + before),
     }
 }
 
@@ -90,22 +89,28 @@ impl Wrapped {
 
     /// Adds every occurrence that goes over a line break to `found`, and says what the end of the text may become.
     ///
-    /// `before` is the [`run`] that ends where the text begins.
+    /// `before` is the [`column`] at which the text begins.
     pub(super) fn scan(&mut self, text: &[u8], before: usize, found: &mut Vec<Range<usize>>) -> Tail {
         let mut tail = Tail::none(text.len());
         if self.matcher.is_empty() {
             return tail;
         }
         let mut next = 0;
+        // Its line would begin here, but for what was cut off.
+        let mut columns = before;
+        let mut begin = 0;
         // What follows is asked from the cheapest to the dearest: this is all that most lines cost.
         for line in memchr_iter(b'\n', text) {
             let end = if text[..line].ends_with(b"\r") { line - 1 } else { line };
+            columns += end - begin;
+            let wide = columns >= NARROWEST && line >= next;
             let goes_on = text.get(line + 1).is_none_or(|byte| joinable(*byte));
-            if line >= next && goes_on && wide(text, end, before) && self.crosses(text, end, line + 1) {
+            if wide && goes_on && text[..end].last().is_some_and(|byte| joinable(*byte)) && self.crosses(text, end, line + 1) {
                 next = self.block(text, end, found, &mut tail);
             }
+            (columns, begin) = (0, line + 1);
         }
-        if next < text.len() && text.ends_with(b"\r") && wide(text, text.len() - 1, before) {
+        if next < text.len() && text.ends_with(b"\r") && column(text, text.len() - 1, before) >= NARROWEST {
             self.block(text, text.len() - 1, found, &mut tail);
         }
         tail
@@ -143,7 +148,11 @@ impl Wrapped {
             }
         };
         self.found.clear();
-        let end = self.matcher.scan(&self.joined.text, &mut self.found);
+        let mut end = self.matcher.scan(&self.joined.text, &mut self.found);
+        if text.ends_with(b"\n") || text.ends_with(b"\r") {
+            let length = self.joined.text.len();
+            end.hold = if length - end.hold < AT_BREAK { length } else { end.hold };
+        }
         found.extend(self.found.iter().map(|range| self.joined.place(range.start)..self.joined.place(range.end - 1) + 1));
         if open {
             let place = |at| if at == self.joined.text.len() { text.len() } else { self.joined.place(at) };
