@@ -341,6 +341,27 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_several_lines_is_hidden_as_a_whole_and_by_its_lines() {
+        let key = "-----BEGIN KEY-----\nMIIEpAIBAAKCAQ+EA7/b\nshort\nc2VjcmV0IGxpbmU=\n-----END KEY-----\n";
+        let mut scrubber = Scrubber::new(Vec::new(), &values(&[key]));
+        let by_line = "***\n***\nshort\n***\n***\n";
+        let indented = |text: &str| text.lines().fold(String::new(), |lines, line| lines + "    " + line + "\n");
+        for (text, expected) in [
+            (key.to_owned(), "***\n".to_owned()),
+            (key.replace('\n', "\r\n"), "***\r\n".to_owned()),
+            (key.replace('\n', "\\n"), "***\\n".to_owned()),
+            (indented(key), indented(by_line)),
+            (indented(key).replace('\n', "\r\n"), indented(by_line).replace('\n', "\r\n")),
+            ("one: MIIEpAIBAAKCAQ+EA7/b, or MIIEpAIBAAKCAQ%2BEA7%2Fb\n".to_owned(), "one: ***, or ***\n".to_owned()),
+            (format!("{}\n", STANDARD.encode("MIIEpAIBAAKCAQ+EA7/bcd")), "***JjZA==\n".to_owned()),
+        ] {
+            for chunks in every_way(text.as_bytes()) {
+                assert_eq!(scrub_again(&mut scrubber, chunks.iter().copied()), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_line_whose_last_character_alone_may_be_of_a_secret_does_not_wait() {
         let mut scrubber = Scrubber::new(Vec::new(), &patterns());
         let line = |end: &str| format!("twenty characters and more {end}\n");

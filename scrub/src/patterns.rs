@@ -69,7 +69,9 @@ impl Patterns {
     }
 
     /// Hides a value that somebody named, from its first byte on: itself, percent-encoded, escaped for JSON, XML and in strings of
-    /// programs, quoted by a shell's `set -x`, and its hex and base64 as those of a token. White space around the value is none of it.
+    /// programs, quoted by a shell's `set -x`, and its hex and base64 as those of a token. Of a value of several lines
+    /// each line of 8 bytes or more is hidden alone too, also one that is common. White space around the value and its lines is none
+    /// of it.
     ///
     /// # Errors
     /// [`TooShort`] below 8 bytes; then it is not hidden at all.
@@ -79,17 +81,28 @@ impl Patterns {
         if bytes.len() < SHORTEST_VALUE {
             return Err(TooShort(bytes.len()));
         }
-        self.add(bytes.to_vec().into(), None, 1, false);
-        for spelled in spelling::spelled(text) {
-            self.add(bytes.to_vec().into(), Some(spelled), 1, false);
+        self.text(text);
+        // A line at a time it would be printed with an indentation, other line breaks, or others of its lines around it.
+        for line in text.split(['\n', '\r']).map(str::trim) {
+            if line.len() >= SHORTEST_VALUE {
+                self.text(line);
+            }
         }
-        self.encoded(bytes, 1);
         Ok(())
     }
 
     /// The patterns themselves.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Pattern>> {
         self.all.iter()
+    }
+
+    fn text(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        self.add(bytes.to_vec().into(), None, 1, false);
+        for spelled in spelling::spelled(text) {
+            self.add(bytes.to_vec().into(), Some(spelled), 1, false);
+        }
+        self.encoded(bytes, 1);
     }
 
     fn encoded(&mut self, bytes: &[u8], hold: usize) {
@@ -158,6 +171,20 @@ mod tests {
         patterns.token(TOKEN);
         assert_eq!(patterns.iter().count(), 12);
         assert!(of_token(" \n").is_empty());
+    }
+
+    #[test]
+    fn each_line_of_a_value_is_one_too_but_the_short_ones() {
+        let mut patterns = Patterns::new();
+        patterns.value("first line\r\n\tsecond=line \nshort\n\n  first line\n").expect("long enough");
+        for (line, hidden) in [("first line", true), ("second=line", true), ("short", false), ("", false)] {
+            assert_eq!(held(&patterns, line), hidden.then_some(1), "{line}");
+        }
+        let lines = patterns.iter().filter(|pattern| **pattern.bytes == *b"first line").count();
+        assert_eq!(lines, 1 + 5, "as it is, and escaped in each style");
+        let mut one = Patterns::new();
+        one.value("a single line\n").expect("long enough");
+        assert!(one.iter().all(|pattern| pattern.spelled.is_none() || **pattern.bytes == *b"a single line"));
     }
 
     #[test]
