@@ -5,7 +5,7 @@
 //! (see [`Patterns::token`]) is remembered, so that the rest of it is still recognised and hidden.
 //!
 //! What it does not see: one character a line or other breaks below 20 columns, characters between those of the secret
-//! (colours, indentation), reversed, compressed or encrypted text, and encodings of encodings.
+//! (colours, indentation), halves of a secret in two streams, reversed, compressed or encrypted text, and encodings of encodings.
 
 use std::{
     io::{self, Write},

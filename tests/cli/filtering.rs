@@ -20,6 +20,27 @@ fn a_shells_own_pass_and_a_variable_are_hidden() {
 }
 
 #[test]
+fn a_variable_is_hidden_as_tools_write_it() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::local(&world);
+    job.set("PW", "it's p@ss=w/ord+1");
+    job.set("KEY", "-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA7b\n-----END KEY-----\n");
+    let script = r#"{
+        (set -x; : "$PW" "p$PW") 2>&1
+        export -p | grep PW=
+        echo "Authorization: Basic $(printf %s "u:$PW" | base64 -w 0)" | fold -w 30
+        echo "password: $(printf %s "$PW" | od -An -v -tx1 | tr -d ' \n')" | fold -w 24
+        printf '%s\n' 'password=it%27s+p%40ss%3Dw%2Ford%2B1' '{"password":"it\u0027s p@ss\u003dw/ord+1"}'
+        printf %s "$KEY" | sed 's/^/  /'
+    } | jobpass scrub --scrub-env PW --scrub-env KEY"#;
+    let ran = job.shell("sh", script).succeed();
+    for part in ["p@ss", "rd+1", "rd%2B", "MIIE", "KEY", "J3MgcEBzcz", "40737", "p%40"] {
+        assert!(!ran.stdout.contains(part), "{part} is in {}", ran.stdout);
+    }
+    assert!(ran.stdout.ends_with("password=***\n{\"password\":\"***\"}\n  ***\n  ***\n  ***\n"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_token_in_a_variable_needs_no_lease() {
     let world = World::new();
     let job = Job::gitlab(&world);
