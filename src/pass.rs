@@ -108,12 +108,12 @@ impl Pass {
         }
         let shared = spec.file_mode & 0o040 != 0;
         let lock = place.create(shared)?;
-        // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
-        let place = if spec.lifetime.is_some() && !shared { place.parted() } else { place };
         let saved = place.save_lease(&lease.json()).and_then(|()| save(&lease));
         if let Err(failure) = saved {
             return Err(cleared(&place, failure, forget));
         }
+        // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
+        let place = if spec.lifetime.is_some() && !shared { place.parted() } else { place };
         let secret = object::secret(&lease, spec, env, platform, cluster.identity());
         let (mut expires_at, mut lifetime) = (lease.expires_at, spec.ttl);
         let outcome = {

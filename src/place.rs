@@ -22,10 +22,11 @@ use crate::{
 mod apart;
 mod directory;
 mod file;
+mod making;
 mod named;
 
-use directory::{directory, is_ours_alone, is_removed, parents, unmasked};
-use file::{create, is_ours, read_at, stat};
+use directory::{directory, is_ours_alone, parents, unmasked};
+use file::{create, read_at};
 pub use named::{append, read_named, remove_named, write_named};
 
 /// The lease.
@@ -105,60 +106,6 @@ impl Place {
     /// The paths where one of them may be: beside the lease, or apart.
     pub fn files(&self, name: &str) -> impl Iterator<Item = PathBuf> {
         self.homes(name).map(move |home| home.path().join(name))
-    }
-
-    /// Makes the directory, readable for nobody else, holds it (see [`Place::lock`]), and takes away what an earlier pass of the same lease left in it.
-    ///
-    /// # Errors
-    /// When a part of the path is a link or somebody else's, or one of our names is taken by what is no file of ours.
-    pub fn create(&self, group: bool) -> Result<Option<OwnedFd>, Failure> {
-        let what = || format!("cannot make the place of the pass `{}`", self.path().display());
-        let failed = |error: Errno| Failure::new(what()).cause(reason(error));
-        let base = self.open_base(true).map_err(|failure| failure.within(what()))?;
-        if self.base.in_memory && !is_in_memory(&base) {
-            return Err(Failure::usage(what())
-                .cause(format!("`{}` is not in memory, and files on a node's disk outlive the job", self.base.path.display()))
-                .hint("mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`"));
-        }
-        let mode = Mode::from_raw_mode(if group { 0o750 } else { 0o700 });
-        let (parent, place) = self
-            .made_in(&base, mode)
-            .map_err(|cause| Failure::new(what()).chain(&cause).hint("name a directory of your own by `--dir`, or remove what is there"))?;
-        if group {
-            // Whatever the umask was: the group must get through to the files that it may read.
-            rustix::fs::fchmod(&parent, mode).map_err(failed)?;
-        }
-        // Before anything in it is touched: another process may have begun at the same moment.
-        let locked = self.locked(&place)?;
-        rustix::fs::fchmod(&place, mode).map_err(failed)?;
-        for name in NAMES {
-            match stat(&place, name).map_err(failed)? {
-                None => {}
-                Some(stat) if is_ours(&stat) => rustix::fs::unlinkat(&place, name, AtFlags::empty()).map_err(failed)?,
-                Some(_) => {
-                    let path = self.file(name);
-                    return Err(Failure::new(what())
-                        .cause(format!("`{}` is a link or belongs to somebody else", path.display()))
-                        .hint("find out who put it there, then remove it"));
-                }
-            }
-        }
-        // Of an earlier pass, too; where it is somebody else's it is not looked at by anybody.
-        let _ = self.apart().map_or(Ok(()), |apart| apart.clear());
-        Ok(locked.then_some(place))
-    }
-
-    /// Makes the directory of all places, and in it the one of this lease.
-    fn made_in(&self, base: &OwnedFd, mode: Mode) -> anyhow::Result<(OwnedFd, OwnedFd)> {
-        let mut tries = 0..TRIES;
-        loop {
-            let parent = directory(base, &self.parent, Some(mode))?;
-            match directory(&parent, &self.name, Some(mode)) {
-                // Another pass ended at this moment, and took the directory with it that it found empty.
-                Err(_) if is_removed(&parent) && tries.next().is_some() => {}
-                place => return Ok((parent, place?)),
-            }
-        }
     }
 
     /// Writes one of the files: made anew, exclusively, with just this mode whatever the umask.

@@ -263,7 +263,10 @@ fn known(place: Place) -> Result<Option<Ending>, Failure> {
     if !place.exists()? {
         return Ok(None);
     }
-    let Some(text) = place.read(place::LEASE)? else { return Ok(None) };
+    let Some(text) = place.read(place::LEASE)? else {
+        place.clear_abandoned();
+        return Ok(None);
+    };
     let lease = Lease::parse(&text).map_err(|failure| failure.within(format!("cannot use the lease in `{place}`")))?;
     if !place.path().ends_with(&lease.name) {
         return Err(Failure::new(format!("cannot use the lease in `{place}`")).cause("it is the lease of another place"));

@@ -62,6 +62,20 @@ fn killed_after_the_token_is_granted() {
 }
 
 #[test]
+fn killed_before_anything_is_saved() {
+    let world = World::new();
+    for job in Job::all(&world) {
+        // The moment is too short to be met: this is what it leaves.
+        let place = job.base().join("jobpass").join(format!("jobpass-{:032x}", 1));
+        doors::make_directory(&job.base().join("jobpass"));
+        doors::make_directory(&place);
+        doors::write(&place.join("lease.json.new"), "{\"api");
+        assert_eq!(job.revoke().succeed().said(), "nothing to revoke");
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
 fn killed_after_the_hand_over() {
     let world = World::new();
     for job in Job::all(&world) {
