@@ -2,6 +2,8 @@
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
+use jobpass_scrub::SHORTEST_VALUE;
+
 use crate::{
     action::{self, Phase},
     env::Env,
@@ -24,9 +26,6 @@ use crate::{
 
 mod require;
 mod revoke;
-
-/// In bytes: a shorter value is refused by the scrubber too, as it would be found in ordinary words.
-const SHORTEST: usize = 8;
 
 /// Bounds of `--timeout`.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
@@ -173,7 +172,7 @@ impl Job {
     /// What is hidden in the output of others is not said by ourselves either.
     fn hide_values(&self, out: &Out) {
         let values = self.options.list(&o::SCRUB_ENV).into_iter().filter_map(|name| self.env.secret(name));
-        values.filter(|value| value.size() >= SHORTEST).for_each(|value| out.hide(&value));
+        values.filter(|value| value.size() >= SHORTEST_VALUE).for_each(|value| out.hide(&value));
     }
 
     /// Save, create, request: what `request` and `run` share.

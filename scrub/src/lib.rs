@@ -27,7 +27,7 @@ mod wrapped;
 mod oracle;
 
 use matcher::{Matcher, Tail};
-pub use patterns::{Patterns, TooShort};
+pub use patterns::{Patterns, SHORTEST_VALUE, TooShort};
 use wrapped::Wrapped;
 
 /// What stands in the place of a secret, or of several that overlap or touch.

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// In bytes: a shorter value would be found in ordinary text.
-const SHORTEST_VALUE: usize = 8;
+pub const SHORTEST_VALUE: usize = 8;
 
 /// In bytes: a shorter last segment is no signature, and too common to be hidden everywhere.
 const SHORTEST_SIGNATURE: usize = 16;
