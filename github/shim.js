@@ -37,7 +37,7 @@ module.exports = function run(phase, verb) {
   const fatal = main || (process.env.INPUT_REVOKE || '').trim() === 'strict';
   const fail = (error) => {
     const words = String(error.message).replace(/[\r\n]+/g, ' ').replace(/%/g, '%25');
-    if (!quiet) console.log(`::${fatal ? 'error' : 'warning'} title=jobpass::cannot start jobpass: ${words}`);
+    if (!quiet) console.error(`::${fatal ? 'error' : 'warning'} title=jobpass::cannot start jobpass: ${words}`);
     process.exit(fatal && !quiet ? 1 : 0);
   };
   let file;
@@ -45,7 +45,7 @@ module.exports = function run(phase, verb) {
     // An earlier step could have set STATE_lease for everybody; what the runner has from us wins.
     if (main && process.env.GITHUB_STATE) fs.appendFileSync(process.env.GITHUB_STATE, 'lease=\n');
     file = binary();
-    if (main && Object.keys(RELEASED).length === 0) console.log(`jobpass: target/release/${name}, built here and not released`);
+    if (main && Object.keys(RELEASED).length === 0) console.error(`jobpass: target/release/${name}, built here and not released`);
     // For `shell: jobpass run -- …` in the steps after this one.
     if (main && process.env.GITHUB_PATH) fs.appendFileSync(process.env.GITHUB_PATH, path.dirname(file) + '\n');
   } catch (error) {

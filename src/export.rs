@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use serde_json::json;
 
 use crate::{
+    action,
     env::Env,
     failure::Failure,
     identity::kubeconfig::{marked, pass_of},
@@ -55,6 +56,10 @@ impl Export<'_> {
     pub fn check(&self) -> Result<(), Failure> {
         if self.platform != Platform::Github {
             return Ok(());
+        }
+        if !self.out.is_heard() {
+            return Err(Failure::usage("stderr is a file, so that the runner would not hear what it is to mask")
+                .hint("leave stderr to the runner: `. \"$(jobpass request)\"` takes stdout only"));
         }
         for command in [FileCommand::State, FileCommand::Output, FileCommand::Env] {
             let path = self.file(command)?;
@@ -175,8 +180,12 @@ impl Export<'_> {
         place::append(&self.file(FileCommand::Output)?, &(records + token.expose()))?;
         self.summary("jobpass: a pass for this job", &outputs.rows());
         self.say(pass);
-        if self.json {
-            self.out.data(&outputs.json(None))?;
+        // For the rest of this step. The shim has no shell that could source it.
+        let env_file = action::phase(self.env).is_none().then(|| self.env_file(pass, spec, &outputs.variables())).transpose()?;
+        match &env_file {
+            Some(path) => self.answer(outputs, path)?,
+            None if self.json => self.out.data(&outputs.json(None))?,
+            None => {}
         }
         let mut variables = String::new();
         if let Some(name) = &spec.variable {
@@ -190,23 +199,37 @@ impl Export<'_> {
 
     /// A shell: by a file that it sources, whose path is all that stdout carries.
     fn to_shell(&self, pass: &Pass, spec: &TokenSpec, outputs: &Outputs) -> Result<(), Failure> {
-        let token_file = pass.place.file(place::TOKEN);
-        let traced = self.platform == Platform::Gitlab && gitlab::is_traced(self.env);
         let mut variables = outputs.variables();
-        let mut token = spec.variable.as_deref().map(|name| (name, token_file.as_path()));
+        let traced = self.is_traced();
         if traced {
             // The trace shows every command with its expanded variables, and nothing masks ours.
             variables.retain(|(name, _)| *name == "KUBECONFIG");
-            token = None;
         }
-        pass.place.write(place::ENV, shell::env_file(&variables, token).as_bytes(), spec.file_mode)?;
+        let env_file = self.env_file(pass, spec, &variables)?;
         self.say(pass);
         if traced {
             self.out.warn("`CI_DEBUG_TRACE` is on: no variable is exported but KUBECONFIG, as the log would show them");
         }
-        let file = pass.place.file(place::ENV).to_string_lossy().into_owned();
-        let data = if self.json { outputs.json(Some(&file)) } else { file };
-        self.out.data(&data)
+        self.answer(outputs, &env_file)
+    }
+
+    /// Writes what a shell sources, and says where it is.
+    fn env_file(&self, pass: &Pass, spec: &TokenSpec, variables: &[(&str, String)]) -> Result<String, Failure> {
+        let token_file = pass.place.file(place::TOKEN);
+        let token = spec.variable.as_deref().filter(|_| !self.is_traced()).map(|name| (name, token_file.as_path()));
+        pass.place.write(place::ENV, shell::env_file(variables, token).as_bytes(), spec.file_mode)?;
+        Ok(pass.place.file(place::ENV).to_string_lossy().into_owned())
+    }
+
+    /// Whether whatever the job's shell does with a variable ends up in the log.
+    fn is_traced(&self) -> bool {
+        self.platform == Platform::Gitlab && gitlab::is_traced(self.env)
+    }
+
+    /// All that stdout carries: the path of the env file, alone or as JSON with what else there is.
+    fn answer(&self, outputs: &Outputs, env_file: &str) -> Result<(), Failure> {
+        let json = self.json.then(|| outputs.json(Some(env_file)));
+        self.out.data(json.as_deref().unwrap_or(env_file))
     }
 
     /// Tells the person who reads the log what there is now, while a command is about to use it.

@@ -39,13 +39,11 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// How long `revoke` may take with its probe: GitHub's posts share less than five minutes.
 const REVOKE: Duration = Duration::from_secs(10);
 
-/// What stdout carries. Only where it is ours may a platform that reads one stream get our talk there.
+/// What stdout is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdout {
-    /// What we say and hand over.
-    Ours,
-    /// JSON.
-    Json,
+    /// What we hand over, as JSON where that is asked for.
+    Data,
     /// The bytes of a command.
     Bytes,
 }
@@ -66,7 +64,7 @@ impl Job {
     ///
     /// # Errors
     /// When a setting that all verbs share is no good.
-    pub fn of(flags: &Flags, env: &Env, stdout: Stdout) -> Result<(Self, Out), Failure> {
+    pub fn of(flags: &Flags, env: &Env, stdout: Stdout) -> Result<Self, Failure> {
         let mut options = Options::resolve(flags, env)?;
         let post = targets::is_post(env);
         if post && let Some(names) = targets::connection_of_main(env) {
@@ -76,9 +74,8 @@ impl Job {
         if let Some(given) = options.get(&o::OUTPUT).filter(|given| !post && !matches!(given.text.as_str(), "text" | "json")) {
             return Err(Failure::usage(format!("{} is neither `text` nor `json`", given.source)));
         }
-        let out = Out::new(platform.talk(stdout != Stdout::Ours));
-        let json = stdout == Stdout::Json;
-        Ok((Self { options, env: env.clone(), platform, json, post, user: rustix::process::geteuid().as_raw() }, out))
+        let json = stdout == Stdout::Data && options.text(&o::OUTPUT) == Some("json");
+        Ok(Self { options, env: env.clone(), platform, json, post, user: rustix::process::geteuid().as_raw() })
     }
 
     /// Validate, find out who asks, begin, hand over; undone if the hand-over fails.

@@ -29,9 +29,9 @@ use crate::{
     env::Env,
     failure::{Exit, Failure},
     job::{Job, Stdout},
-    options::{self as o, Flags, Options},
-    out::{Out, Talk},
-    platform::{Platform, github},
+    options::Flags,
+    out::Out,
+    platform::github,
 };
 
 pub mod action;
@@ -66,9 +66,10 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // All other codes are the command's own.
     let of_run = arguments.get(1).is_some_and(|verb| verb == "run");
     let code = |exit: Exit| ExitCode::from(if of_run { exit.code_of_run() } else { exit.code() });
+    let out = Out::new();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => return refused(&error, &early(&env, of_run), code),
+        Err(error) => return refused(&error, &out, code),
     };
     let flags = match &cli.verb {
         Verb::Request(args) => serde_json::to_value(args),
@@ -78,22 +79,19 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Scrub(args) => serde_json::to_value(args),
     };
     let flags: Flags = flags.ok().and_then(|flags| serde_json::from_value(flags).ok()).unwrap_or_default();
-    // Where stdout belongs to somebody else, all talk goes to stderr.
     let stdout = match cli.verb {
         Verb::Run(_) | Verb::Scrub(_) => Stdout::Bytes,
-        Verb::Request(_) | Verb::Revoke(_) if is_json(&flags, &env) => Stdout::Json,
-        Verb::Request(_) | Verb::Revoke(_) | Verb::Require(_) => Stdout::Ours,
+        Verb::Request(_) | Verb::Revoke(_) | Verb::Require(_) => Stdout::Data,
     };
-    let early = || early(&env, stdout != Stdout::Ours);
     if matches!(cli.verb, Verb::Revoke(_)) && targets::is_post_of_nothing(&env) {
         // Before any input is looked at: a main step that failed on one must not fail its post step too.
-        early().say(job::NOTHING);
+        out.say(job::NOTHING);
         return ExitCode::SUCCESS;
     }
-    let (job, out) = match Job::of(&flags, &env, stdout) {
+    let job = match Job::of(&flags, &env, stdout) {
         Ok(job) => job,
         Err(failure) => {
-            tell(&failure, &early(), &env);
+            tell(&failure, &out, &env);
             return code(failure.exit());
         }
     };
@@ -116,16 +114,6 @@ fn tell(failure: &Failure, out: &Out, env: &Env) {
         Some(_) => out.say_as(failure.to_string(), |text| github::annotation("error", text)),
         None => out.say(failure.to_string()),
     }
-}
-
-/// The way out before it is known which platform this is.
-fn early(env: &Env, json: bool) -> Out {
-    Out::new(if env.is_true("GITHUB_ACTIONS") { Platform::Github.talk(json) } else { Talk::Stderr })
-}
-
-/// Whether stdout is to be JSON, as far as can be told before the settings are checked.
-fn is_json(flags: &Flags, env: &Env) -> bool {
-    Options::resolve(flags, env).is_ok_and(|options| options.text(&o::OUTPUT) == Some("json"))
 }
 
 /// Says what is wrong with the command line, without repeating a value: it may be a secret that was put in the wrong place.

@@ -14,6 +14,7 @@ use std::{
 use jiff::Timestamp;
 use rustix::{
     event::{PollFd, PollFlags, poll},
+    fs::FileType,
     io::retry_on_intr,
 };
 
@@ -76,27 +77,20 @@ pub fn is_one_file() -> bool {
     rustix::fs::fstat(io::stdout()).is_ok_and(|out| rustix::fs::fstat(io::stderr()).is_ok_and(|err| same(out, err)))
 }
 
-/// Where our talk goes; the data always goes to stdout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Talk {
-    /// stdout is data for the caller, talk goes to stderr.
-    Stderr,
-    /// One stream for everything: the runner that reads us lets stderr overtake stdout, so a mask could come too late.
-    Stdout,
-}
-
-/// The way out for everything that we print.
-#[derive(Debug)]
+/// The way out for everything that we print: what we say goes to stderr, data for the caller to stdout.
+///
+/// On every platform, as `$(…)`, `|` and `>` take stdout from the runner, and a mask that stands there is printed. GitHub's runner reads
+/// commands from both streams and takes what waits on stderr first (`ProcessInvoker.cs`, `ScriptHandler.cs` of actions/runner).
+#[derive(Debug, Default)]
 pub struct Out {
-    talk: Talk,
     hidden: RefCell<Vec<Secret>>,
 }
 
 impl Out {
-    /// A way out whose talk goes where the platform wants it.
+    /// A way out that hides nothing yet.
     #[must_use]
-    pub fn new(talk: Talk) -> Self {
-        Self { talk, hidden: RefCell::default() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// From now on this value is taken out of everything that is said, whoever says it.
@@ -108,12 +102,12 @@ impl Out {
 
     /// Says something to the person who reads the log. A closed log is no reason to fail.
     pub fn say(&self, text: impl AsRef<str>) {
-        let _ = self.stream().write_all(self.speakable(text.as_ref()).as_bytes());
+        let _ = io::stderr().write_all(self.speakable(text.as_ref()).as_bytes());
     }
 
     /// Says the same in the way of a platform, which makes one line of it.
     pub fn say_as(&self, text: impl AsRef<str>, render: impl Fn(&str) -> String) {
-        let _ = self.stream().write_all((render(&self.speakable(text.as_ref())) + "\n").as_bytes());
+        let _ = io::stderr().write_all((render(&self.speakable(text.as_ref())) + "\n").as_bytes());
     }
 
     /// Lines without what is hidden, none of which is a command.
@@ -141,10 +135,9 @@ impl Out {
     /// Says something while a pass lives, whose end nobody may hold up who has stopped to read us: then it waits, and we do not.
     pub fn say_aside(&self, text: impl AsRef<str>) {
         let lines = self.speakable(text.as_ref());
-        let talk = self.talk;
         let (done, written) = mpsc::channel();
         thread::spawn(move || {
-            let _ = stream(talk).write_all(lines.as_bytes());
+            let _ = io::stderr().write_all(lines.as_bytes());
             let _ = done.send(());
         });
         let _ = written.recv_timeout(ASIDE);
@@ -155,7 +148,7 @@ impl Out {
     /// # Errors
     /// When it cannot be written: without its mask a token must not go on.
     pub fn command(&self, line: &str) -> Result<(), Failure> {
-        let written = self.stream().write_all(format!("{line}\n").as_bytes());
+        let written = io::stderr().write_all(format!("{line}\n").as_bytes());
         written.map_err(|error| Failure::new("cannot write to the log").cause(error))
     }
 
@@ -169,26 +162,18 @@ impl Out {
         written.map_err(|error| Failure::new("cannot write to stdout").cause(error))
     }
 
-    /// Whether talk ends in a pipe, as it does under a CI runner, and not in a file that would keep it.
+    /// Whether what we say ends in a pipe, as it does under a CI runner, and not in a file that would keep it.
     #[must_use]
     pub fn is_piped(&self) -> bool {
-        let stat = match self.talk {
-            Talk::Stdout => rustix::fs::fstat(io::stdout()),
-            Talk::Stderr => rustix::fs::fstat(io::stderr()),
-        };
-        stat.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo)
+        rustix::fs::fstat(io::stderr()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
     }
 
-    fn stream(&self) -> Box<dyn Write> {
-        stream(self.talk)
-    }
-}
-
-fn stream(talk: Talk) -> Box<dyn Write> {
-    match talk {
-        // `Stdout` is line-buffered and every write of ours ends a line.
-        Talk::Stdout => Box::new(io::stdout()),
-        Talk::Stderr => Box::new(io::stderr()),
+    /// Whether a runner can hear what we say: by a pipe, or by the terminal that act gives a step; no file and no `/dev/null`.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        use io::IsTerminal;
+        let is_stream = |stat: rustix::fs::Stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket);
+        rustix::fs::fstat(io::stderr()).is_ok_and(is_stream) || io::stderr().is_terminal()
     }
 }
 

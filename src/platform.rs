@@ -7,8 +7,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use crate::{
     env::Env,
     failure::Failure,
-    options::{self, Options},
-    out::Talk,
+    options::{self, Given, Options, Source},
 };
 
 pub mod github;
@@ -59,30 +58,61 @@ impl Platform {
     /// Takes the platform that was asked for, or finds it by each platform's own marker.
     ///
     /// # Errors
-    /// When the name is unknown, or when this is a CI system that we do not know.
+    /// When the name is unknown, when this is a CI system that we do not know, or when it is not clear which one it is: what one
+    /// platform takes for the command that hides a token, another one prints.
     pub fn detect(options: &Options, env: &Env, in_tekton: impl Fn() -> bool) -> Result<Self, Failure> {
         let asked = options.get(&options::PLATFORM);
-        match asked.map_or("auto", |given| given.text.as_str()) {
-            "github" => return Ok(Self::Github),
-            "gitlab" => return Ok(Self::Gitlab),
-            "tekton" => return Ok(Self::Tekton),
-            "local" => return Ok(Self::Local),
-            "auto" => {}
-            _ => {
-                let source = asked.map(|given| given.source.to_string()).unwrap_or_default();
-                let hint = "write `auto`, `github`, `gitlab`, `tekton` or `local`";
-                return Err(Failure::usage(format!("{source} names no platform")).hint(hint));
+        let asked = asked.map(|given| Self::named(given).map(|platform| platform.map(|platform| (platform, &given.source)))).transpose()?;
+        let asked = asked.flatten();
+        if let Some((platform, Source::Flag(_))) = asked {
+            return Ok(platform);
+        }
+        let (mut marked, mut marks) = (Vec::new(), Vec::new());
+        for (platform, is_marked, mark) in [
+            (Self::Github, env.is_true("GITHUB_ACTIONS"), "`GITHUB_ACTIONS` is `true`"),
+            (Self::Gitlab, env.is_true("GITLAB_CI"), "`GITLAB_CI` is `true`"),
+            (Self::Tekton, in_tekton(), "process 1 is Tekton's entrypoint"),
+        ] {
+            if is_marked {
+                marked.push(platform);
+                marks.push(mark);
             }
         }
-        if env.is_true("GITHUB_ACTIONS") {
-            return Ok(Self::Github);
+        if let Some((platform, source)) = asked {
+            return if marked.iter().all(|marked| *marked == platform) {
+                Ok(platform)
+            } else {
+                Err(Failure::usage(format!("{source} says `{platform}`, and this is another CI system"))
+                    .cause(marks.join(", and "))
+                    .hint("leave it out, or say by the flag `--platform` which one reads what jobpass prints"))
+            };
         }
-        if env.is_true("GITLAB_CI") {
-            return Ok(Self::Gitlab);
+        match *marked {
+            [] => Self::unmarked(env),
+            [platform] => Ok(platform),
+            _ => Err(Failure::usage("it is not clear which CI system this is")
+                .cause(marks.join(", and "))
+                .hint("say by the flag `--platform` which one reads what jobpass prints")),
         }
-        if in_tekton() {
-            return Ok(Self::Tekton);
+    }
+
+    /// The platform of this name; none for `auto`.
+    fn named(given: &Given) -> Result<Option<Self>, Failure> {
+        match given.text.as_str() {
+            "auto" => Ok(None),
+            "github" => Ok(Some(Self::Github)),
+            "gitlab" => Ok(Some(Self::Gitlab)),
+            "tekton" => Ok(Some(Self::Tekton)),
+            "local" => Ok(Some(Self::Local)),
+            _ => {
+                let hint = "write `auto`, `github`, `gitlab`, `tekton` or `local`";
+                Err(Failure::usage(format!("{} names no platform", given.source)).hint(hint))
+            }
         }
+    }
+
+    /// A plain shell, if nothing says that this is a CI system.
+    fn unmarked(env: &Env) -> Result<Self, Failure> {
         match MARKERS_OF_CI.iter().find(|name| env.get(name).is_some_and(|value| value != "false")) {
             Some(marker) => Err(Failure::usage("this is a CI system that jobpass does not know")
                 .cause(format!("`{marker}` is set, but none of `GITHUB_ACTIONS`, `GITLAB_CI` and Tekton's entrypoint is there"))
@@ -99,15 +129,6 @@ impl Platform {
             Self::Gitlab => "gitlab",
             Self::Tekton => "tekton",
             Self::Local => "local",
-        }
-    }
-
-    /// Where our talk goes.
-    #[must_use]
-    pub fn talk(self, json: bool) -> Talk {
-        match self {
-            Self::Github if !json => Talk::Stdout,
-            Self::Github | Self::Gitlab | Self::Tekton | Self::Local => Talk::Stderr,
         }
     }
 
@@ -276,9 +297,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_github_runner_reads_one_stream() {
-        assert_eq!(Platform::Github.talk(false), Talk::Stdout);
-        assert_eq!(Platform::Github.talk(true), Talk::Stderr);
-        assert_eq!(Platform::Gitlab.talk(false), Talk::Stderr);
+    fn a_platform_that_is_not_clear_is_said_by_the_flag_only() {
+        let both = [("GITHUB_ACTIONS", "true"), ("GITLAB_CI", "true")];
+        let against = [("GITLAB_CI", "true"), ("JOBPASS_PLATFORM", "github")];
+        let refused = |variables: &[(&str, &str)], in_tekton| detect(None, variables, in_tekton).expect_err("unclear").to_string();
+        assert!(refused(&both, false).contains("`GITHUB_ACTIONS` is `true`, and `GITLAB_CI` is `true`"));
+        assert!(refused(&both[..1], true).contains("it is not clear"));
+        assert!(refused(&against, false).contains("`JOBPASS_PLATFORM` says `github`"));
+        assert!(refused(&[("GITLAB_CI", "true"), ("JOBPASS_PLATFORM", "local")], false).contains("says `local`"));
+        for variables in [&both, &against] {
+            assert_eq!(detect(Some("gitlab"), variables, false), Ok(Platform::Gitlab));
+        }
+        assert_eq!(detect(None, &[("GITLAB_CI", "true"), ("JOBPASS_PLATFORM", "gitlab")], false), Ok(Platform::Gitlab));
+        assert_eq!(detect(None, &[("JOBPASS_PLATFORM", "tekton")], false), Ok(Platform::Tekton));
+        assert_eq!(detect(None, &[("CI", "true"), ("JOBPASS_PLATFORM", "local")], false), Ok(Platform::Local));
     }
 }

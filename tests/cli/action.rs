@@ -90,7 +90,7 @@ fn a_revocation_that_fails_is_one_annotation_and_fails_the_job_only_where_it_is_
         world.take_away("delete", "secrets");
         let post = job.post().env("INPUT_REVOKE", wish).run();
         assert_eq!(post.end, end, "{}", post.transcript());
-        let annotations: Vec<_> = post.stdout.lines().filter(|line| line.starts_with("::")).collect();
+        let annotations: Vec<_> = post.stderr.lines().filter(|line| line.starts_with("::")).collect();
         assert_eq!(annotations.len(), 1, "{}", post.transcript());
         assert!(annotations[0].starts_with(&format!("::{level} title=jobpass::")), "{annotations:?}");
         assert_eq!(world.secrets().len(), 1);
@@ -104,7 +104,7 @@ fn a_state_that_cannot_be_read_is_one_annotation_and_fails_the_job_only_where_it
     for (wish, end, level) in [("true", End::Code(0), "warning"), ("strict", End::Code(1), "error")] {
         let post = job.revoke().env("JOBPASS_ACTION", "post").env("STATE_lease", "{}").env("INPUT_REVOKE", wish).run();
         assert_eq!(post.end, end, "{}", post.transcript());
-        let annotations: Vec<_> = post.stdout.lines().filter(|line| line.starts_with("::")).collect();
+        let annotations: Vec<_> = post.stderr.lines().filter(|line| line.starts_with("::")).collect();
         assert_eq!(annotations.len(), 1, "{}", post.transcript());
         assert!(annotations[0].starts_with(&format!("::{level} title=jobpass::")), "{annotations:?}");
         assert!(annotations[0].contains("cannot use the state of this step"), "{annotations:?}");
@@ -141,7 +141,7 @@ fn inputs_that_cannot_take_effect_are_refused_in_the_main_step() {
         let inputs: BTreeMap<_, _> = inputs.into_iter().collect();
         let main = inputs.iter().fold(job.request().env("JOBPASS_ACTION", "main"), |main, (name, value)| main.env(name, *value)).run();
         assert_eq!(main.end, End::Code(2), "{}", main.transcript());
-        assert!(main.stdout.starts_with(&format!("::error title=jobpass::{words}")), "{}", main.transcript());
+        assert!(main.stderr.starts_with(&format!("::error title=jobpass::{words}")), "{}", main.transcript());
         assert_eq!(job.state(), None);
     }
     assert_eq!(world.relay().connections(), 0);

@@ -8,6 +8,7 @@
 mod action;
 mod attacks;
 mod bad_day;
+mod captured;
 mod chaos;
 mod crashes;
 mod filtering;

@@ -24,7 +24,7 @@ fn two_passes_with_names_of_their_own_need_no_warning() {
     let (one, one_state) = (job.token(), job.state().expect("saved"));
     job.enter(&first);
     let second = job.request().args(["--variable", "OTHER_TOKEN"]).succeed();
-    assert!(!second.stdout.contains("warning"), "{}", second.transcript());
+    assert!(!second.stderr.contains("warning"), "{}", second.transcript());
     let other_state = job.state().expect("saved");
     job.enter(&second);
     let other = job.get("OTHER_TOKEN").expect("exported");
