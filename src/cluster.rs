@@ -11,35 +11,40 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{env::Env, failure::Failure, identity::Identity, lease::Lease, options::human, secret::Secret, spec::TokenSpec};
+use crate::{env::Env, failure::Failure, identity::Identity, lease::Lease, out::Out, secret::Secret, spec::TokenSpec};
 
+mod addresses;
 pub mod answer;
+mod ask;
 mod broken;
 mod connect;
 mod exchange;
+mod hedge;
 mod leaf;
+mod retry;
 mod tls;
 mod transport;
 
 use answer::{Answer, Refusal, Request, Shown};
-use broken::Broken;
+use ask::bounded;
 use connect::Connector;
-use exchange::send;
-
-/// The first wait before a request is sent again; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-
-/// How long it may take at least to look at a certificate that was refused.
-const LOOK: Duration = Duration::from_secs(1);
+use exchange::Message;
+use hedge::{Again, Event, Tries};
 
 /// How long after a 404 a second DELETE waits for the POST of a killed client, which may still land.
 const BEFORE_SECOND_DELETE: Duration = Duration::from_millis(500);
 
-/// The longest such wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// What a pass depends on: how long nobody is reached before that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// A pass is to begin: who is told soon that the address is wrong can mend it.
+    Brief,
+    /// A pass is to end or to go on: all the time there is.
+    Whole,
+}
 
 /// The API server, as the CI identity sees it.
 pub struct Cluster {
@@ -48,7 +53,11 @@ pub struct Cluster {
     connector: Connector,
     deadline: Instant,
     timeout: Duration,
+    patience: Patience,
     renewed: bool,
+    /// Who is told of a failure that is tried again, and whether that was said.
+    out: Out,
+    said: bool,
     /// Whether something of ours may exist on the server: only then is there anything to undo.
     pub left_something: bool,
 }
@@ -114,10 +123,11 @@ impl Cluster {
     ///
     /// # Errors
     /// When its credential cannot be had in time.
-    pub async fn connect(identity: Identity, env: &Env, timeout: Duration) -> Result<Self, Failure> {
+    pub async fn connect(identity: Identity, env: &Env, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
         let deadline = Instant::now() + timeout;
         let connector = bounded(&identity, env, deadline, timeout).await?;
-        Ok(Self { identity, env: env.clone(), connector, deadline, timeout, renewed: false, left_something: false })
+        let (env, out) = (env.clone(), out.clone());
+        Ok(Self { identity, env, connector, deadline, timeout, patience, renewed: false, out, said: false, left_something: false })
     }
 
     /// The CI identity's own token, so that it can be masked.
@@ -214,6 +224,8 @@ impl Cluster {
             return Ok(if kind.kind == "Secret" { Deleted::Deleting } else { Deleted::Removed });
         }
         match answer.refusal() {
+            // An earlier copy of this request has done it, and nobody has told us.
+            Refusal::LeaseMissing if answer.after_another && uid.is_some() => Ok(Deleted::Removed),
             Refusal::LeaseMissing | Refusal::NamespaceMissing => Ok(Deleted::Absent),
             Refusal::Conflict if uid.is_some() => Ok(Deleted::Replaced),
             _ => Err(answer.failure(&request, &self.shown())),
@@ -234,7 +246,7 @@ impl Cluster {
         self.delete_lease(lease, None).await
     }
 
-    /// Asks once, on a connection of its own and as nobody else, what the API server says to a token.
+    /// Asks, on a connection of its own and as nobody else, what the API server says to a token.
     ///
     /// Over our own connection a client certificate would answer for the token.
     pub async fn probe(&self, token: &Secret) -> Probed {
@@ -246,11 +258,22 @@ impl Cluster {
             authority: self.identity.authority.clone(),
             pod_namespace: None,
         };
-        let Ok(connector) = bounded(&as_token, &self.env, self.deadline, self.timeout).await else {
+        let Ok(mut connector) = bounded(&as_token, &self.env, self.deadline, self.timeout).await else {
             return Probed::Unknown("the time was up".into());
         };
         let review = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-        let sent = send(&connector, &Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &review, self.deadline).await;
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews".to_owned();
+        let sent = match Message::new(Method::POST, path, &review) {
+            Ok(message) => {
+                let mut tries = Tries::begin(&connector, message, Again::Never, self.deadline);
+                loop {
+                    if let Event::Done(tried) = tries.next(&mut connector).await {
+                        break tried.sent;
+                    }
+                }
+            }
+            Err(broken) => Err(broken),
+        };
         match sent {
             Ok(answer) if answer.status == 401 => Probed::Dead,
             Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
@@ -281,78 +304,6 @@ impl Cluster {
     fn shown(&self) -> Shown<'_> {
         Shown { why: &self.identity.why, token: self.identity_token(), now: Timestamp::now() }
     }
-
-    /// Sends a request, again where that helps: broken connections, 429 and 5xx with growing waits; 401 once, after the identity
-    /// was read anew.
-    async fn ask(&mut self, request: &Request, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
-        let mut wait = FIRST_WAIT;
-        let mut unreachable = None;
-        loop {
-            // From the moment of sending, as we may be interrupted while we wait; an answer that was lost, late or an error of the
-            // server's may stand for a request that was carried out.
-            let (creates, before) = (matches!(request, Request::Create { .. }), self.left_something);
-            self.left_something |= creates;
-            let sent = send(&self.connector, method, path, body, self.deadline).await.map_err(|broken| broken.after(&mut unreachable));
-            let arrived = match &sent {
-                Ok(answer) => answer.is_success() || answer.status >= 500,
-                Err(broken) => broken.may_have_arrived(),
-            };
-            self.left_something = before || (creates && arrived);
-            let asked_for = match &sent {
-                Ok(answer) if answer.status == 401 && !self.renewed && self.identity.is_renewable() => {
-                    self.renewed = true;
-                    self.renew().await?;
-                    continue;
-                }
-                Ok(answer) if answer.status == 429 || answer.status >= 500 => answer.retry_after.map(Duration::from_secs),
-                Err(broken) if broken.is_passing() => None,
-                Ok(_) | Err(_) => return self.settled(request, sent).await,
-            };
-            // Half of the wait is by chance, so that jobs which fail together do not come back together.
-            let ours = wait / 2 + wait.mul_f64(chance() / 2.0);
-            let pause = asked_for.map_or(ours, |asked_for| asked_for.max(ours));
-            if Instant::now() + pause >= self.deadline {
-                return self.settled(request, sent).await;
-            }
-            sleep(pause).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-    }
-
-    /// An answer, or the failure to get one.
-    async fn settled(&self, request: &Request, sent: Result<Answer, Broken>) -> Result<Answer, Failure> {
-        match sent {
-            Ok(answer) => Ok(answer),
-            Err(broken) => {
-                // For the message only, so it may take no longer than the rest of the time, or a moment.
-                let limit = self.deadline.max(Instant::now() + LOOK);
-                let look = async { if broken.is_about_certificate() { self.connector.presented().await } else { None } };
-                let presented = timeout_at(limit, look).await.ok().flatten();
-                let leaf = presented.as_ref().map(leaf::describe);
-                Err(broken.failure(&request.what(), &self.identity, leaf, self.timeout))
-            }
-        }
-    }
-
-    /// Reads the credential anew, as far as it has a place where a newer one can be.
-    async fn renew(&mut self) -> Result<(), Failure> {
-        if let Some(path) = &self.identity.user.token_file
-            && let Ok(text) = crate::place::read_named(path.as_ref())
-        {
-            self.identity.user.token = Some(text.trim().to_owned().into());
-        }
-        self.connector = bounded(&self.identity, &self.env, self.deadline, self.timeout).await?;
-        Ok(())
-    }
-}
-
-/// Prepares a connection within the time there is.
-async fn bounded(identity: &Identity, env: &Env, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
-    timeout_at(deadline, Connector::new(identity, env)).await.unwrap_or_else(|_| {
-        Err(Failure::new(format!("cannot use the CI identity: {}", identity.why))
-            .cause(format!("its credential plugin did not answer within {}", human(timeout)))
-            .hint("run the plugin by hand in the job; it must not ask questions"))
-    })
 }
 
 /// Reads a yes. What cannot be read is not repeated: it may hold a token.
@@ -366,20 +317,4 @@ fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> R
 
 fn secrets(lease: &Lease) -> String {
     format!("/api/v1/namespaces/{}/secrets", lease.service_account.namespace)
-}
-
-/// A number from 0 to 1 by chance.
-fn chance() -> f64 {
-    let random: Result<ring::rand::Random<[u8; 2]>, _> = ring::rand::generate(&ring::rand::SystemRandom::new());
-    random.map_or(0.5, |random| f64::from(u16::from_be_bytes(random.expose())) / f64::from(u16::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chance_stays_within_its_bounds() {
-        assert!((0..100).map(|_| chance()).all(|chance| (0.0..=1.0).contains(&chance)));
-    }
 }

@@ -142,7 +142,7 @@ impl Job {
         };
         export.announce(&pass);
         let terms = Terms { timeout, wait_dead: false };
-        let done = match run::run(pass, command, variables, &spec, out, terms, &mut signals).await {
+        let done = match Box::pin(run::run(pass, command, variables, &spec, out, terms, &mut signals)).await {
             Ok(done) => done,
             Err((failure, pass)) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
         };
@@ -210,7 +210,7 @@ impl Job {
             lease.job = platform.job_key(env, None).ok().flatten();
         }
         lease.connection = (*platform == Platform::Github).then(|| options.connection());
-        let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask, signals };
+        let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask, signals, out };
         Box::pin(Pass::begin(plan, identity)).await
     }
 

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::AsFd,
+    rc::Rc,
     sync::mpsc,
     thread,
     time::Duration,
@@ -77,13 +78,13 @@ pub fn is_one_file() -> bool {
     rustix::fs::fstat(io::stdout()).is_ok_and(|out| rustix::fs::fstat(io::stderr()).is_ok_and(|err| same(out, err)))
 }
 
-/// The way out for everything that we print: what we say goes to stderr, data for the caller to stdout.
+/// The way out for everything that we print: what we say goes to stderr, data for the caller to stdout. Clones hide the same.
 ///
 /// On every platform, as `$(…)`, `|` and `>` take stdout from the runner, and a mask that stands there is printed. GitHub's runner reads
 /// commands from both streams and takes what waits on stderr first (`ProcessInvoker.cs`, `ScriptHandler.cs` of actions/runner).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Out {
-    hidden: RefCell<Vec<Secret>>,
+    hidden: Rc<RefCell<Vec<Secret>>>,
 }
 
 impl Out {

@@ -5,14 +5,14 @@ use std::{os::fd::OwnedFd, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    cluster::{Cluster, Deleted, Granted},
+    cluster::{Cluster, Deleted, Granted, Patience},
     env::Env,
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
     jwt::Claims,
     lease::{Lease, fingerprint, object},
     options::human,
-    out::instant,
+    out::{Out, instant},
     place::{self, Place},
     platform::Platform,
     secret::Secret,
@@ -78,6 +78,8 @@ pub struct Plan<'a> {
     pub mask: &'a dyn Fn(&Secret) -> Result<(), Failure>,
     /// What may interrupt it.
     pub signals: &'a mut Signals,
+    /// Who is told of what goes wrong and is tried again.
+    pub out: &'a Out,
 }
 
 impl Pass {
@@ -86,10 +88,10 @@ impl Pass {
     /// # Errors
     /// When a step fails; then nothing is left, or the error says until when something is.
     pub async fn begin(plan: Plan<'_>, identity: Identity) -> Result<Self, Failure> {
-        let Plan { spec, env, platform, mut lease, place, timeout, save, forget, mask, signals } = plan;
+        let Plan { spec, env, platform, mut lease, place, timeout, save, forget, mask, signals, out } = plan;
         let former = former(&place, &lease)?;
         let mut cluster = tokio::select! {
-            cluster = Cluster::connect(identity, env, timeout) => cluster?,
+            cluster = Cluster::connect(identity, env, timeout, Patience::Brief, out) => cluster?,
             signal = signals.ending_one() => return Err(interrupted(signal)),
         };
         let shown = cluster.identity_token().cloned();

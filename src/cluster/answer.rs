@@ -16,6 +16,8 @@ pub struct Answer {
     pub date: Option<Timestamp>,
     /// Its warnings.
     pub warnings: Vec<String>,
+    /// Whether another copy of the request may have been carried out.
+    pub after_another: bool,
     /// The body; it may hold a token.
     pub body: Zeroizing<Vec<u8>>,
 }
@@ -93,6 +95,8 @@ pub enum Refusal {
     AlreadyExists,
     /// 409: the uid is another's.
     Conflict,
+    /// 409: the server was changing the same thing for somebody else, as when a quota is being counted. It passes.
+    Busy,
     /// 422 or 400.
     Invalid,
     /// 429.
@@ -143,7 +147,10 @@ impl Answer {
                 Some(_) | None => Refusal::NoSuchPath,
             },
             409 if status.reason.as_deref() == Some("AlreadyExists") => Refusal::AlreadyExists,
-            409 => Refusal::Conflict,
+            // The uid of a precondition, of the bound object or of the service account: each is named. Without one there, somebody was
+            // just deleting it.
+            409 if text.contains("UID") && !text.trim_end().ends_with("UID in object meta:") => Refusal::Conflict,
+            409 => Refusal::Busy,
             400 | 422 => Refusal::Invalid,
             429 => Refusal::TooManyRequests,
             500..=599 => Refusal::Server,
@@ -195,12 +202,17 @@ impl Answer {
                 .cause("the answer is not a Kubernetes API server's")
                 .hint("check `--server`: it is the API server's address, not the console's or a proxy's"),
             Refusal::TooManyRequests => match self.retry_after {
-                Some(seconds) => failure.hint(format!("try again in {seconds} s, as the server asks")),
-                None => failure,
+                // Whoever asks for more than an hour does not mean it, or means never.
+                Some(seconds @ 0..=3600) => failure.hint(format!("try again in {seconds} s, as the server asks")),
+                Some(_) | None => failure,
             },
-            Refusal::NoSuchPath | Refusal::AlreadyExists | Refusal::Conflict | Refusal::Invalid | Refusal::Server | Refusal::Other => {
-                failure
-            }
+            Refusal::NoSuchPath
+            | Refusal::AlreadyExists
+            | Refusal::Conflict
+            | Refusal::Busy
+            | Refusal::Invalid
+            | Refusal::Server
+            | Refusal::Other => failure,
         }
     }
 }
@@ -269,7 +281,8 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &serde_json::Value) -> Answer {
-        Answer { status, retry_after: None, date: None, warnings: vec![], body: Zeroizing::new(body.to_string().into_bytes()) }
+        let body = Zeroizing::new(body.to_string().into_bytes());
+        Answer { status, retry_after: None, date: None, warnings: vec![], after_another: false, body }
     }
 
     fn says(status: u16, message: &str) -> Refusal {
@@ -299,6 +312,30 @@ mod tests {
         assert_eq!(missing("namespaces"), Refusal::NamespaceMissing);
         assert_eq!(missing("secrets"), Refusal::LeaseMissing);
         assert_eq!(answer(404, &serde_json::json!("<html>")).refusal(), Refusal::NoSuchPath);
+    }
+
+    #[test]
+    fn a_409_is_told_apart() {
+        let conflict = |reason: &str, message: &str| {
+            answer(409, &serde_json::json!({"kind": "Status", "reason": reason, "message": message})).refusal()
+        };
+        assert_eq!(conflict("AlreadyExists", "secrets \"x\" already exists"), Refusal::AlreadyExists);
+        for passing in [
+            "Operation cannot be fulfilled on resourcequotas \"q\": the object has been modified; please apply your changes to the latest version and try again",
+            "StorageError: invalid object, Code: 4, Key: /k, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: a, UID in object meta: ",
+            "",
+        ] {
+            assert_eq!(conflict("Conflict", passing), Refusal::Busy, "{passing}");
+        }
+        for lasting in [
+            "the UID in the precondition (a) does not match the UID in record (b). The object might have been deleted and then recreated",
+            "Precondition failed: UID in precondition: a, UID in object meta: b",
+            "Operation cannot be fulfilled on Secret \"x\": the UID in the bound object reference (a) does not match the UID in record",
+        ] {
+            assert_eq!(conflict("Conflict", lasting), Refusal::Conflict, "{lasting}");
+        }
+        // Somebody's who is no API server.
+        assert_eq!(answer(409, &serde_json::json!("<html>")).refusal(), Refusal::Busy);
     }
 
     #[test]

@@ -56,15 +56,6 @@ impl Broken {
         if connecting { Self::Unreachable(one_line(&words(innermost).to_lowercase())) } else { Self::Cut }
     }
 
-    /// What to say of one try after others: where the time ended it before there was a connection, what the others met says more.
-    pub(super) fn after(self, unreachable: &mut Option<Self>) -> Self {
-        match self {
-            Self::Unconnected => unreachable.take().unwrap_or(self),
-            Self::Unreachable(_) => unreachable.insert(self).clone(),
-            other => other,
-        }
-    }
-
     /// Whether the same request may find a better moment.
     pub(super) fn is_passing(&self) -> bool {
         match self {
@@ -151,16 +142,6 @@ mod tests {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = kube::Error::Service(Box::new(io::Error::other(tls)));
         assert_eq!(Broken::of(&wrapped), Broken::Certificate("it is signed by an unknown authority".into()));
-    }
-
-    #[test]
-    fn a_try_that_the_time_ended_says_what_the_ones_before_it_met() {
-        let (refused, mut before) = (Broken::Unreachable("connection refused".into()), None);
-        assert_eq!(Broken::Unconnected.after(&mut before), Broken::Unconnected);
-        assert_eq!(refused.clone().after(&mut before), refused);
-        assert_eq!(Broken::Cut.after(&mut before), Broken::Cut);
-        assert_eq!(Broken::Unconnected.after(&mut before), refused);
-        assert!(!Broken::Unconnected.may_have_arrived() && Broken::Late.may_have_arrived());
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! One way to connect: our TLS over our transport, below kube's client.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use http::{HeaderValue, Uri, header};
@@ -30,13 +33,30 @@ use crate::{
     secret::Secret,
 };
 
-/// A connection to be: nothing is sent before the first request.
-pub(super) struct Connector {
-    /// The client; requests go one after the other over one connection.
+/// A connection that was idle for so long is not used again: what stands between may have forgotten it, and a new one costs little.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A client with a connection of its own: nothing is sent before the first request, and requests go over it one after the other.
+#[derive(Clone)]
+pub(super) struct Line {
     pub(super) client: Client,
+    connected: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// Whether there ever was a connection: before the first one, the API server has heard nothing of us.
+    pub(super) fn was_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+}
+
+/// How to connect, and the line that is in use.
+pub(super) struct Connector {
+    /// The one that a request starts on.
+    pub(super) line: Line,
     /// The bearer token that we show, if it is one.
     pub(super) token: Option<Secret>,
-    connected: Arc<AtomicBool>,
+    config: Config,
     settings: ClientConfig,
     transport: Transport,
     server: Uri,
@@ -69,24 +89,14 @@ impl Connector {
         let user_agent = HeaderValue::from_static(concat!("jobpass/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, user_agent));
         config.headers.extend(credential.header.map(|value| (header::AUTHORIZATION, value)));
-        let headers = config.extra_headers_layer().map_err(|_| refused("its impersonation has characters that a request cannot carry"))?;
-
-        let https = https(settings.clone(), server_name.clone(), transport.clone());
-        let connected = Arc::new(AtomicBool::new(false));
-        let seen = connected.clone();
-        let https = https.map_response(move |stream| {
-            seen.store(true, Ordering::Relaxed);
-            stream
-        });
-        let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https);
-        // Neither kube's retries (ours know the verb) nor its tracing (it logs bodies) are added.
-        let client = ClientBuilder::new(http, String::new()).with_layer(&config.base_uri_layer()).with_layer(&headers).build();
-        Ok(Self { client, token: credential.token, connected, settings, transport, server, server_name })
+        let unfit = |_| refused("its impersonation has characters that a request cannot carry");
+        let line = line(&config, https(settings.clone(), server_name.clone(), transport.clone())).map_err(unfit)?;
+        Ok(Self { line, token: credential.token, config, settings, transport, server, server_name })
     }
 
-    /// Whether there ever was a connection: before the first one, the API server has heard nothing of us.
-    pub(super) fn was_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
+    /// One more line beside the one in use: its first request makes a new connection, to the next of the server's addresses.
+    pub(super) fn another(&self) -> Option<Line> {
+        line(&self.config, https(self.settings.clone(), self.server_name.clone(), self.transport.clone())).ok()
     }
 
     /// The certificate that the server presents, by one handshake of its own that ends before anything is sent.
@@ -99,6 +109,20 @@ impl Connector {
         drop(connector.call(self.server.clone()).await);
         seen.lock().ok()?.take()
     }
+}
+
+fn line(config: &Config, https: HttpsConnector<Transport>) -> Result<Line, kube::Error> {
+    let connected = Arc::new(AtomicBool::new(false));
+    let seen = connected.clone();
+    let https = https.map_response(move |stream| {
+        seen.store(true, Ordering::Relaxed);
+        stream
+    });
+    let http = legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build::<_, Body>(https);
+    let headers = config.extra_headers_layer()?;
+    // Neither kube's retries (ours know the verb) nor its tracing (it logs bodies) are added.
+    let client = ClientBuilder::new(http, String::new()).with_layer(&config.base_uri_layer()).with_layer(&headers).build();
+    Ok(Line { client, connected })
 }
 
 fn https(settings: ClientConfig, name: Option<ServerName<'static>>, transport: Transport) -> HttpsConnector<Transport> {

@@ -1,46 +1,51 @@
-//! One request and its whole answer, over a connection and within the time there is.
+//! One request and its whole answer, over one line.
 
 use http::{Method, header};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Bytes;
 use jiff::fmt::rfc2822;
-use kube::client::Body;
+use kube::{Client, client::Body};
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::{answer::Answer, broken::Broken, connect::Connector};
+use super::{answer::Answer, broken::Broken, retry::asked_for};
 
 /// No answer that we need is larger; a token is about 1 kB.
 const LARGEST: usize = 1 << 20;
 
-/// Sends one request and reads the whole answer.
-pub(super) async fn send(
-    connector: &Connector,
-    method: &Method,
-    path: &str,
-    body: &impl Serialize,
-    deadline: Instant,
-) -> Result<Answer, Broken> {
-    let body = serde_json::to_vec(body).map_err(|_| Broken::Unsendable)?;
+/// What is asked, as it is sent; it can be sent more than once.
+#[derive(Clone)]
+pub(super) struct Message {
+    method: Method,
+    path: String,
+    body: Bytes,
+}
+
+impl Message {
+    pub(super) fn new(method: Method, path: String, body: &impl Serialize) -> Result<Self, Broken> {
+        let body = serde_json::to_vec(body).map_err(|_| Broken::Unsendable)?;
+        Ok(Self { method, path, body: body.into() })
+    }
+}
+
+/// Sends it and reads the whole answer.
+pub(super) async fn send(client: &Client, message: Message) -> Result<Answer, Broken> {
     let request = http::Request::builder()
-        .method(method)
-        .uri(path)
+        .method(message.method)
+        .uri(message.path)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")
-        .body(Body::from(body))
+        .body(Body::from(message.body))
         .map_err(|_| Broken::Unsendable)?;
-    let exchange = async {
-        let response = connector.client.send(request).await.map_err(|error| Broken::of(&error))?;
-        let (head, body) = response.into_parts();
-        let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        let warnings = head.headers.get_all(header::WARNING).iter().filter_map(|value| warning(value.to_str().ok()?)).collect();
-        let (status, retry_after) = (head.status.as_u16(), text(header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok()));
-        let date = text(header::DATE).and_then(|date| rfc2822::parse(date).ok()).map(|zoned| zoned.timestamp());
-        let body = Limited::new(body, LARGEST).collect().await.map_err(|_| Broken::Cut)?;
-        Ok(Answer { status, retry_after, date, warnings, body: Zeroizing::new(body.to_bytes().to_vec()) })
-    };
-    let late = |_| Err(if connector.was_connected() { Broken::Late } else { Broken::Unconnected });
-    timeout_at(deadline, exchange).await.unwrap_or_else(late)
+    let response = client.send(request).await.map_err(|error| Broken::of(&error))?;
+    let (head, body) = response.into_parts();
+    let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let warnings = head.headers.get_all(header::WARNING).iter().filter_map(|value| warning(value.to_str().ok()?)).collect();
+    let date = text(header::DATE).and_then(|date| rfc2822::parse(date).ok()).map(|zoned| zoned.timestamp());
+    let retry_after = text(header::RETRY_AFTER).and_then(|asked| asked_for(asked, date));
+    let body = Limited::new(body, LARGEST).collect().await.map_err(|_| Broken::Cut)?;
+    let body = Zeroizing::new(body.to_bytes().to_vec());
+    Ok(Answer { status: head.status.as_u16(), retry_after, date, warnings, after_another: false, body })
 }
 
 /// The text of a `Warning: 299 - "text"` header.

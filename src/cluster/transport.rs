@@ -18,7 +18,7 @@ use hyper_util::client::{
 };
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
-use super::tls;
+use super::{addresses::Addresses, tls};
 use crate::{env::Env, failure::Failure};
 
 /// The way to the API server below TLS, whatever it is made of: one type, so that the client is compiled once.
@@ -60,7 +60,7 @@ impl Connection for Stream {
 
 /// Makes the transport: straight, or through a proxy. None where a proxy is to be reached by TLS and there is nobody to trust.
 pub(super) fn transport(proxy: Option<&Uri>) -> Option<Transport> {
-    let mut tcp = HttpConnector::new();
+    let mut tcp = HttpConnector::new_with_resolver(Addresses::new());
     tcp.enforce_http(false);
     // With Nagle's delay the first request waits for the answer to the last packet of the handshake: one round trip in every run.
     tcp.set_nodelay(true);

@@ -130,7 +130,7 @@ impl Job {
         if let Ok(identity) = &identity {
             meet(out, identity);
         }
-        let ended = ending.end(identity, env, terms).await;
+        let ended = ending.end(identity, env, terms, out).await;
         self.tell(out, ended, ending.known, annotate)
     }
 

@@ -5,11 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    cluster::{Cluster, Deleted, Probed},
+    cluster::{Cluster, Deleted, Patience, Probed},
     env::Env,
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
     lease::Lease,
+    out::Out,
     place::{self, Place},
     receipt::{Proof, Receipt},
     secret::Secret,
@@ -59,8 +60,8 @@ pub struct Terms {
 
 impl Ending {
     /// Deletes the lease, asks what the API server says to the token, and removes the files.
-    pub async fn end(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms) -> Ended {
-        match self.connected(identity, env, terms).await {
+    pub async fn end(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms, out: &Out) -> Ended {
+        match self.connected(identity, env, terms, out).await {
             Ok(mut cluster) => self.end_over(&mut cluster, terms).await,
             Err(why) => self.ended(Timestamp::now(), Err(why)),
         }
@@ -84,14 +85,14 @@ impl Ending {
         Ended { receipt: Receipt::of(&self.lease, self.known, revoked_at, proof), failure, leftover }
     }
 
-    async fn connected(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms) -> Result<Cluster, Failure> {
+    async fn connected(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms, out: &Out) -> Result<Cluster, Failure> {
         let identity = identity?;
         if self.known && identity.server() != self.lease.server {
             return Err(Failure::new(format!("cannot revoke the lease `{}`", self.lease.id()))
                 .cause(format!("it is on `{}`, but the CI identity is for `{}`", self.lease.server, identity.server()))
                 .hint("name the right CI identity: a lease decides neither the server nor the credential"));
         }
-        Cluster::connect(identity, env, terms.timeout).await
+        Cluster::connect(identity, env, terms.timeout, Patience::Whole, out).await
     }
 
     async fn delete(&self, cluster: &mut Cluster, terms: Terms, revoked_at: &mut Timestamp) -> Result<Proof, Failure> {

@@ -276,7 +276,7 @@ fn a_token_request_that_never_succeeds_is_undone() {
 
 #[test]
 fn too_many_requests() {
-    assert_snapshot!(with(Fault::on("POST", SECRETS).status_429(30)));
+    assert_snapshot!(with(Fault::on("POST", SECRETS).status_429(30).always()));
 }
 
 #[test]

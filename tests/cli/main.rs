@@ -24,6 +24,7 @@ mod requiring;
 mod revoking;
 mod running;
 mod shells;
+mod silence;
 mod two_passes;
 mod usage;
 mod volume;

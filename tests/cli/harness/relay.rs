@@ -7,7 +7,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{PATIENCE, doors};
@@ -36,6 +36,8 @@ struct State {
     held: Vec<usize>,
     /// The connection of which nothing is passed on.
     stalled: Option<usize>,
+    /// A connection that was idle for so long is forgotten: what comes later on it goes nowhere, and nobody is told.
+    memory: Option<Duration>,
     closed: bool,
     streams: Vec<TcpStream>,
 }
@@ -103,6 +105,11 @@ impl Relay {
         self.shared.lock().stalled = Some(n);
     }
 
+    /// A connection that is idle for so long is forgotten, without a word to either side.
+    pub(crate) fn forget_idle(&self, memory: Duration) {
+        self.shared.lock().memory = Some(memory);
+    }
+
     /// Waits until the request stands here that is to be held.
     pub(crate) fn wait_held(&self) {
         let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), PATIENCE, |state| state.holding.is_none());
@@ -168,25 +175,41 @@ impl Shared {
             return;
         }
         let (there, back) = (self.clone(), self.clone());
+        let last = Arc::new(Mutex::new(Instant::now()));
+        let last_too = last.clone();
         std::thread::spawn(move || {
-            let _ = there.requests(connection, &client, &server);
+            let _ = there.requests(connection, &client, &server, &last);
             if !there.lock().held.contains(&connection) {
                 let _ = server.shutdown(Shutdown::Write);
             }
         });
         std::thread::spawn(move || {
-            let _ = back.answers(connection, &server_too, &client_too);
+            let _ = back.answers(connection, &server_too, &client_too, &last_too);
             let _ = client_too.shutdown(Shutdown::Write);
         });
     }
 
-    fn requests(&self, connection: usize, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+    /// Whether a connection was idle for too long; if not, it is in use now.
+    fn is_forgotten(&self, last: &Mutex<Instant>) -> bool {
+        let memory = self.lock().memory;
+        let mut last = last.lock().expect("the clock's lock is sound");
+        let is_forgotten = memory.is_some_and(|memory| last.elapsed() > memory);
+        if !is_forgotten {
+            *last = Instant::now();
+        }
+        is_forgotten
+    }
+
+    fn requests(&self, connection: usize, mut from: &TcpStream, mut to: &TcpStream, last: &Mutex<Instant>) -> io::Result<()> {
         // What belongs to the request that was last seen comes before any answer to it.
         loop {
             let mut header = [0; 5];
             from.read_exact(&mut header)?;
             let mut body = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
             from.read_exact(&mut body)?;
+            if self.is_forgotten(last) {
+                continue;
+            }
             if header[0] == 23 && body.len() > LONGEST_FINISHED {
                 let mut state = self.lock();
                 state.requests += 1;
@@ -196,6 +219,11 @@ impl Shared {
                     Some(Plan::HoldRequest(n)) if n == now => {
                         drop(state);
                         return self.hold(connection, &[&header, &body], from, to);
+                    }
+                    // What is sent again over another connection must not overtake what is held.
+                    Some(Plan::HoldRequest(_)) if state.holding.is_some() => {
+                        let held = |state: &mut State| state.holding.is_some() && !state.closed;
+                        drop(self.changed.wait_timeout_while(state, PATIENCE, held).expect("the relay's lock is sound"));
                     }
                     Some(_) | None => {}
                 }
@@ -227,12 +255,15 @@ impl Shared {
         io::copy(&mut from, &mut to).map(drop)
     }
 
-    fn answers(&self, connection: usize, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+    fn answers(&self, connection: usize, mut from: &TcpStream, mut to: &TcpStream, last: &Mutex<Instant>) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 14];
         loop {
             let read = from.read(&mut buffer)?;
             if read == 0 {
                 return Ok(());
+            }
+            if self.is_forgotten(last) {
+                continue;
             }
             let held =
                 |state: &mut State| state.holding == Some(connection) && !state.closed && matches!(state.plan, Some(Plan::HoldAnswer(_)));

@@ -33,7 +33,7 @@ pub(crate) enum Action {
     Cut { after: bool },
     CutBody,
     Hang { after: bool },
-    Delay(Duration),
+    Delay { after: bool, wait: Duration },
     Pause { after: bool, gate: Gate },
 }
 
@@ -123,7 +123,12 @@ impl Fault {
 
     /// Waits in real time, then goes on as usual.
     pub fn delay(self, wait: Duration) -> Self {
-        self.with(Action::Delay(wait))
+        self.with(Action::Delay { after: false, wait })
+    }
+
+    /// Everything done at once; answers only after this time.
+    pub fn delay_after(self, wait: Duration) -> Self {
+        self.with(Action::Delay { after: true, wait })
     }
 
     /// Stands at the gate with nothing done; once released it goes on, even if the client has died meanwhile.
@@ -156,6 +161,16 @@ impl Fault {
     /// 403 by the `ResourceQuota` admission: `… is forbidden: exceeded quota: …`.
     pub fn quota_exceeded(self) -> Self {
         self.with(Action::QuotaExceeded)
+    }
+
+    /// 409 as when several objects are made at once in a namespace with a quota, and the server counts them.
+    pub fn conflict(self) -> Self {
+        let message = "Operation cannot be fulfilled on resourcequotas \"objects\": the object has been modified; \
+                       please apply your changes to the latest version and try again";
+        let details = json!({"name": "objects", "kind": "resourcequotas"});
+        let mut body = failure(409, "Conflict", message);
+        body["details"] = details;
+        self.answer(409, body)
     }
 
     /// 400 by an admission webhook that gives a message and no code.

@@ -160,9 +160,14 @@ async fn outcome(shared: &Shared, call: &Call, number: usize) -> io::Result<Resp
             pending::<Infallible>().await;
             unreachable!("nothing comes after for ever")
         }
-        Action::Delay(wait) => {
+        Action::Delay { after: false, wait } => {
             tokio::time::sleep(wait).await;
             usual()
+        }
+        Action::Delay { after: true, wait } => {
+            let answer = usual();
+            tokio::time::sleep(wait).await;
+            answer
         }
         Action::Pause { after: false, gate } => {
             gate.pass().await;

@@ -1,0 +1,116 @@
+//! One question and its answer: asked as the identity is now, once more when that was read anew, and said when it takes longer.
+
+use std::time::Duration;
+
+use http::Method;
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Cluster, Patience,
+    answer::{Answer, Request},
+    broken::Broken,
+    connect::Connector,
+    exchange::Message,
+    hedge::{Again, Event, Tries},
+    leaf, retry,
+};
+use crate::{env::Env, failure::Failure, identity::Identity, options::human};
+
+/// How long it may take at least to look at a certificate that was refused.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Cluster {
+    /// Sends a request until there is an answer, see [`Tries`]; after a 401 once more, when the identity was read anew.
+    pub(super) async fn ask(&mut self, request: &Request, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        let message = match Message::new(method.clone(), path.to_owned(), body) {
+            Ok(message) => message,
+            Err(broken) => return self.settled(request, Err(broken)).await,
+        };
+        loop {
+            // From the moment of sending, as we may be interrupted while we wait; an answer that was lost, late or an error of the
+            // server's may stand for a request that was carried out.
+            let (creates, before) = (matches!(request, Request::Create { .. }), self.left_something);
+            self.left_something |= creates;
+            let again = match self.patience {
+                Patience::Brief if !before => Again::UnlessUnreached(retry::UNREACHED),
+                Patience::Brief | Patience::Whole => Again::WhileThereIsTime,
+            };
+            let mut copies = Tries::begin(&self.connector, message.clone(), again, self.deadline);
+            let tried = loop {
+                match copies.next(&mut self.connector).await {
+                    Event::Done(tried) => break tried,
+                    Event::Again => self.say(request, copies.failed()),
+                    Event::Silent(length) => {
+                        let server = self.identity.server();
+                        self.say_once(&format!("{}: no answer from `{server}` for {}; still trying", request.what(), human(length)));
+                    }
+                }
+            };
+            self.left_something = before || (creates && tried.may_have_arrived);
+            match &tried.sent {
+                Ok(answer) if answer.status == 401 && !self.renewed && self.identity.is_renewable() => {
+                    self.renewed = true;
+                    self.renew().await?;
+                }
+                Ok(answer) => {
+                    self.said &= !answer.is_success();
+                    return self.settled(request, tried.sent).await;
+                }
+                Err(_) => return self.settled(request, tried.sent).await,
+            }
+        }
+    }
+
+    /// Says what has failed and is tried again.
+    fn say(&mut self, request: &Request, sent: Option<&Result<Answer, Broken>>) {
+        let failure = match sent {
+            Some(Ok(answer)) => answer.failure(request, &self.shown()),
+            Some(Err(broken)) => broken.failure(&request.what(), &self.identity, None, self.timeout),
+            None => return,
+        };
+        self.say_once(&format!("{}; trying again", failure.brief()));
+    }
+
+    /// Whoever waits is to know why, at once; but the first of many failures is enough.
+    fn say_once(&mut self, text: &str) {
+        if !std::mem::replace(&mut self.said, true) {
+            self.out.warn_aside(text);
+        }
+    }
+
+    /// An answer, or the failure to get one.
+    async fn settled(&self, request: &Request, sent: Result<Answer, Broken>) -> Result<Answer, Failure> {
+        match sent {
+            Ok(answer) => Ok(answer),
+            Err(broken) => {
+                // For the message only, so it may take no longer than the rest of the time, or a moment.
+                let limit = self.deadline.max(Instant::now() + LOOK);
+                let look = async { if broken.is_about_certificate() { self.connector.presented().await } else { None } };
+                let presented = timeout_at(limit, look).await.ok().flatten();
+                let leaf = presented.as_ref().map(leaf::describe);
+                Err(broken.failure(&request.what(), &self.identity, leaf, self.timeout))
+            }
+        }
+    }
+
+    /// Reads the credential anew, as far as it has a place where a newer one can be.
+    async fn renew(&mut self) -> Result<(), Failure> {
+        if let Some(path) = &self.identity.user.token_file
+            && let Ok(text) = crate::place::read_named(path.as_ref())
+        {
+            self.identity.user.token = Some(text.trim().to_owned().into());
+        }
+        self.connector = bounded(&self.identity, &self.env, self.deadline, self.timeout).await?;
+        Ok(())
+    }
+}
+
+/// Prepares a connection within the time there is.
+pub(super) async fn bounded(identity: &Identity, env: &Env, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
+    timeout_at(deadline, Connector::new(identity, env)).await.unwrap_or_else(|_| {
+        Err(Failure::new(format!("cannot use the CI identity: {}", identity.why))
+            .cause(format!("its credential plugin did not answer within {}", human(timeout)))
+            .hint("run the plugin by hand in the job; it must not ask questions"))
+    })
+}

@@ -1,0 +1,228 @@
+//! One request until it is answered: over one more connection where those so far are silent, again where an answer may be better.
+//!
+//! A network can forget a connection without a word to anybody: then there is never an answer on it, and a new one works at once.
+
+use std::time::Duration;
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    answer::{Answer, Refusal},
+    broken::Broken,
+    connect::{Connector, Line},
+    exchange::{Message, send},
+    retry::{Waits, is_passing},
+};
+
+/// After how long without an answer another connection is opened; the earlier ones go on.
+const SILENT: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+
+/// Whether what failed is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// As long as there is time.
+    WhileThereIsTime,
+    /// The same, but for this long only where nobody was ever reached.
+    UnlessUnreached(Duration),
+    /// The first result counts.
+    Never,
+}
+
+/// How it ended.
+pub(super) struct Tried {
+    pub(super) sent: Result<Answer, Broken>,
+    /// Whether any copy of the request may have been carried out.
+    pub(super) may_have_arrived: bool,
+}
+
+/// What happened next.
+pub(super) enum Event {
+    /// A copy failed and will be sent again; see [`Tries::failed`].
+    Again,
+    /// Nobody has answered for so long.
+    Silent(Duration),
+    /// It is over.
+    Done(Tried),
+}
+
+/// The copies of one request.
+pub(super) struct Tries {
+    message: Message,
+    again: Again,
+    deadline: Instant,
+    begun: Instant,
+    /// Of each copy the line that it was sent on.
+    lines: Vec<Line>,
+    under_way: JoinSet<(usize, Result<Answer, Broken>)>,
+    /// Since when nobody has answered, and how many connections were opened because of it.
+    silent: (Instant, usize),
+    waits: Waits,
+    /// When a copy is sent again, and on which line.
+    next: Option<(Instant, usize)>,
+    last: Option<Result<Answer, Broken>>,
+    unreachable: Option<Broken>,
+    /// Whether a copy that is over may have been carried out.
+    arrived: bool,
+    /// The name is taken, maybe by an earlier copy, whose own answer is waited for until then.
+    taken: Option<(Answer, Instant)>,
+}
+
+impl Tries {
+    /// Sends the first copy on the connector's own line.
+    pub(super) fn begin(connector: &Connector, message: Message, again: Again, deadline: Instant) -> Self {
+        let now = Instant::now();
+        let mut tries = Self {
+            message,
+            again,
+            deadline,
+            begun: now,
+            lines: Vec::new(),
+            under_way: JoinSet::new(),
+            silent: (now, 0),
+            waits: Waits::new(),
+            next: None,
+            last: None,
+            unreachable: None,
+            arrived: false,
+            taken: None,
+        };
+        tries.send(connector.line.clone());
+        tries
+    }
+
+    /// Why the last copy that is over failed.
+    pub(super) fn failed(&self) -> Option<&Result<Answer, Broken>> {
+        self.last.as_ref()
+    }
+
+    /// Goes on until something is to be told. The line that has answered becomes the connector's own.
+    pub(super) async fn next(&mut self, connector: &mut Connector) -> Event {
+        loop {
+            let due = |at: Option<Instant>| async move {
+                match at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (taken, next, silent) = (self.taken.as_ref().map(|(_, until)| *until), self.next, self.silent_until());
+            tokio::select! {
+                biased;
+                Some(ended) = self.under_way.join_next() => {
+                    // A copy whose task is gone is one that is lost.
+                    let (copy, sent) = ended.unwrap_or_else(|_| (0, Err(Broken::Cut)));
+                    if let Some(event) = self.ended(copy, sent, connector) {
+                        return event;
+                    }
+                }
+                () = due(taken) => return Event::Done(self.over(None)),
+                () = sleep_until(self.deadline) => return Event::Done(self.over(None)),
+                () = due(next.map(|(at, _)| at)) => {
+                    self.next = None;
+                    self.send(next.map_or(&connector.line, |(_, copy)| &self.lines[copy]).clone());
+                }
+                () = due(silent) => {
+                    let (since, opened) = self.silent;
+                    self.silent = (since, opened + 1);
+                    if let Some(line) = connector.another() {
+                        self.send(line);
+                    }
+                    if opened + 1 == SILENT.len() {
+                        return Event::Silent(SILENT[opened]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, line: Line) {
+        if self.under_way.is_empty() {
+            self.silent = (Instant::now(), 0);
+        }
+        let copy = self.lines.len();
+        let (client, message) = (line.client.clone(), self.message.clone());
+        self.under_way.spawn(async move { (copy, send(&client, message).await) });
+        self.lines.push(line);
+    }
+
+    /// When the next connection is due. None where enough are under way, or it is known already what comes next.
+    fn silent_until(&self) -> Option<Instant> {
+        let (since, opened) = self.silent;
+        let waits = self.next.is_none() && self.taken.is_none() && self.under_way.len() <= SILENT.len();
+        SILENT.get(opened).filter(|_| waits).map(|silence| since + *silence)
+    }
+
+    /// What the end of one copy means.
+    fn ended(&mut self, copy: usize, sent: Result<Answer, Broken>, connector: &mut Connector) -> Option<Event> {
+        if sent.is_ok() {
+            connector.line = self.lines[copy].clone();
+        }
+        if let Err(unreachable @ Broken::Unreachable(_)) = &sent {
+            self.unreachable = Some(unreachable.clone());
+        }
+        let passing = is_passing(&sent);
+        let useful = sent.is_ok() && !passing;
+        match sent {
+            // An earlier copy may have made it, and its answer may be on the way.
+            Ok(answer) if answer.refusal() == Refusal::AlreadyExists && !self.under_way.is_empty() => {
+                let now = Instant::now();
+                let until = now + self.deadline.saturating_duration_since(now) / 2;
+                self.next = None;
+                self.taken = self.taken.take().or(Some((answer, until)));
+                return None;
+            }
+            sent if useful => return Some(Event::Done(self.over(Some(sent)))),
+            sent => {
+                self.arrived |= match &sent {
+                    Ok(answer) => answer.status >= 500,
+                    Err(broken) => broken.may_have_arrived(),
+                };
+                // A connection that broke says less than what a server has answered.
+                if sent.is_ok() || !matches!(self.last, Some(Ok(_))) {
+                    self.last = Some(sent);
+                }
+            }
+        }
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        let left = match self.again {
+            Again::UnlessUnreached(limit) if !self.was_connected() => left.min((self.begun + limit).saturating_duration_since(now)),
+            Again::WhileThereIsTime | Again::UnlessUnreached(_) => left,
+            Again::Never => Duration::ZERO,
+        };
+        let pause = self.last.as_ref().filter(|_| passing && self.taken.is_none() && self.next.is_none());
+        match pause.and_then(|last| self.waits.after(last, left)) {
+            Some(pause) => {
+                self.next = Some((now + pause, copy));
+                Some(Event::Again)
+            }
+            None if self.under_way.is_empty() && self.next.is_none() => Some(Event::Done(self.over(None))),
+            None => None,
+        }
+    }
+
+    fn was_connected(&self) -> bool {
+        self.lines.iter().any(Line::was_connected)
+    }
+
+    /// The end of it all: with an answer, or with the most telling of what there was instead.
+    fn over(&mut self, answered: Option<Result<Answer, Broken>>) -> Tried {
+        let is_under_way = !self.under_way.is_empty() && self.was_connected();
+        let others = self.arrived || is_under_way;
+        let late = if self.was_connected() { Broken::Late } else { self.unreachable.clone().unwrap_or(Broken::Unconnected) };
+        let last = self.last.take();
+        let sent = match (answered, self.taken.take(), last) {
+            (Some(answered), _, _) => answered,
+            (None, Some((answer, _)), _) => Ok(answer),
+            (None, None, Some(last)) if last.is_ok() || self.under_way.is_empty() => last,
+            (None, None, _) => Err(late),
+        };
+        let may_have_arrived =
+            others || sent.as_ref().map_or_else(Broken::may_have_arrived, |answer| answer.is_success() || answer.status >= 500);
+        let sent = sent.map(|answer| Answer { after_another: others, ..answer });
+        self.under_way.abort_all();
+        Tried { sent, may_have_arrived }
+    }
+}
