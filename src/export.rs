@@ -124,7 +124,7 @@ impl Export<'_> {
     /// When something cannot be written; then the caller ends the pass.
     pub fn hand_over(&self, pass: &Pass, spec: &TokenSpec) -> Result<(), Failure> {
         self.mask(&pass.token)?;
-        let outputs = Self::write(pass, spec)?;
+        let outputs = self.write(pass, spec)?;
         self.warn_of_another(spec, &pass.lease);
         match self.platform {
             Platform::Github => self.to_runner(pass, spec, &outputs),
@@ -140,29 +140,28 @@ impl Export<'_> {
         for form in mask::forms(&pass.token) {
             self.out.hide(&form);
         }
-        let outputs = Self::write(pass, spec)?;
+        let outputs = self.write(pass, spec)?;
         let token = spec.variable.clone().map(|name| (name, pass.token.expose().into()));
         let others = outputs.variables().into_iter().map(|(name, value)| (name.to_owned(), value.into()));
         Ok(token.into_iter().chain(others).collect())
     }
 
     /// Writes the token and the kubeconfig.
-    fn write(pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Failure> {
+    fn write(&self, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Failure> {
         let lease = &pass.lease;
         pass.place.write(place::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
-        let token_file = pass.place.file(place::TOKEN);
+        // Whatever the platform has named: the command may work in any directory.
+        let path = |name| self.env.absolute(&pass.place.file(name));
+        let token_file = path(place::TOKEN);
+        let text = || kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
         let config = match (&spec.kubeconfig_out, spec.kubeconfig) {
             (_, false) => None,
             (None, true) => {
-                // Named relatively, so that the directory can be mounted elsewhere.
-                let token = spec.lifetime.is_none().then_some(&pass.token);
-                let text = kubeconfig::render(pass.cluster.identity(), lease, token, place::TOKEN.as_ref(), &spec.target_namespace);
-                pass.place.write(place::KUBECONFIG, text.expose().as_bytes(), spec.file_mode)?;
-                Some(pass.place.file(place::KUBECONFIG))
+                pass.place.write(place::KUBECONFIG, text().expose().as_bytes(), spec.file_mode)?;
+                Some(path(place::KUBECONFIG))
             }
             (Some(path), true) => {
-                let text = kubeconfig::render(pass.cluster.identity(), lease, Some(&pass.token), &token_file, &spec.target_namespace);
-                place::write_named(path, text.expose().as_bytes(), spec.file_mode, |text| marked(text).is_some())?;
+                place::write_named(path, text().expose().as_bytes(), spec.file_mode, |text| marked(text).is_some())?;
                 Some(path.clone())
             }
         };

@@ -9,18 +9,20 @@ use crate::{
         self, Identity,
         kubeconfig::{EXTENSION, Mark},
     },
+    jwt::Claims,
     lease::Lease,
     secret::Secret,
 };
 
 /// The kubeconfig as JSON, which every reader of YAML takes.
 ///
-/// It names the token's file, which client-go reads again when it changes, and holds the token too if there will be no other: some
-/// clients know only the one or the other. It says that it is a pass, so that it is never taken for a CI identity.
+/// It holds the token, and names its file by its whole path: client-go reads that again when it changes, and other clients know only
+/// the one or the other, or take a path to be from the directory that they run in. It says that it is a pass, so that it is never
+/// taken for a CI identity.
 #[must_use]
-pub fn render(identity: &Identity, lease: &Lease, token: Option<&Secret>, token_file: &Path, namespace: &str) -> Secret {
+pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &Path, namespace: &str) -> Secret {
     let user = AuthInfo {
-        token: token.map(|token| token.expose().to_owned().into()),
+        token: Some(token.expose().to_owned().into()),
         token_file: Some(token_file.to_string_lossy().into_owned()),
         ..AuthInfo::default()
     };
@@ -39,8 +41,38 @@ pub fn render(identity: &Identity, lease: &Lease, token: Option<&Secret>, token_
     Secret::new(serde_json::to_string_pretty(&config).unwrap_or_default() + "\n")
 }
 
+/// A kubeconfig with this token in the place of every other one of the same pass; `None` if it holds none.
+///
+/// The job's tools may have written it anew, in YAML and with more in it than we know. So nothing of it is read but the tokens, which
+/// no writer breaks up or escapes, and nothing else is changed. A token that `oc login` was given is one of them.
+#[must_use]
+pub fn renewed(text: &str, lease: &Lease, token: &Secret) -> Option<Secret> {
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_ours = |word: &str| {
+        let claims = Claims::of(&Secret::new(word.to_owned()));
+        claims.is_some_and(|claims| claims.secret_uid().is_some() && claims.secret_uid() == lease.uid.as_deref())
+    };
+    let (mut renewed, mut rest, mut is_found) = (String::with_capacity(text.len() + token.size()), text, false);
+    while let Some(start) = rest.find(is_of_token) {
+        let (before, word) = rest.split_at(start);
+        let (word, after) = word.split_at(word.find(|c| !is_of_token(c)).unwrap_or(word.len()));
+        renewed.push_str(before);
+        if is_ours(word) {
+            is_found = true;
+            renewed.push_str(token.expose());
+        } else {
+            renewed.push_str(word);
+        }
+        rest = after;
+    }
+    renewed.push_str(rest);
+    let renewed = Secret::new(renewed);
+    is_found.then_some(renewed)
+}
+
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use kube::config::Cluster;
 
     use super::*;
@@ -62,7 +94,7 @@ mod tests {
             authority: String::new(),
             pod_namespace: None,
         };
-        render(&identity, &lease(), Some(&Secret::new("tok".into())), Path::new("token"), "prod").expose().to_owned()
+        render(&identity, &lease(), &Secret::new("tok".into()), Path::new("/run/token"), "prod").expose().to_owned()
     }
 
     #[test]
@@ -70,9 +102,41 @@ mod tests {
         let config = kube::config::Kubeconfig::from_yaml(&rendered()).expect("YAML");
         let json: serde_json::Value = serde_json::from_str(&rendered()).expect("JSON");
         assert_eq!(json["clusters"][0]["cluster"]["server"], "https://s:6443");
-        assert_eq!(json["users"][0]["user"], serde_json::json!({"token": "tok", "tokenFile": "token"}));
+        assert_eq!(json["users"][0]["user"], serde_json::json!({"token": "tok", "tokenFile": "/run/token"}));
         assert_eq!(config.contexts[0].context.as_ref().and_then(|context| context.namespace.as_deref()), Some("prod"));
         assert!(!rendered().contains("the-identity-s-own"));
+    }
+
+    /// A token that is bound to a Secret of this uid.
+    fn token(uid: &str, jti: &str) -> String {
+        let claims = serde_json::json!({"jti": jti, "kubernetes.io": {"namespace": "ci", "secret": {"name": lease().name, "uid": uid}}});
+        format!("e30.{}.c2lnbmF0dXJl_-c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    #[test]
+    fn a_renewed_one_differs_in_the_tokens_of_its_pass_only() {
+        let lease = Lease { uid: Some("u".into()), ..lease() };
+        let [old, older, new, other] = [("u", "1"), ("u", "0"), ("u", "2"), ("v", "1")].map(|(uid, jti)| token(uid, jti));
+        // As kubectl and oc write it, and people.
+        let text = |ours: &str, again: &str| {
+            format!(
+                "# mine\napiVersion: v1\ncontexts:\n- context: {{cluster: jobpass, namespace: x, user: jobpass}}\n  name: jobpass\n\
+                 preferences: {{colors: true}}\nunknown: [1_000, 'on', ~]\nusers:\n- name: jobpass\n  user:\n    token: {ours}\n    \
+                 tokenFile: /run/token\n- name: other\n  user: {{\"token\":\"{other}\"}}\n- name: copy\n  user:\n    token: '{again}'\n"
+            )
+        };
+        let renewed = renewed(&text(&old, &older), &lease, &Secret::new(new.clone())).expect("ours");
+        assert_eq!(renewed.expose(), text(&new, &new));
+    }
+
+    #[test]
+    fn what_holds_no_token_of_the_pass_is_not_renewed() {
+        let with_uid = Lease { uid: Some("u".into()), ..lease() };
+        let new = Secret::new(token("u", "2"));
+        for text in ["", "{", "users: []", &token("v", "1"), "a.b.c", "sha256~abc"] {
+            assert_eq!(renewed(text, &with_uid, &new), None, "{text}");
+        }
+        assert_eq!(renewed(&token("u", "1"), &lease(), &new), None, "nothing is known of the lease's Secret");
     }
 
     #[test]

@@ -10,10 +10,11 @@ use crate::{
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
     jwt::Claims,
+    kubeconfig,
     lease::{Lease, fingerprint, object},
     options::human,
     out::{Out, instant},
-    place::{self, Place},
+    place::{self, Exchange, Place},
     platform::Platform,
     secret::Secret,
     signals::{Notice, Signals},
@@ -175,6 +176,12 @@ impl Pass {
         let Renewed { token, lease, expires_at, lifetime } = renewed;
         (self.token, self.lease, self.expires_at, self.lifetime) = (token, lease, expires_at, lifetime);
         self.place.save_lease(&self.lease.json())
+    }
+
+    /// Puts the token that holds now into the kubeconfig, which the command may have changed: nothing else of it changes.
+    #[must_use]
+    pub fn renew_kubeconfig(&self) -> Exchange {
+        self.place.exchange(place::KUBECONFIG, |text| kubeconfig::renewed(text, &self.lease, &self.token))
     }
 
     /// Ends the pass, as the identity that requested it. Nobody needs its files any more.

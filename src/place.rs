@@ -21,11 +21,13 @@ use crate::{
 
 mod apart;
 mod directory;
+mod exchange;
 mod file;
 mod making;
 mod named;
 
 use directory::{directory, is_ours_alone, parents, unmasked};
+pub use exchange::Exchange;
 use file::{create, read_at};
 pub use named::{append, read_named, remove_named, write_named};
 
@@ -44,10 +46,10 @@ const NEW: &str = ".new";
 /// Every name that may stand in a place. The lease comes last, as it is what `revoke` needs if we are killed on the way.
 ///
 /// kubectl and oc make the lock file beside a kubeconfig that they change, and leave it if they are killed.
-const NAMES: [&str; 7] = [ENV, KUBECONFIG, "kubeconfig.lock", "token.new", TOKEN, "lease.json.new", LEASE];
+const NAMES: [&str; 8] = [ENV, "kubeconfig.new", KUBECONFIG, "kubeconfig.lock", "token.new", TOKEN, "lease.json.new", LEASE];
 
 /// Those of them that hold a token or lead to it.
-pub const SECRETS: &[&str] = &[ENV, KUBECONFIG, "token.new", TOKEN];
+pub const SECRETS: &[&str] = &[ENV, "kubeconfig.new", KUBECONFIG, "token.new", TOKEN];
 
 /// How often a directory is made again that another job has removed meanwhile.
 const TRIES: u32 = 100;

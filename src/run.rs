@@ -200,7 +200,7 @@ pub async fn run(
     let mut renewal = Renewal::of(&pass);
     let mut course = Course::new(command.grace);
     let status = 'course: loop {
-        let renewed = {
+        let due = {
             // Kept while signals come: otherwise each of them would make it begin anew.
             let mut next = pin!(renewal.next(&mut pass, spec));
             loop {
@@ -211,11 +211,11 @@ pub async fn run(
                         out.warn_aside("the command could not be ended: it may run on, without its pass");
                         break 'course Status::Killed(Signal::KILL.as_raw());
                     },
-                    renewed = &mut next, if !course.is_ending() => break renewed,
+                    due = &mut next, if !course.is_ending() => break due,
                 }
             }
         };
-        renewal.take(renewed, &mut pass, spec, &mut patterns, &pipes, out);
+        renewal.take(due, &mut pass, spec, &mut patterns, &pipes, out);
     };
     let (patience, tell) = course.patience(FOR_THE_REST);
     tokio::select! {

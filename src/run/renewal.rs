@@ -1,4 +1,4 @@
-//! The next token of a command that outlives its first one.
+//! The next token of a command that outlives its first one, and its way into the kubeconfig.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::{
     failure::Failure,
     out::{Out, instant},
     pass::{Pass, Renewed},
+    place::{self, Exchange},
     spec::TokenSpec,
 };
 
@@ -23,28 +24,59 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// The shortest time between two tokens, whatever a server grants.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// When the next token is due.
+/// How long after a token that could not be put into the kubeconfig it is tried again, the last one as often as it takes: another
+/// program may be about to write it. When these are over, it is said.
+const TRIES: [Duration; 6] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_secs(10),
+];
+
+/// How long after it was put there it is looked whether it still is: kubectl writes a user whom it has read before back as he was.
+const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_mins(1)];
+
+/// When the next token is due, and when the kubeconfig is to be looked at.
 pub(super) struct Renewal {
     at: Option<Instant>,
     warned: bool,
+    kubeconfig: Kubeconfig,
+}
+
+/// What is due.
+pub(super) enum Due {
+    /// One more token, or why there is none.
+    Token(Box<Result<Option<Renewed>, Failure>>),
+    /// A look at the kubeconfig.
+    Kubeconfig,
 }
 
 impl Renewal {
     pub(super) fn of(pass: &Pass) -> Self {
-        Self { at: Some(Instant::now() + due(pass.lifetime)), warned: false }
+        Self { at: Some(Instant::now() + due(pass.lifetime)), warned: false, kubeconfig: Kubeconfig::default() }
     }
 
-    /// Waits until one is due and requests it. Dropped on the way it leaves the pass as it was.
-    pub(super) async fn next(&self, pass: &mut Pass, spec: &TokenSpec) -> Result<Option<Renewed>, Failure> {
-        match self.at {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
+    /// Waits until something is due; a token is requested. Dropped on the way it leaves the pass as it was.
+    pub(super) async fn next(&self, pass: &mut Pass, spec: &TokenSpec) -> Due {
+        tokio::select! {
+            () = reached(self.kubeconfig.at) => return Due::Kubeconfig,
+            () = reached(self.at) => {}
         }
-        pass.renew(spec, RENEWAL).await
+        Due::Token(Box::new(pass.renew(spec, RENEWAL).await))
+    }
+
+    /// Does what is due.
+    pub(super) fn take(&mut self, due: Due, pass: &mut Pass, spec: &TokenSpec, patterns: &mut Patterns, pipes: &Pipes, out: &Out) {
+        match due {
+            Due::Token(renewed) => self.take_token(*renewed, pass, spec, patterns, pipes, out),
+            Due::Kubeconfig => self.kubeconfig.renew(pass, out),
+        }
     }
 
     /// Takes a renewed token over: first it is hidden, then it is there.
-    pub(super) fn take(
+    fn take_token(
         &mut self,
         renewed: Result<Option<Renewed>, Failure>,
         pass: &mut Pass,
@@ -67,6 +99,7 @@ impl Renewal {
         self.at = match taken {
             Ok(true) => {
                 self.warned = false;
+                self.kubeconfig.begin(pass, out);
                 Some(Instant::now() + due(pass.lifetime))
             }
             Ok(false) => {
@@ -84,6 +117,52 @@ impl Renewal {
                 Some(Instant::now() + AGAIN.min(pass.lifetime.max(SHORTEST)))
             }
         };
+    }
+}
+
+/// The kubeconfig on its way to the token that holds.
+#[derive(Default)]
+struct Kubeconfig {
+    at: Option<Instant>,
+    /// How often the token was not put there, and how often it was there, one after the other.
+    tries: usize,
+    looks: usize,
+    warned: bool,
+}
+
+impl Kubeconfig {
+    /// There is a new token.
+    fn begin(&mut self, pass: &Pass, out: &Out) {
+        (self.tries, self.looks) = (0, 0);
+        self.renew(pass, out);
+    }
+
+    fn renew(&mut self, pass: &Pass, out: &Out) {
+        let why = match pass.renew_kubeconfig() {
+            Exchange::Done => {
+                let next = LOOKS.get(self.looks).copied();
+                (self.tries, self.looks, self.warned) = (0, self.looks + 1, false);
+                self.at = next.map(|after| Instant::now() + after);
+                return;
+            }
+            Exchange::Busy(lock) => format!("another program holds `{}`, or was killed while it did", lock.display()),
+            Exchange::Left(why) => why,
+        };
+        if self.tries == TRIES.len() - 1 && !self.warned {
+            self.warned = true;
+            let path = pass.place.file(place::KUBECONFIG);
+            out.warn_aside(format!("the renewed token is not in the kubeconfig `{}`, only in the token file: {why}", path.display()));
+        }
+        self.at = TRIES.get(self.tries).or(TRIES.last()).map(|after| Instant::now() + *after);
+        self.tries += 1;
+    }
+}
+
+/// Waits for a moment, which may be none.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

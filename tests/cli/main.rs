@@ -16,6 +16,7 @@ mod gitlab;
 mod harness;
 mod house;
 mod identities;
+mod kubeconfigs;
 mod life;
 mod outputs;
 mod processes;

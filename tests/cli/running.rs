@@ -46,16 +46,6 @@ fn the_commands_token_works_and_dies_with_it() {
 }
 
 #[test]
-fn the_kubeconfig_names_the_tokens_file_and_works() {
-    let world = World::new();
-    let job = Job::tekton(&world);
-    let ran = job.run("cat \"$KUBECONFIG\"").succeed();
-    let config: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
-    assert_eq!(config["users"][0]["user"], serde_json::json!({"tokenFile": "token"}));
-    assert_eq!(config["clusters"][0]["cluster"]["server"], world.url());
-}
-
-#[test]
 fn the_ci_identity_is_taken_out_of_the_commands_environment() {
     let world = World::new();
     let job = Job::github(&world);
