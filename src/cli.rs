@@ -132,6 +132,8 @@ pub struct RunArgs {
     grace: Option<String>,
     #[arg(long, value_name = "VARIABLE", help = o::HIDE.help)]
     hide: Vec<String>,
+    #[arg(long, value_name = "VARIABLE", help = o::KEEP.help)]
+    keep: Vec<String>,
     #[arg(long, value_name = "VARIABLE", help = o::SCRUB_ENV.help)]
     scrub_env: Vec<String>,
     #[arg(long, help = o::STRICT.help)]

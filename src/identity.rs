@@ -21,6 +21,7 @@ use crate::{
 
 pub mod bearer;
 pub mod credential;
+pub mod held;
 pub mod in_cluster;
 pub mod kubeconfig;
 mod plugin;

@@ -124,8 +124,12 @@ impl Job {
         let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REVOKE);
         self.hide_values(out);
         let command = Command::of(command, options, env, *platform)?;
+        command.secrets().for_each(|secret| out.hide(secret));
         for warning in &command.warnings {
             out.warn(warning);
+        }
+        if let Some(hidden) = command.hides() {
+            out.say(hidden);
         }
         let hide = |token: &Secret| {
             out.hide(token);

@@ -97,6 +97,8 @@ settings! {
     GRACE = "grace", Text, Some("5s");
     /// Variable that the command does not get; may be repeated
     HIDE = "hide", List, None;
+    /// Variable that the command gets although it holds or names a kubeconfig or a token of a cluster; may be repeated
+    KEEP = "keep", List, None;
     /// Variable whose value is hidden in the output; may be repeated
     SCRUB_ENV = "scrub-env", List, None;
     /// Last moment that any token of this command may live, 10m to 7 days from now [default: the job's timeout on GitLab, else 24h]

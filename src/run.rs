@@ -10,27 +10,30 @@ use std::{
 
 use rustix::process::Signal;
 
-use jobpass_scrub::Patterns;
+use jobpass_scrub::{Patterns, SHORTEST_VALUE};
 
 use crate::{
     env::Env,
-    export,
     failure::{Exit, Failure, words},
+    identity::held::{self, Held},
     options::{self as o, Options},
     out::Out,
     pass::{Ended, Pass, Terms},
     platform::Platform,
+    secret::Secret,
     signals::{Notice, Signals},
     spec::TokenSpec,
 };
 
 mod child;
 mod course;
+mod hidden;
 mod pipes;
 mod renewal;
 
 use child::{Child, Status};
 use course::Course;
+use hidden::Hidden;
 use pipes::Pipes;
 use renewal::Renewal;
 
@@ -60,6 +63,10 @@ pub struct Command {
     grace: Duration,
     /// Variables that the command does not get.
     hidden: Vec<String>,
+    /// Those of them that nobody has named, and that are told.
+    told: Vec<String>,
+    /// What they hold.
+    secrets: Vec<Held>,
     /// What is hidden in its output besides the pass's tokens.
     patterns: Patterns,
     /// What the person who reads the log should know.
@@ -82,11 +89,9 @@ impl Command {
         if options.chosen(&o::GRACE).is_some() && asked > most {
             warnings.push(format!("`--grace` is cut to {} ms: then {platform} would kill jobpass before it has revoked", most.as_millis()));
         }
-        let hidden = options.list(&o::HIDE);
-        for name in &hidden {
-            is_hidden(name, options)?;
-        }
+        let Hidden { names, told, secrets } = Hidden::of(options, env)?;
         let mut patterns = Patterns::new();
+        Hidden::add_to(&secrets, &mut patterns);
         for name in options.list(&o::SCRUB_ENV) {
             warnings.extend(hide(&mut patterns, name, env));
         }
@@ -95,32 +100,27 @@ impl Command {
             name: program.clone(),
             arguments: arguments.to_vec(),
             grace: asked.min(most),
-            hidden: hidden.into_iter().map(str::to_owned).chain(of_identity(env)).collect(),
+            hidden: names,
+            told,
+            secrets,
             patterns,
             warnings,
         })
     }
-}
 
-/// Refuses to hide what the pass sets: the command would have it all the same.
-fn is_hidden(name: &str, options: &Options) -> Result<(), Failure> {
-    let is_token = !options.switch(&o::NO_VARIABLE)? && options.text(&o::VARIABLE) == Some(name);
-    if !is_token && !export::VARIABLES.iter().any(|(variable, _)| *variable == name) {
-        return Ok(());
+    /// Which variables are hidden though nobody has named them, in one line.
+    #[must_use]
+    pub fn hides(&self) -> Option<String> {
+        let names = self.told.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let why = "a kubeconfig or a cluster's token is in it, or in what it names; `--keep VARIABLE` keeps one";
+        (!names.is_empty()).then(|| format!("hidden from the command: {names} ({why})"))
     }
-    let source = options.get(&o::HIDE).map(|given| given.source.to_string()).unwrap_or_default();
-    Err(Failure::usage(format!("{source} names `{name}`, which the command gets from its pass")).hint(if is_token {
-        "say `--no-variable`: then the token is only in the kubeconfig and the token file"
-    } else {
-        "leave it out: what the job itself has there does not reach the command"
-    }))
-}
 
-/// The variables by which the CI identity comes to us, and by which a jobpass within the command would take our inputs for its own.
-fn of_identity(env: &Env) -> Vec<String> {
-    let settings = [&o::IDENTITY_TOKEN, &o::IDENTITY_TOKEN_FILE, &o::IDENTITY_KUBECONFIG, &o::KUBECONFIG];
-    let names = settings.into_iter().flat_map(|setting| [setting.variable(), setting.input()]);
-    names.chain(env.names("JOBPASS_IDENTITY_")).chain(["JOBPASS_ACTION".to_owned()]).collect()
+    /// What they hold: nothing of it is to be in our own words either.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let long = |secret: &&Secret| secret.size() >= SHORTEST_VALUE;
+        self.secrets.iter().map(|(Held::Token(secret) | Held::Value(secret))| secret).filter(long)
+    }
 }
 
 /// Hides the value of a variable; says why if it does not.
@@ -183,6 +183,7 @@ pub async fn run(
 ) -> Result<Done, (Failure, Pass)> {
     let mut patterns = command.patterns.clone();
     patterns.token(pass.token.expose());
+    Hidden::add_to(&held::of_identity(pass.cluster.identity()), &mut patterns);
     if let Some(token) = pass.cluster.identity_token() {
         patterns.token(token.expose());
     }

@@ -8,7 +8,7 @@ use jobpass::options::{ALL, Kind};
 use crate::harness::{End, Job, World};
 
 /// Settings that are no inputs: those of `run` and `scrub` are given where these are, and the others are no question here.
-const NO_INPUTS: [&str; 13] = [
+const NO_INPUTS: [&str; 14] = [
     // The post step revokes what its own state names; `revoke: strict` is there for `strict`, and no post step has time to wait.
     "lease",
     "lease-file",
@@ -22,6 +22,7 @@ const NO_INPUTS: [&str; 13] = [
     "output",
     "grace",
     "hide",
+    "keep",
     "scrub-env",
     "max-lifetime",
 ];

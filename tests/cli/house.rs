@@ -57,6 +57,8 @@ fn secrets_are_exposed_in_these_places_only() {
         ("identity.rs", 2),
         ("identity/bearer.rs", 1),
         ("identity/credential.rs", 6),
+        // What of others is hidden.
+        ("identity/held.rs", 11),
         ("identity/kubeconfig.rs", 4),
         ("jwt.rs", 1),
         ("kubeconfig.rs", 2),
@@ -73,6 +75,7 @@ fn secrets_are_exposed_in_these_places_only() {
         // What a command's output is searched for.
         ("filter.rs", 1),
         ("run.rs", 4),
+        ("run/hidden.rs", 4),
         ("run/renewal.rs", 2),
     ];
     let expected: BTreeMap<_, _> = expected.map(|(name, calls)| (name.to_owned(), calls)).into();

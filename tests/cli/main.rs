@@ -14,6 +14,7 @@ mod crashes;
 mod filtering;
 mod gitlab;
 mod harness;
+mod hiding;
 mod house;
 mod identities;
 mod kubeconfigs;

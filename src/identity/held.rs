@@ -1,0 +1,232 @@
+//! What of Kubernetes and OpenShift a text holds: told apart at a look, and every secret in it.
+
+use std::path::Path;
+
+use base64::{
+    Engine,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use kube::config::{AuthInfo, Kubeconfig};
+use secrecy::ExposeSecret;
+
+use super::{Identity, Origin};
+use crate::{jwt::Claims, place, secret::Secret};
+
+/// A secret that must not be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A token.
+    Token(Secret),
+    /// A password, a key or a line of one.
+    Value(Secret),
+}
+
+/// In bytes: a file that is larger is no kubeconfig, as `place` reads none.
+const LARGEST: u64 = 1 << 20;
+
+/// The lists of a kubeconfig. One of its files may hold a single one of them.
+const LISTS: [&str; 3] = ["clusters", "users", "contexts"];
+
+/// What a kubeconfig calls its secrets; the later ones are those of auth providers.
+const SECRETS: [&str; 7] = ["token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret"];
+
+/// What is a secret by the name of its variable, where a plugin gets one.
+const SECRET_NAMES: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "KEY"];
+
+/// The secrets of a text that is a kubeconfig or holds a token of Kubernetes or OpenShift, as it is or in base64; none where it is
+/// something else. Files that it names are looked for from `directory`.
+#[must_use]
+pub fn of_text(text: &str, directory: &Path) -> Option<Vec<Held>> {
+    let mut held: Vec<_> = tokens(text).map(Held::Token).collect();
+    if is_kubeconfig(text) {
+        held.extend(of_kubeconfig(text, directory));
+        return Some(held);
+    }
+    if !held.is_empty() {
+        return Some(held);
+    }
+    of_text(decoded(text)?.expose(), directory)
+}
+
+/// The same of a file; a token must be all that it holds, and for an API server: those for others are used by the job's own tools.
+#[must_use]
+pub fn of_file(path: &Path) -> Option<Vec<Held>> {
+    let text = read(path)?;
+    let held = of_text(text.expose(), path.parent().unwrap_or(Path::new("/")))?;
+    let token = text.trimmed();
+    let is_token = held == [Held::Token(token.clone())] && is_for_an_api_server(&token);
+    let is_one = |text: &Secret| is_kubeconfig(text.expose());
+    (is_token || is_one(&text) || decoded(text.expose()).as_ref().is_some_and(is_one)).then_some(held)
+}
+
+/// All that the CI identity holds, and the files that it is in.
+#[must_use]
+pub fn of_identity(identity: &Identity) -> Vec<Held> {
+    let mut held = of_user(&identity.user, Path::new("/"));
+    if let Origin::Kubeconfig { paths, .. } = &identity.origin {
+        held.extend(paths.iter().filter_map(|path| of_file(path.as_ref())).flatten());
+    }
+    held
+}
+
+/// A file, if it may hold anything of these. It is looked at before it is opened: there may be no end of it, or nobody at the other
+/// one; what the kernel makes up says that it is empty, and may wait for something to happen.
+fn read(path: &Path) -> Option<Secret> {
+    path.metadata().ok().filter(|file| file.is_file() && (1..=LARGEST).contains(&file.len()))?;
+    place::read_named(path).ok().map(Secret::new)
+}
+
+/// Whether a text is a kubeconfig, whole or in some other text.
+fn is_kubeconfig(text: &str) -> bool {
+    let has = |name: &&str| values(text, name).next().is_some();
+    if LISTS[..2].iter().all(has) && ["contexts", "current-context"].iter().any(has) {
+        return true;
+    }
+    let config = || Kubeconfig::from_yaml(text).ok();
+    LISTS.iter().any(has)
+        && config().is_some_and(|config| {
+            config.clusters.iter().any(|named| named.cluster.as_ref().is_some_and(|cluster| cluster.server.is_some()))
+                || config.auth_infos.iter().any(|named| named.auth_info.is_some())
+                || config.contexts.iter().any(|named| named.context.is_some())
+        })
+}
+
+/// What stands after each `name:` of a text, as YAML or JSON.
+fn values<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    text.match_indices(name).filter_map(move |(at, _)| {
+        let rest = text[at + name.len()..].trim_start_matches(['"', '\'', '\\']);
+        rest.trim_start_matches(' ').strip_prefix(':')
+    })
+}
+
+/// Every secret of every user.
+fn of_kubeconfig(text: &str, directory: &Path) -> Vec<Held> {
+    if let Ok(config) = Kubeconfig::from_yaml(text) {
+        let users = config.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
+        return users.flat_map(|user| of_user(user, directory)).collect();
+    }
+    // What only others can read, or what holds one: by its words.
+    let word = |value: &str| {
+        let value = value.trim_start_matches([' ', '"', '\'', '\\']);
+        let end = value.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '}' | '\\'));
+        value[..end.unwrap_or(value.len())].to_owned()
+    };
+    let words = SECRETS.iter().flat_map(|name| values(text, name)).map(word).filter(|word| word.len() > 1);
+    words.flat_map(|word| of_key(&Secret::new(word))).collect()
+}
+
+fn of_user(user: &AuthInfo, directory: &Path) -> Vec<Held> {
+    let in_clear = |text: &secrecy::SecretString| Secret::new(text.expose_secret().to_owned());
+    let in_file = |path: &String| read(&directory.join(path));
+    let tokens = user.token.iter().map(in_clear).chain(user.token_file.iter().filter_map(in_file));
+    let mut held: Vec<_> = tokens.filter(|token| !token.is_blank()).map(|token| Held::Token(token.trimmed())).collect();
+    let keys = user.client_key_data.iter().map(in_clear).chain(user.client_key.iter().filter_map(in_file));
+    held.extend(keys.flat_map(|key| of_key(&key)));
+    held.extend(user.password.iter().map(in_clear).map(Held::Value));
+    let provider = user.auth_provider.iter().flat_map(|provider| &provider.config);
+    let provider = provider.filter(|(name, _)| SECRETS.contains(&name.as_str())).map(|(_, value)| value);
+    let variables = user.exec.iter().flat_map(|exec| exec.env.iter().flatten());
+    let variables = variables.filter_map(|variable| {
+        let name = variable.get("name")?.to_uppercase();
+        SECRET_NAMES.iter().any(|part| name.contains(part)).then(|| variable.get("value")).flatten()
+    });
+    held.extend(provider.chain(variables).map(|value| Held::Value(Secret::new(value.clone()))));
+    held
+}
+
+/// A key as it is written, and each line of it: all but its first and last one, which all keys have.
+fn of_key(key: &Secret) -> Vec<Held> {
+    let pem = decoded(key.expose());
+    let pem = pem.as_ref().unwrap_or(key).expose();
+    let lines = pem.lines().map(str::trim).filter(|line| pem.contains("-----BEGIN ") && !line.contains("-----"));
+    let whole = (!key.expose().contains("-----BEGIN ")).then(|| key.clone());
+    whole.into_iter().chain(lines.map(|line| Secret::new(line.to_owned()))).map(Held::Value).collect()
+}
+
+/// The tokens in a text that are Kubernetes' or OpenShift's by their look.
+fn tokens(text: &str) -> impl Iterator<Item = Secret> {
+    let may_have = text.contains("sha256~") || text.contains("eyJ");
+    let text = if may_have { text } else { "" };
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.' | '~'));
+    words
+        .filter(|word| word.len() > 20)
+        .map(|word| Secret::new(word.to_owned()))
+        .filter(|word| word.expose().starts_with("sha256~") || Claims::of(word).is_some_and(|claims| claims.service_account().is_some()))
+}
+
+/// By default an API server is meant where the issuer is, or the name that a cluster has for it. A token of old is for all.
+fn is_for_an_api_server(token: &Secret) -> bool {
+    let Some(claims) = Claims::of(token) else { return true };
+    let is_its = |audience: &&str| claims.iss.as_deref() == Some(audience) || audience.contains("kubernetes.default.svc");
+    claims.audiences().is_empty() || claims.audiences().iter().any(is_its)
+}
+
+/// The text that is there in base64, of either alphabet and with any line breaks.
+fn decoded(text: &str) -> Option<Secret> {
+    const ANY: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let compact = Secret::new(text.split_whitespace().collect());
+    if compact.size() < 20 || !compact.expose().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte)) {
+        return None;
+    }
+    let engines = [STANDARD, URL_SAFE].map(|alphabet| GeneralPurpose::new(&alphabet, ANY));
+    let bytes = engines.iter().find_map(|engine| engine.decode(compact.expose()).ok())?;
+    text_of(bytes).map(Secret::new)
+}
+
+/// Bytes that are a text; of UTF-16, as PowerShell writes it, too.
+fn text_of(bytes: Vec<u8>) -> Option<String> {
+    let units = |of: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(|pair| of([pair[0], pair[1]])).collect::<Vec<_>>();
+    match bytes.get(..2) {
+        Some([0xff, 0xfe]) => String::from_utf16(&units(u16::from_le_bytes)).ok(),
+        Some([0xfe, 0xff]) => String::from_utf16(&units(u16::from_be_bytes)).ok(),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose;
+
+    use super::*;
+
+    fn held(text: &str) -> Option<Vec<String>> {
+        let text_of = |held: Held| match held {
+            Held::Token(secret) | Held::Value(secret) => secret.expose().to_owned(),
+        };
+        of_text(text, Path::new("/")).map(|held| held.into_iter().map(text_of).collect())
+    }
+
+    #[test]
+    fn every_secret_of_every_user_is_found() {
+        let pem = "-----BEGIN EC PRIVATE KEY-----\nbGluZS1vbmU\nbGluZS10d28\n-----END EC PRIVATE KEY-----\n";
+        let key = general_purpose::STANDARD.encode(pem);
+        let text = format!(
+            "clusters: []\ncontexts: []\nusers:\n- name: a\n  user: {{token: \" tok \"}}\n- name: b\n  user: {{password: p, client-key-data: {key}}}\n\
+             - name: c\n  user: {{auth-provider: {{name: oidc, config: {{id-token: i, client-id: x, refresh-token: r}}}}}}\n\
+             - name: d\n  user: {{exec: {{command: x, env: [{{name: API_KEY, value: k}}, {{name: REGION, value: eu}}]}}}}\n- name: e\n"
+        );
+        let mut found = held(&text).expect("a kubeconfig");
+        found.sort_unstable();
+        let mut expected = ["tok", "p", &key, "bGluZS1vbmU", "bGluZS10d28", "i", "r", "k"].map(str::to_owned);
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_known_by_its_words() {
+        let text = "kind: Config\nkind: Config\nclusters:\nusers: [{name: a, user: {token: tok, password: \"pass\"}}]\ncontexts:\n";
+        assert_eq!(held(text), Some(vec!["tok".to_owned(), "pass".to_owned()]));
+        let json = serde_json::json!({"a": "clusters:\nusers:\n- user:\n    token: tok\ncontexts:\n"}).to_string();
+        assert_eq!(held(&json), Some(vec!["tok".to_owned()]));
+    }
+
+    #[test]
+    fn the_rest_is_nothing_of_ours() {
+        for text in
+            ["", "users", "users:", "users: [{name: bob}]", "clusters: 3", "sha256~short", "eyJ.eyJ.x", "aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ="]
+        {
+            assert_eq!(held(text), None, "{text}");
+        }
+    }
+}

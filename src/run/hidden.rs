@@ -1,0 +1,116 @@
+//! The variables that the command does not get: what holds, or names a file that holds, a credential of Kubernetes or OpenShift.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jobpass_scrub::Patterns;
+
+use crate::{
+    env::Env,
+    export,
+    failure::Failure,
+    identity::held::{self, Held},
+    options::{self as o, Options, Setting},
+    secret::Secret,
+};
+
+/// In bytes: what is longer is no list of paths.
+const LONGEST: usize = 32 * 1024;
+
+/// What is taken out of the command's environment, and out of its output.
+pub(super) struct Hidden {
+    /// The variables that it does not get.
+    pub(super) names: Vec<String>,
+    /// Those of them that nobody has named.
+    pub(super) told: Vec<String>,
+    /// What all of them hold, and those that are kept too.
+    pub(super) secrets: Vec<Held>,
+}
+
+impl Hidden {
+    /// Looks through the environment.
+    ///
+    /// # Errors
+    /// When a variable that the command gets from its pass is to be hidden or kept, or one is to be both.
+    pub(super) fn of(options: &Options, env: &Env) -> Result<Self, Failure> {
+        let (asked, kept) = (options.list(&o::HIDE), options.list(&o::KEEP));
+        for (setting, name) in asked.iter().map(|name| (&o::HIDE, name)).chain(kept.iter().map(|name| (&o::KEEP, name))) {
+            is_free(setting, name, options)?;
+        }
+        if let Some(name) = asked.iter().find(|name| kept.contains(name)) {
+            return Err(Failure::usage(format!("`{name}` is to be hidden and kept")).hint("leave out `--hide` or `--keep`"));
+        }
+        let is_kept = |name: &String| kept.contains(&name.as_str());
+        let ours = of_identity(env);
+        let mut hidden = Self { names: asked.into_iter().map(str::to_owned).collect(), told: Vec::new(), secrets: Vec::new() };
+        let mut files = BTreeMap::new();
+        for name in env.names("") {
+            let Some(held) = env.secret(&name).and_then(|value| of_value(&value, env, &mut files)) else { continue };
+            hidden.secrets.extend(held);
+            let is_known = ours.contains(&name) || hidden.names.contains(&name) || is_of_pass(&name, options);
+            if !is_known && !is_kept(&name) {
+                hidden.told.push(name);
+            }
+        }
+        hidden.names.extend(ours.into_iter().filter(|name| !is_kept(name)));
+        hidden.names.extend(hidden.told.iter().cloned());
+        Ok(hidden)
+    }
+
+    /// Adds what is held to what the output is searched for.
+    pub(super) fn add_to(held: &[Held], patterns: &mut Patterns) {
+        for secret in held {
+            match secret {
+                Held::Token(token) => patterns.token(token.expose()),
+                // A short one would be found in ordinary text: the last line of a key, or a password that is none.
+                Held::Value(value) => drop(patterns.value(value.expose())),
+            }
+        }
+    }
+}
+
+/// Refuses to hide or keep what the pass sets: the command would have the pass's all the same.
+fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failure> {
+    if !is_of_pass(name, options) {
+        return Ok(());
+    }
+    let is_token = !export::VARIABLES.iter().any(|(variable, _)| *variable == name);
+    let source = options.get(setting).map(|given| given.source.to_string()).unwrap_or_default();
+    Err(Failure::usage(format!("{source} names `{name}`, which the command gets from its pass")).hint(if is_token {
+        "say `--no-variable`: then the token is only in the kubeconfig and the token file"
+    } else {
+        "leave it out: what the job itself has there does not reach the command"
+    }))
+}
+
+/// Whether the command gets this one from its pass.
+fn is_of_pass(name: &str, options: &Options) -> bool {
+    let is_token = options.switch(&o::NO_VARIABLE).is_ok_and(|none| !none) && options.text(&o::VARIABLE) == Some(name);
+    is_token || export::VARIABLES.iter().any(|(variable, _)| *variable == name)
+}
+
+/// The variables by which the CI identity comes to us, and by which a jobpass within the command would take our inputs for its own.
+fn of_identity(env: &Env) -> Vec<String> {
+    let settings = [&o::IDENTITY_TOKEN, &o::IDENTITY_TOKEN_FILE, &o::IDENTITY_KUBECONFIG, &o::KUBECONFIG];
+    let names = settings.into_iter().flat_map(|setting| [setting.variable(), setting.input()]);
+    names.chain(env.names("JOBPASS_IDENTITY_")).chain(["JOBPASS_ACTION".to_owned()]).collect()
+}
+
+/// What a value is, or what is in the files that it names.
+fn of_value(value: &Secret, env: &Env, files: &mut BTreeMap<PathBuf, Option<Vec<Held>>>) -> Option<Vec<Held>> {
+    let held = held::of_text(value.expose(), &env.absolute("".as_ref()));
+    if held.is_some() || value.size() > LONGEST {
+        return held;
+    }
+    // One path, which may have anything in it; a list as `KUBECONFIG` is one; or any other list, or a flag of a tool.
+    let whole = value.expose().trim();
+    let parts = whole.split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '=' | '"' | '\''));
+    let paths = [whole].into_iter().chain(whole.split(':')).chain(parts).filter(|part| !part.is_empty());
+    let mut found = None;
+    for path in paths {
+        let held = files.entry(env.absolute(path.as_ref())).or_insert_with_key(|path| held::of_file(path));
+        if let Some(held) = held {
+            found.get_or_insert_with(Vec::new).append(&mut held.clone());
+        }
+    }
+    found
+}
