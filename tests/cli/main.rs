@@ -27,6 +27,7 @@ mod revoking;
 mod running;
 mod shells;
 mod silence;
+mod start;
 mod two_passes;
 mod usage;
 mod volume;
