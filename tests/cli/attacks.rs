@@ -1,7 +1,6 @@
-//! What a stolen CI identity can do with the rights of `deploy/rbac.yaml`, without `deploy/policy.yaml` and with it.
+//! What a stolen CI identity can do with the rights of `deploy/rights.manifest`, without `deploy/policy.yaml` and with it.
 //!
-//! Each attack succeeds where nobody has applied the policies: that is why they are needed, and why README never shows one file
-//! without the other.
+//! Each attack succeeds where nobody has applied the policies: that is why they are needed, and why `deploy/apply` gives the rights last.
 
 use serde_json::{Value, json};
 

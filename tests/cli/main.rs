@@ -11,6 +11,7 @@ mod bad_day;
 mod captured;
 mod chaos;
 mod crashes;
+mod deploying;
 mod filtering;
 mod gitlab;
 mod harness;

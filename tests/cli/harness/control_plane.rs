@@ -27,7 +27,7 @@ pub(crate) struct ControlPlane {
     pub(crate) url: String,
     pub(crate) ca_pem: String,
     admin: Identity,
-    /// The objects of `deploy/rbac.yaml`.
+    /// The objects of `deploy/accounts.yaml` and `deploy/rights.manifest`.
     rights: Vec<Value>,
 }
 
@@ -37,7 +37,9 @@ impl ControlPlane {
         static ONE: OnceLock<ControlPlane> = OnceLock::new();
         ONE.get_or_init(|| {
             let mut plane = Self::read(directory);
-            let rendered = plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &format!("{DEPLOY}/rbac.yaml")]);
+            let rendered = ["accounts.yaml", "rights.manifest"]
+                .map(|file| plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &format!("{DEPLOY}/{file}")]))
+                .concat();
             // kubectl prints one List, or one object after another, depending on its version.
             let objects = serde_json::Deserializer::from_str(&rendered).into_iter::<Value>();
             plane.rights = objects
@@ -70,6 +72,16 @@ impl ControlPlane {
         }
     }
 
+    /// The program that is kubectl, too.
+    pub(crate) fn binary() -> &'static Path {
+        Path::new(BINARY)
+    }
+
+    /// One request as the bearer of a token.
+    pub(crate) fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Response {
+        client::request(&self.url, &self.ca_pem, method, path, Some(token), Some(body)).expect("the control plane answers")
+    }
+
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.directory.join("audit.log")
     }
@@ -93,7 +105,7 @@ impl ControlPlane {
         stdout
     }
 
-    /// The objects of `deploy/rbac.yaml` for one namespace and one CI identity; returns the identity's token.
+    /// The accounts and rights of `deploy/` for one namespace and one CI identity; returns the identity's token.
     pub(crate) fn grant(&self, namespace: &str, identity: (&str, &str)) -> String {
         let (home, name) = identity;
         self.must("POST", "/api/v1/namespaces", Some(&json!({"metadata": {"name": namespace}})));
@@ -121,7 +133,7 @@ impl ControlPlane {
         let token = made["status"]["token"].as_str().expect("a token").to_owned();
         for (verb, resource) in [("create", "serviceaccounts/token"), ("create", "secrets"), ("delete", "secrets")] {
             // The authorizer learns of the binding by a watch.
-            eventually("the rights of rbac.yaml hold", || self.may(&token, namespace, verb, resource));
+            eventually("the rights hold", || self.may(&token, namespace, verb, resource));
         }
         token
     }
@@ -141,7 +153,11 @@ impl ControlPlane {
     /// Asks for what the policies must refuse, until they do. Neither question leaves anything behind.
     fn await_policies(&self) {
         if self.admin("GET", "/api/v1/namespaces/jobpass", None).status == 404 {
-            self.must("POST", "/api/v1/namespaces", Some(&json!({"metadata": {"name": "jobpass"}})));
+            self.must(
+                "POST",
+                "/api/v1/namespaces",
+                Some(&json!({"metadata": {"name": "jobpass", "labels": {"jobpass.dev/identities": "true"}}})),
+            );
         }
         let (namespace, name) = (format!("probe-{}", random()), format!("probe-{}", random()));
         let token = self.grant(&namespace, ("jobpass", &name));

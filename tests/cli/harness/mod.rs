@@ -12,6 +12,7 @@ mod relay;
 mod world;
 
 pub(crate) use command::Command;
+pub(crate) use control_plane::ControlPlane;
 pub(crate) use job::{Job, records};
 pub(crate) use ran::{End, Ran};
 pub(crate) use world::World;

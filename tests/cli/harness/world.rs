@@ -27,7 +27,7 @@ use super::{
 /// The service account that every scenario asks for.
 pub(crate) const TARGET: &str = "deploy-bot";
 
-/// All that `deploy/rbac.yaml` grants.
+/// All that `deploy/rights.manifest` grants.
 const RIGHTS: [(&str, &str); 3] = [("create", "serviceaccounts/token"), ("create", "secrets"), ("delete", "secrets")];
 
 enum Server {
@@ -297,7 +297,7 @@ impl World {
         }
     }
 
-    /// Takes one of the three rights of `deploy/rbac.yaml` away.
+    /// Takes one of the three rights of `deploy/rights.manifest` away.
     pub(crate) fn take_away(&self, verb: &str, resource: &str) {
         assert!(RIGHTS.contains(&(verb, resource)), "nobody granted {verb} {resource}");
         match &self.server {
