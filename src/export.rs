@@ -193,7 +193,21 @@ impl Export<'_> {
         for (name, value) in outputs.variables() {
             variables += &github::record(name, &value, &random)?;
         }
-        place::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose())
+        place::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose())?;
+        self.confirm(&pass.lease)
+    }
+
+    /// Saves the lease once more, after everything else, and looks whether the runner will give it to our post step: a process that an
+    /// earlier step has left behind may write to that file, too.
+    fn confirm(&self, lease: &Lease) -> Result<(), Failure> {
+        self.save(lease)?;
+        let state = self.file(FileCommand::State)?;
+        let text = place::read_named(&state).map_err(|error| Failure::new(format!("cannot read `{}`", state.display())).chain(&error))?;
+        if github::state_of(&text).as_deref() == Some(&*lease.json()) {
+            return Ok(());
+        }
+        Err(Failure::new("another process has changed what the runner keeps for the post step, which would not end this pass")
+            .hint("find out which step before this one has left a process running"))
     }
 
     /// A shell: by a file that it sources, whose path is all that stdout carries.

@@ -102,6 +102,38 @@ pub fn state(lease: &impl Serialize) -> String {
     format!("lease={}\n", serde_json::to_string(lease).unwrap_or_default())
 }
 
+/// What the runner will take for the state of our post step: the last record of that name, `NAME=VALUE` or `NAME<<DELIMITER`, the
+/// value's lines and the delimiter. None where there is no such record or the runner could not read the file.
+///
+/// See `EnvFileKeyValuePairs` in actions/runner's `FileCommandManager.cs`.
+#[must_use]
+pub fn state_of(text: &str) -> Option<String> {
+    let mut state = None;
+    let mut lines = text.strip_suffix('\n')?.split('\n');
+    while let Some(line) = lines.next() {
+        let heredoc = line.split_once("<<").filter(|(name, _)| !name.contains('='));
+        let (name, value) = match (heredoc, line.split_once('=')) {
+            (Some((name, delimiter)), _) => {
+                let mut value = Vec::new();
+                loop {
+                    match lines.next()? {
+                        line if line == delimiter => break,
+                        line => value.push(line),
+                    }
+                }
+                (name, value.join("\n"))
+            }
+            (None, Some((name, value))) => (name, value.to_owned()),
+            (None, None) if line.is_empty() => continue,
+            (None, None) => return None,
+        };
+        if name == "lease" {
+            state = Some(value);
+        }
+    }
+    state
+}
+
 /// The record that takes a state back: an empty one counts as none.
 pub const NO_STATE: &str = "lease=\n";
 
@@ -158,6 +190,22 @@ mod tests {
     fn the_job_key_names_run_attempt_and_job() {
         let env = env(&[("GITHUB_REPOSITORY", "o/r"), ("GITHUB_RUN_ID", "7"), ("GITHUB_RUN_ATTEMPT", "2"), ("GITHUB_JOB", "deploy")]);
         assert_eq!(job_key(&env).as_deref(), Some("o/r/7/2/deploy"));
+    }
+
+    #[test]
+    fn the_state_is_what_the_runner_will_read() {
+        for (text, state) in [
+            ("lease=\nlease={\"a\":1}\n", Some("{\"a\":1}")),
+            ("lease=a\nother=b\n\n", Some("a")),
+            ("lease=a\nlease<<E\nb\nc\nE\n", Some("b\nc")),
+            ("x<<E\nlease=a\n", None),
+            ("x<<E\nlease=a\nE\n", None),
+            ("lease=a\nnonsense\n", None),
+            ("lease=a", None),
+            ("", None),
+        ] {
+            assert_eq!(state_of(text).as_deref(), state, "{text:?}");
+        }
     }
 
     #[test]

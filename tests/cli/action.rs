@@ -160,3 +160,35 @@ fn debug_logging_says_more_and_no_secret() {
     job.post().succeed();
     job.assert_nothing_left();
 }
+
+/// A process that an earlier step has left behind writes to the file of the main step's state, while that step waits for its answer.
+fn with_state_changed(job: &Job<'_>, text: &str) -> crate::harness::Ran {
+    job.world.relay().hold_request(2);
+    let running = job.request().env("JOBPASS_ACTION", "main").start();
+    job.world.relay().wait_held();
+    let path = job.get("GITHUB_STATE").expect("set");
+    crate::harness::doors::write(path.as_ref(), &(job.file_command("GITHUB_STATE") + text));
+    job.world.relay().release();
+    running.wait()
+}
+
+#[test]
+fn the_state_of_the_main_step_is_written_last() {
+    let world = World::new();
+    let job = Job::github(&world);
+    let main = with_state_changed(&job, "lease={\"of\":\"another\"}\n");
+    assert!(main.is_success(), "{}", main.transcript());
+    let post = job.post().succeed();
+    assert!(post.said().contains("revoked the pass"), "{}", post.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_state_that_the_post_step_would_not_get_is_no_pass() {
+    let world = World::new();
+    let job = Job::github(&world);
+    // What follows is a part of that value for the runner, which then finds no end of it.
+    let main = with_state_changed(&job, "x<<END\n");
+    assert_snapshot!("a_state_that_the_post_step_would_not_get", main.transcript());
+    job.assert_nothing_left();
+}
