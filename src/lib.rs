@@ -52,6 +52,7 @@ pub mod out;
 pub mod pass;
 pub mod place;
 pub mod platform;
+pub mod processes;
 pub mod receipt;
 pub mod run;
 pub mod secret;

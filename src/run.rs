@@ -207,8 +207,12 @@ pub async fn run(
             loop {
                 tokio::select! {
                     status = child.exited() => break 'course status,
-                    notice = signals.next() => course.heard(notice, &child),
-                    () = course.due() => if course.step(&child) {
+                    notice = signals.next() => if let Some(text) = course.heard(notice, &child) {
+                        out.say_aside(text);
+                    },
+                    () = course.due() => if let Some(text) = course.step(&child) {
+                        out.say_aside(text);
+                    } else {
                         out.warn_aside("the command could not be ended: it may run on, without its pass");
                         break 'course Status::Killed(Signal::KILL.as_raw());
                     },
@@ -224,9 +228,12 @@ pub async fn run(
         // Once more, or for the first time now: no time is left for what the command has left behind.
         _ = signals.ending_one() => {}
     }
-    child.kill_the_rest();
+    let killed = child.kill_the_rest();
     // So that what we say comes after it. But a reader who has stopped must not keep the token alive.
     let hurry = course.is_ending();
+    if killed && hurry && !course.has_killed() {
+        out.say_aside("what the command left behind did not end in that time and was killed");
+    }
     pipes.drained(if hurry { FOR_OUTPUT_IN_A_HURRY } else { FOR_OUTPUT }).await;
     let ended = pass.end(terms).await;
     // All that the command wrote is passed on, however slow the reader, unless the platform is about to kill.

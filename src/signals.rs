@@ -10,18 +10,21 @@ use std::{
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::place;
+use crate::processes::ignored;
 
 mod life;
 
 pub use life::Life;
 
-/// Signals of this process, from the first look on they no longer kill it; and the death of whoever has started it.
+/// Signals of this process, from the first look on they no longer kill it; and the death of those it depends on.
 pub struct Signals {
     caught: Vec<(Signal, tokio::signal::unix::Signal)>,
-    /// Until it is over.
-    parent: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Each until it has come.
+    deaths: Vec<(Notice, Death)>,
 }
+
+/// The end of another process.
+type Death = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub enum Notice {
     Signal(Signal),
     /// Whoever has started us is dead: that means what TERM does.
     Orphaned,
+    /// The leader of our session is dead, which means the same. A gitlab-runner that starts its shells by `su` ends no other process.
+    Leaderless,
 }
 
 impl Notice {
@@ -38,7 +43,7 @@ impl Notice {
     pub fn signal(self) -> Signal {
         match self {
             Self::Signal(signal) => signal,
-            Self::Orphaned => Signal::TERM,
+            Self::Orphaned | Self::Leaderless => Signal::TERM,
         }
     }
 
@@ -52,7 +57,8 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match *self {
-            Self::Orphaned => "the death of the process that started it",
+            Self::Orphaned => "the death of the process that started jobpass",
+            Self::Leaderless => "the death of the process that leads its session",
             Self::Signal(Signal::TERM) => "SIGTERM",
             Self::Signal(Signal::INT) => "SIGINT",
             Self::Signal(Signal::HUP) => "SIGHUP",
@@ -74,18 +80,24 @@ impl Signals {
     /// Takes TERM, INT and HUP over. Without handlers a signal kills us as it kills anybody: the state is saved, `revoke` finds it.
     #[must_use]
     pub fn ending() -> Option<Self> {
-        Self::take(&ENDING, 0).map(Self::and_parent)
+        let ignored = ignored(None).unwrap_or_default();
+        Self::take(&ENDING, 0).map(|signals| signals.and_deaths(ignored))
     }
 
     /// Takes over all that a command is to be told of.
     #[must_use]
     pub fn all() -> Option<Self> {
         // What whoever started us has told us to ignore, as `nohup` does, stays ignored for us and the command.
-        Self::take(&[ENDING, OTHERS].concat(), ignored()).map(Self::and_parent)
+        let ignored = ignored(None).unwrap_or_default();
+        Self::take(&[ENDING, OTHERS].concat(), ignored).map(|signals| signals.and_deaths(ignored))
     }
 
-    fn and_parent(self) -> Self {
-        Self { parent: Some(Box::pin(life::orphaned())), ..self }
+    fn and_deaths(mut self, ignored: u64) -> Self {
+        self.deaths.push((Notice::Orphaned, Box::pin(life::orphaned())));
+        if let Some(death) = life::leaderless(ignored) {
+            self.deaths.push((Notice::Leaderless, Box::pin(death)));
+        }
+        self
     }
 
     fn take(kinds: &[(SignalKind, Signal)], ignored: u64) -> Option<Self> {
@@ -94,7 +106,7 @@ impl Signals {
             .filter(|(_, which)| ignored & (1 << (which.as_raw() - 1)) == 0)
             .map(|(kind, which)| Some((*which, signal(*kind).ok()?)))
             .collect::<Option<_>>()
-            .map(|caught| Self { caught, parent: None })
+            .map(|caught| Self { caught, deaths: Vec::new() })
     }
 
     /// Waits for the next one.
@@ -129,21 +141,10 @@ impl Signals {
                 return Poll::Ready(Notice::Signal(*which));
             }
         }
-        if let Some(parent) = &mut self.parent
-            && parent.as_mut().poll(context).is_ready()
-        {
-            self.parent = None;
-            return Poll::Ready(Notice::Orphaned);
-        }
-        Poll::Pending
+        let mut deaths = self.deaths.iter_mut();
+        let Some(at) = deaths.position(|(_, death)| death.as_mut().poll(context).is_ready()) else { return Poll::Pending };
+        Poll::Ready(self.deaths.swap_remove(at).0)
     }
-}
-
-/// The signals that are ignored, as the kernel says it: the bit of the first is the lowest.
-fn ignored() -> u64 {
-    let status = place::read_named("/proc/self/status".as_ref()).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
 /// Waits for a signal that is repeated: what is nearly done is done in spite of the first one, which `heard` is told of.

@@ -146,12 +146,15 @@ impl Child {
         }
     }
 
-    /// Ends it at once.
-    pub(super) fn kill_the_rest(&mut self) {
-        if self.grouped && test_kill_process_group(self.pid).is_ok() {
+    /// Ends it at once. Returns whether there was anything.
+    pub(super) fn kill_the_rest(&mut self) -> bool {
+        self.reap();
+        let is_there = self.grouped && test_kill_process_group(self.pid).is_ok();
+        if is_there {
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
         self.reap();
+        is_there
     }
 }
 

@@ -35,22 +35,35 @@ impl Course {
         self.kill_at.is_some()
     }
 
-    /// A signal came: it is passed on, once. A second INT or TERM means now.
-    pub(super) fn heard(&mut self, notice: Notice, child: &Child) {
+    /// Whether it was killed.
+    pub(super) fn has_killed(&self) -> bool {
+        self.give_up_at.is_some()
+    }
+
+    /// A signal came: it is passed on, once. A second INT or TERM means now. Returns what is to be said of that.
+    pub(super) fn heard(&mut self, notice: Notice, child: &Child) -> Option<String> {
         let now = Instant::now();
         let is_same = self.last.replace((notice, now)).is_some_and(|(last, at)| last == notice && now < at + AT_ONCE);
         match notice {
             // No second thought of the runner's: what was told before is dead too.
-            Notice::Orphaned if self.is_ending() => {}
+            Notice::Orphaned | Notice::Leaderless if self.is_ending() => None,
             Notice::Signal(Signal::TERM | Signal::INT) if self.is_ending() => {
-                if !is_same {
-                    self.kill(child);
+                if is_same || self.has_killed() {
+                    return None;
                 }
+                self.kill(child);
+                Some(format!("{notice}: the command is killed at once"))
             }
-            Notice::Signal(_) | Notice::Orphaned => {
-                if child.forward(notice.signal()) && notice.ends_the_job() {
-                    self.kill_at.get_or_insert(now + self.grace);
+            Notice::Signal(_) | Notice::Orphaned | Notice::Leaderless => {
+                if !child.forward(notice.signal()) || !notice.ends_the_job() || self.is_ending() {
+                    return None;
                 }
+                self.kill_at = Some(now + self.grace);
+                let what = match notice {
+                    Notice::Signal(_) => "it".to_owned(),
+                    Notice::Orphaned | Notice::Leaderless => Notice::Signal(notice.signal()).to_string(),
+                };
+                Some(format!("{notice}: the command gets {what} and has {}", seconds(self.grace)))
             }
         }
     }
@@ -63,13 +76,13 @@ impl Course {
         }
     }
 
-    /// Does what is due. Returns whether it is time to give up.
-    pub(super) fn step(&mut self, child: &Child) -> bool {
-        if self.give_up_at.is_some() {
-            return true;
+    /// Does what is due, and returns what is to be said of it. None when it is time to give up.
+    pub(super) fn step(&mut self, child: &Child) -> Option<String> {
+        if self.has_killed() {
+            return None;
         }
         self.kill(child);
-        false
+        Some(format!("the command did not end within {} and was killed", seconds(self.grace)))
     }
 
     /// How long what the command leaves behind may take, and whether it still has to be told.
@@ -86,4 +99,9 @@ impl Course {
         self.kill_at.get_or_insert(Instant::now());
         self.give_up_at.get_or_insert(Instant::now() + AFTER_KILL);
     }
+}
+
+/// As it is said to a person who waits for it.
+fn seconds(length: Duration) -> String {
+    if length.subsec_millis() == 0 { format!("{} s", length.as_secs()) } else { format!("{} ms", length.as_millis()) }
 }

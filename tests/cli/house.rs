@@ -91,7 +91,7 @@ fn each_door_is_opened_by_one_file() {
 
 #[test]
 fn a_module_uses_only_what_stands_to_its_left() {
-    const WAY: [&str; 22] = [
+    const WAY: [&str; 23] = [
         "env",
         "action",
         "name",
@@ -99,6 +99,7 @@ fn a_module_uses_only_what_stands_to_its_left() {
         "options",
         "platform",
         "place",
+        "processes",
         "spec",
         "identity",
         "lease",

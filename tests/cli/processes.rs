@@ -47,6 +47,117 @@ fn the_death_of_whoever_started_a_run_ends_its_command() {
     job.assert_nothing_left();
 }
 
+/// A command of a script that outlives whoever leads their session: as the subshell in which gitlab-runner evaluates a job's lines
+/// does where it starts its shells by `su`, which ends the outermost shell alone.
+fn in_a_session(job: &Job<'_>, world: &World, command: &str) {
+    doors::write(&job.workspace().join("command"), command);
+    doors::write(&job.workspace().join("inner"), &format!("jobpass run -s {} -- sh ./command\necho \"over $?\"\n", world.account()));
+}
+
+const TOLD: &str = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.02; done";
+
+#[test]
+fn the_death_of_the_sessions_leader_ends_the_command() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    in_a_session(&job, &world, TOLD);
+    // The whole session under `nohup` is one like any other.
+    for leader in ["exec setsid sh -c 'sh ./inner; :'", "exec nohup setsid sh -c 'sh ./inner; :'"] {
+        let running = job.shell("sh", leader).start();
+        running.said("ready");
+        running.signal(Signal::KILL);
+        let ran = running.wait();
+        assert_eq!(ran.stdout, "ready\ntold\nover 3\n", "{}", ran.transcript());
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_death_of_the_sessions_leader_ends_a_request() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    doors::write(&job.workspace().join("inner"), &format!("jobpass request -s {}\necho \"over $?\"\n", world.account()));
+    world.relay().hold_answer(2);
+    let running = job.shell("sh", "exec setsid sh -c 'sh ./inner; :'").start();
+    world.relay().wait_held();
+    running.signal(Signal::KILL);
+    let ran = running.wait();
+    assert_eq!(ran.stdout, "over 1\n", "{}", ran.transcript());
+    assert!(ran.stderr.contains("interrupted by the death of the process that leads its session"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_runner_that_becomes_another_user_ends_the_command_by_that() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    if !doors::is_root() || !job.shell("sh", "su -s /bin/sh -c 'exec jobpass --version' nobody").run().is_success() {
+        // Only root may become somebody without a password, who must get at the binary; `.ci/run` is root.
+        return;
+    }
+    in_a_session(&job, &world, TOLD);
+    doors::program("/bin/chown").args(["-R", "nobody"]).arg(job.directory()).status().expect("it runs");
+    job.unset("XDG_RUNTIME_DIR");
+    // `su` sends TERM to its shell, which waits for the job's lines and has a trap, and two seconds later KILL.
+    let running = job.shell("sh", "exec su -s /bin/sh -c 'trap \"exit 1\" TERM; sh ./inner; :' nobody").start();
+    running.said("ready");
+    running.signal(Signal::TERM);
+    let ran = running.wait();
+    assert_eq!(ran.stdout, "ready\ntold\nover 3\n", "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_session_that_goes_on_without_its_leader_keeps_its_command() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    // Nobody waits for the leader before the end, so that it is a zombie.
+    in_a_session(&job, &world, "trap 'echo told; exit 9' TERM; i=0; while [ $i -lt 20 ]; do sleep 0.02; i=$((i+1)); done; echo done");
+    let gone = "echo $$ >leader; { until grep -q ') Z ' /proc/$(cat leader)/stat; do sleep 0.02; done; exec sh ./inner; } &";
+    let ran = job.shell("sh", &format!("exec setsid sh -c {}", jobpass::platform::shell::quoted(gone))).start().wait_for_output();
+    assert_eq!(ran.stdout, "done\nover 0\n", "{}", ran.transcript());
+    // And one that somebody in it has told to stay.
+    in_a_session(
+        &job,
+        &world,
+        "trap 'echo told; exit 9' TERM; echo ready; until grep -q ') Z ' /proc/$(cat leader)/stat; do sleep 0.02; done; sleep 0.3; echo done",
+    );
+    let running = job.shell("sh", "exec setsid sh -c 'echo $$ >leader; nohup sh ./inner; :'").start();
+    running.said("ready");
+    running.signal(Signal::KILL);
+    let ran = running.wait_for_output();
+    assert_eq!(ran.stdout, "ready\ndone\nover 0\n", "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn what_a_cancellation_does_to_the_command_is_said() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let mut said = Vec::new();
+    for (signals, command) in [
+        ([Signal::TERM].as_slice(), "trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done"),
+        (&[Signal::INT], "trap '' TERM INT; echo ready; while :; do sleep 0.02; done"),
+        (&[Signal::HUP, Signal::TERM, Signal::INT], "trap '' TERM INT HUP; echo ready; while :; do sleep 0.02; done"),
+        (&[Signal::TERM], "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 0.02; done' & wait"),
+    ] {
+        let running = job.run(command).start();
+        running.said("ready");
+        for signal in signals {
+            running.signal(*signal);
+            if signals.len() > 1 {
+                // Each is to be heard alone.
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        let ran = running.wait();
+        // What a shell says of its own `sleep`, at some moments.
+        said.push(format!("{signals:?}\n{}", ran.said().replace("Terminated\n", "")));
+        job.assert_nothing_left();
+    }
+    insta::assert_snapshot!(said.join("\n\n"));
+}
+
 #[test]
 fn revoke_goes_on_when_it_is_told_to_end_and_then_loses_its_parent() {
     let world = World::new();

@@ -168,6 +168,12 @@ impl Running<'_> {
         eventually(words, || so_far().contains(words));
     }
 
+    /// Waits until nobody holds its output, and only then takes notice of its end: until then it is a zombie.
+    pub(crate) fn wait_for_output(self) -> Ran {
+        eventually("its output ends", || [&self.out, &self.err].into_iter().flatten().all(|drain| drain.reader.is_finished()));
+        self.wait()
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Ran {
         let mut child = self.child.take().expect("not waited for");

@@ -1,0 +1,96 @@
+//! What the kernel says of the processes around us: who started whom, which session they are in, what they are called.
+
+use rustix::process::{Pid, getpid};
+
+use crate::place;
+
+/// So many processes above us are looked at. A job is a dozen deep.
+const DEPTH: usize = 64;
+
+/// One process, as `/proc/PID/stat` tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Whoever started it, or took it over; none where that is nobody whom we can see.
+    pub parent: Option<Pid>,
+    /// The leader of its session; none where that is in another PID namespace.
+    pub session: Option<Pid>,
+    /// Whether it has ended, and only nobody has taken notice of it yet.
+    pub is_over: bool,
+}
+
+impl Process {
+    /// A process that is there and may be looked at.
+    #[must_use]
+    pub fn of(pid: Pid) -> Option<Self> {
+        Self::parse(&read(pid, "stat")?)
+    }
+
+    /// Ourselves; none where `/proc` is that of another PID namespace, whose numbers mean others here.
+    #[must_use]
+    pub fn ourselves() -> Option<Self> {
+        let text = place::read_named("/proc/self/stat".as_ref()).ok()?;
+        let number = text.split(' ').next()?.parse().ok()?;
+        Self::parse(&text).filter(|_| Pid::from_raw(number) == Some(getpid()))
+    }
+
+    /// See `proc_pid_stat(5)`. The name in parentheses is the process's own choice: it may hold spaces and parentheses.
+    fn parse(stat: &str) -> Option<Self> {
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let is_over = matches!(fields.next()?, "Z" | "X");
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        Some(Self { parent: Pid::from_raw(parent), session: Pid::from_raw(session), is_over })
+    }
+}
+
+/// Whether one of the processes above us has such words for a command line.
+pub fn is_below(is_meant: impl Fn(&[&str]) -> bool) -> bool {
+    let mut above = Process::ourselves().and_then(|process| process.parent);
+    for _ in 0..DEPTH {
+        let Some(pid) = above else { return false };
+        let words = read(pid, "cmdline").unwrap_or_default();
+        if is_meant(&words.split('\0').collect::<Vec<_>>()) {
+            return true;
+        }
+        above = Process::of(pid).and_then(|process| process.parent);
+    }
+    false
+}
+
+/// The signals that a process ignores, as the kernel says it: the bit of the first is the lowest. None for ourselves.
+#[must_use]
+pub fn ignored(pid: Option<Pid>) -> Option<u64> {
+    let status = match pid {
+        Some(pid) => read(pid, "status")?,
+        None => place::read_named("/proc/self/status".as_ref()).ok()?,
+    };
+    u64::from_str_radix(status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?.trim(), 16).ok()
+}
+
+fn read(pid: Pid, file: &str) -> Option<String> {
+    place::read_named(format!("/proc/{}/{file}", pid.as_raw_nonzero()).as_ref()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_looks_like_the_fields_after_it_is_a_name() {
+        let pid = |number| Pid::from_raw(number);
+        let known = |parent, session, is_over| Some(Process { parent: pid(parent), session: pid(session), is_over });
+        assert_eq!(Process::parse("7 (sh) S 5 6 4 0 -1 4194304"), known(5, 4, false));
+        assert_eq!(Process::parse("7 (a) R 9 9 9) Z 5 6 0 0 -1"), known(5, 0, true));
+        assert_eq!(Process::parse("7 (sh) S 5"), None);
+        assert_eq!(Process::parse(""), None);
+    }
+
+    #[test]
+    fn whoever_started_us_is_found_above_us() {
+        let parent = rustix::process::getppid().expect("somebody");
+        let words = read(parent, "cmdline").expect("readable");
+        assert!(is_below(|above| above.join("\0") == words));
+        assert!(!is_below(|_| false));
+        assert_eq!(Process::ourselves().and_then(|process| process.parent), Some(parent));
+    }
+}
