@@ -21,6 +21,7 @@ use crate::{
         github::{self, FileCommand},
         gitlab, mask, shell,
     },
+    processes,
     receipt::Receipt,
     secret::Secret,
     spec::TokenSpec,
@@ -113,7 +114,11 @@ impl Export<'_> {
         match self.platform {
             Platform::Github => true,
             // Where the runner does not listen, or our talk goes to a file, the command itself would publish the token.
-            Platform::Gitlab => gitlab::masking_database(self.env).is_some_and(|path| path.is_file()) && self.out.is_piped(),
+            Platform::Gitlab => {
+                gitlab::masking_database(self.env).is_some_and(|path| path.is_file())
+                    && processes::is_below(gitlab::listens)
+                    && self.out.is_piped()
+            }
             Platform::Tekton | Platform::Local => false,
         }
     }

@@ -51,12 +51,21 @@ pub(super) fn shared(env: &Env) -> Vec<PathBuf> {
     told.chain(temporary(env).ok()).chain(["/builds", "/cache"].map(PathBuf::from)).collect()
 }
 
-/// Where the runner keeps run-time masks; it exists only where a job may add to them (`proxy_exec`, experimental).
+/// Where the runner keeps run-time masks; where a job may add to them (`proxy_exec`, experimental), it is there.
 ///
-/// Anywhere else `::add-mask::TOKEN` would publish the token.
+/// Anywhere else `::add-mask::TOKEN` would publish the token. So one that an earlier job has left, or a script has made, is not
+/// believed: whoever reads our output for masks is above us, see [`listens`].
 #[must_use]
 pub fn masking_database(env: &Env) -> Option<PathBuf> {
     env.path("RUNNER_TEMP_PROJECT_DIR").and_then(|path| absolute(env, &path)).map(|path| path.join("masking.db"))
+}
+
+/// Whether a process of this command line is the runner's, which reads masks in the output of the shell that it starts:
+/// `commands/helpers/proxy_exec.go` of gitlab-runner.
+#[must_use]
+pub fn listens(words: &[&str]) -> bool {
+    let [program, verb, ..] = words else { return false };
+    program.rsplit('/').next().is_some_and(|name| name.starts_with("gitlab-runner")) && *verb == "proxy-exec"
 }
 
 /// Whether the runner traces the job's commands into its log.

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::harness::{Job, World, records};
+use crate::harness::{Job, World, doors, records};
 
 #[test]
 fn json_on_every_platform_is_the_pass_without_its_token() {
@@ -112,7 +112,7 @@ fn a_kubeconfig_that_another_program_wrote_meanwhile_stays() {
     let job = Job::gitlab(&world);
     let path = job.directory().join("out.kubeconfig");
     job.request().arg("--kubeconfig-out").arg(path.to_string_lossy()).succeed();
-    crate::harness::doors::write(&path, "apiVersion: v1\nkind: Config\n");
+    doors::write(&path, "apiVersion: v1\nkind: Config\n");
     job.revoke().succeed();
     assert!(path.exists());
 }
@@ -192,12 +192,36 @@ fn on_gitlab_masks_are_printed_only_where_the_runner_takes_them() {
     let without = job.request().succeed();
     assert!(!without.stderr.contains("::add-mask::"), "they would publish the token");
     job.revoke().succeed();
-    crate::harness::doors::write(&job.base().join("masking.db"), "");
-    let with = job.request().succeed();
-    assert_eq!(with.stderr.lines().filter(|line| line.starts_with("::add-mask::")).count(), 10, "{}", with.transcript());
-    assert!(!with.stderr.contains("nothing masks"));
-    assert!(!with.stdout.contains("::add-mask::"), "stdout is the env file's path");
+    // An earlier job's, or the script's: nobody reads our output.
+    doors::write(&job.base().join("masking.db"), "");
+    let left = job.request().succeed();
+    assert!(!left.stderr.contains("::add-mask::") && left.stderr.contains("nothing masks"), "{}", left.transcript());
     job.revoke().succeed();
+    // The runner's own, around every shell; and others that are called by words of it.
+    let request = format!("jobpass request -s {}\nexit $?\n", world.account());
+    for script in ["proxy-exec", "other"] {
+        doors::write(&job.workspace().join(script), &request);
+    }
+    for helper in ["gitlab-runner-helper", "gitlab-runner", "helper"] {
+        std::os::unix::fs::symlink("/bin/sh", job.workspace().join(helper)).expect("a link");
+    }
+    for call in ["./helper proxy-exec", "./gitlab-runner other", "./gitlab-runner other proxy-exec"] {
+        let others = job.shell("sh", &format!("{call}; exit $?")).succeed();
+        assert!(!others.stderr.contains("::add-mask::"), "{call} {}", others.transcript());
+        job.revoke().succeed();
+    }
+    for call in ["./gitlab-runner-helper proxy-exec --temp-dir x", "./gitlab-runner proxy-exec"] {
+        fs::remove_file(job.base().join("masking.db")).expect("it is there");
+        let without = job.shell("sh", &format!("{call}; exit $?")).succeed();
+        assert!(!without.stderr.contains("::add-mask::"), "{call} {}", without.transcript());
+        job.revoke().succeed();
+        doors::write(&job.base().join("masking.db"), "");
+        let with = job.shell("sh", &format!("{call}; exit $?")).succeed();
+        assert_eq!(with.stderr.lines().filter(|line| line.starts_with("::add-mask::")).count(), 10, "{call} {}", with.transcript());
+        assert!(!with.stderr.contains("nothing masks"));
+        assert!(!with.stdout.contains("::add-mask::"), "stdout is the env file's path");
+        job.revoke().succeed();
+    }
 }
 
 #[test]
