@@ -27,6 +27,8 @@ use crate::{
 mod require;
 mod revoke;
 
+use revoke::Telling;
+
 /// Bounds of `--timeout`.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
 
@@ -150,7 +152,8 @@ impl Job {
             Ok(done) => done,
             Err((failure, pass)) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
         };
-        let failed = self.tell(out, done.ended, true, false);
+        let telling = if strict { Telling::Returned } else { Telling::Warned { annotated: false } };
+        let failed = self.tell(out, done.ended, true, telling);
         match failed {
             Some(failure) if strict => Err(failure),
             Some(_) | None => Ok(ExitCode::from(done.code)),

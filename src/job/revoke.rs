@@ -68,7 +68,10 @@ impl Job {
             passed_over(out, bad);
         }
         if found.is_empty() {
-            out.say(NOTHING);
+            // As our template says at the end of each job, whose pass mostly is over.
+            if !options.switch(&o::IF_HERE).unwrap_or_default() {
+                out.say(NOTHING);
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let wish = if *post { self.wish(out) } else { Revoke::Yes };
@@ -93,11 +96,9 @@ impl Job {
         let timeout = timeout.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
         // The input is for the request; all posts of a job share their time.
         let timeout = if *post { timeout.min(REVOKE) } else { timeout };
-        for unknown in &found.unknown {
-            warn(out, &[format!("a pass may be left alive: {}", unknown.brief())], *post && !strict);
-            if let Some(hint) = unknown.advice() {
-                out.say(format!("hint: {hint}"));
-            }
+        let mut unknown: Vec<_> = found.unknown.into_iter().map(|unknown| unknown.within("a pass may be left alive")).collect();
+        if !strict {
+            unknown.drain(..).for_each(|unknown| warn_of(out, &unknown, *post));
         }
         let work = async {
             let end = Instant::now() + timeout;
@@ -105,7 +106,12 @@ impl Job {
             for ending in &found.endings {
                 // The time is for all of them together, with a little for each that comes late.
                 let left = end.saturating_duration_since(Instant::now()).max(LEAST);
-                failed = self.end(out, ending, Terms { timeout: left, wait_dead }, *post && !strict).await.or(failed);
+                let telling = match &failed {
+                    None if strict => Telling::Returned,
+                    Some(_) | None => Telling::Warned { annotated: *post && !strict },
+                };
+                let new = self.end(out, ending, Terms { timeout: left, wait_dead }, telling).await;
+                failed = failed.or(new);
             }
             failed
         };
@@ -116,14 +122,18 @@ impl Job {
                 return Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {notice} once more")));
             }
         };
-        match failed.or_else(|| found.unknown.into_iter().next()) {
-            Some(failure) if strict => Err(failure),
-            Some(_) | None => Ok(ExitCode::SUCCESS),
+        if !strict {
+            return Ok(ExitCode::SUCCESS);
         }
+        // One of them is the error of this call, which says all that a warning would.
+        let mut failures = failed.into_iter().chain(unknown);
+        let first = failures.next();
+        failures.for_each(|unknown| warn_of(out, &unknown, false));
+        first.map_or(Ok(ExitCode::SUCCESS), Err)
     }
 
     /// Ends one pass and tells what became of it. Whatever fails here is returned, so that the next one still gets its turn.
-    async fn end(&self, out: &Out, ending: &Ending, terms: Terms, annotate: bool) -> Option<Failure> {
+    async fn end(&self, out: &Out, ending: &Ending, terms: Terms, telling: Telling) -> Option<Failure> {
         let Self { options, env, platform, .. } = self;
         let remembered = ending.known.then_some(&ending.lease.identity);
         let identity = Identity::find(options, env, *platform, remembered);
@@ -131,11 +141,11 @@ impl Job {
             meet(out, identity);
         }
         let ended = ending.end(identity, env, terms, out).await;
-        self.tell(out, ended, ending.known, annotate)
+        self.tell(out, ended, ending.known, telling)
     }
 
-    /// Tells what became of a pass, and returns what failed. What the job does not fail for is said on the run's page on demand.
-    pub(super) fn tell(&self, out: &Out, ended: Ended, known: bool, annotate: bool) -> Option<Failure> {
+    /// Tells what became of a pass, and returns what failed.
+    pub(super) fn tell(&self, out: &Out, ended: Ended, known: bool, telling: Telling) -> Option<Failure> {
         let Self { options, env, platform, json, .. } = self;
         let export = Export { platform: *platform, env, out, json: *json };
         let Ended { receipt, mut failure, leftover } = ended;
@@ -144,22 +154,26 @@ impl Job {
         match &receipt.proof {
             Proof::Failed { reason, until } => {
                 let left = until.duration_since(Timestamp::now()).as_mins().max(0);
-                let mut warnings = vec![if known {
-                    format!("the pass{whose} is not revoked: {reason}")
+                let what = if known {
+                    format!("the pass{whose} is not revoked")
                 } else {
                     // Only its name is known: it may never have been begun.
-                    format!("a pass{whose} may be left alive: {reason}")
-                }];
-                if known {
-                    warnings.push(format!(
-                        "its token stays valid until {} ({left} min); the lease is `{}`",
-                        instant(*until),
-                        receipt.lease
-                    ));
-                }
-                warn(out, &warnings, annotate);
-                if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
-                    out.say(format!("hint: {hint}"));
+                    format!("a pass{whose} may be left alive")
+                };
+                let valid = known
+                    .then(|| format!("its token stays valid until {} ({left} min); the lease is `{}`", instant(*until), receipt.lease));
+                match telling {
+                    Telling::Returned => {
+                        let why = failure.take().unwrap_or_else(|| Failure::new(reason)).within(what);
+                        failure = Some(valid.into_iter().fold(why, Failure::cause));
+                    }
+                    Telling::Warned { annotated } => {
+                        let warnings: Vec<_> = [format!("{what}: {reason}")].into_iter().chain(valid).collect();
+                        warn(out, &warnings, annotated);
+                        if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
+                            out.say(format!("hint: {hint}"));
+                        }
+                    }
                 }
             }
             proof => out.say(format!("revoked the pass{whose}, lease `{}`\n  {proof}", receipt.lease)),
@@ -176,10 +190,32 @@ impl Job {
             written = written.and(out.data(&receipt.json()));
         }
         if let Err(unwritten) = written {
-            out.warn(unwritten.brief());
+            if failure.is_some() || telling != Telling::Returned {
+                out.warn(unwritten.brief());
+            }
             failure = failure.or(Some(unwritten));
         }
         failure
+    }
+}
+
+/// How the one who reads the log learns of a pass that could not be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// By the error of this call, and by nothing else.
+    Returned,
+    /// By warnings, which may be put on the run's page: what the job does not fail for.
+    Warned {
+        /// Whether they are put there.
+        annotated: bool,
+    },
+}
+
+/// Warns of a pass that may be left alive.
+fn warn_of(out: &Out, unknown: &Failure, annotated: bool) {
+    warn(out, &[unknown.brief()], annotated);
+    if let Some(hint) = unknown.advice() {
+        out.say(format!("hint: {hint}"));
     }
 }
 

@@ -363,7 +363,10 @@ fn a_revocation_that_fails_leaves_the_commands_status_unless_strict() {
     let later = job.revoke().run();
     assert!(later.stderr.contains(" (61 min)"), "{}", later.transcript());
     job.set("CI_JOB_ID", "4712");
-    code(&job.run_with(["--strict"], "exit 3").run(), 125);
+    let strict = job.run_with(["--strict"], "exit 3").run();
+    code(&strict, 125);
+    // Once, and all that a warning says.
+    assert_snapshot!("a_strict_revocation_that_fails", strict.said());
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn the_end_of_a_job_asks_of_no_pass_that_is_not_here() {
     let others = job.places();
     let end = |job: &Job<'_>| job.revoke().args(["--if-here", "--strict"]).run();
     let nothing = end(&job);
-    assert_eq!((nothing.said().as_str(), &*nothing.requests), ("nothing to revoke", &[] as &[String]), "{}", nothing.transcript());
+    assert_eq!((nothing.said().as_str(), &*nothing.requests), ("", &[] as &[String]), "{}", nothing.transcript());
     // A pass that a killed command has left is one that is here.
     let running = job.jobpass().args(["run", "--", "sh", "-c", "echo begun; sleep 50"]).start();
     running.said("begun");
@@ -293,21 +293,95 @@ fn revoke_in_the_same_container_has_the_token_to_ask_with() {
 }
 
 #[test]
-fn a_run_without_memory_of_its_own_uses_the_volume() {
+fn a_run_without_a_session_of_its_own_uses_the_memory_that_all_share() {
     let world = World::new();
-    let mut job = Job::gitlab(&world);
-    // On a disk; of somebody else, or open to all; not there; and where a group is to read them, which could not get there.
-    job.set("XDG_RUNTIME_DIR", job.directory().join("home"));
-    let place = "case $JOBPASS_TOKEN_FILE in \"$CI_PROJECT_DIR.tmp\"/jobpass/*) cat \"$JOBPASS_TOKEN_FILE\" | wc -l;; *) exit 9;; esac";
-    job.run(place).succeed();
-    job.new_container();
-    job.run(place).env("JOBPASS_FILE_MODE", "0640").succeed();
+    let job = Job::gitlab(&world);
+    // On a disk; open to all; not there; no directory, or none that takes anything.
     doors::make_directory(&job.directory().join("shared"));
-    for directory in [job.directory().join("shared"), "/nowhere/jobpass".into(), "/proc/self".into(), "/etc/passwd".into()] {
-        job.set("XDG_RUNTIME_DIR", directory);
-        job.run(place).succeed();
+    doors::set_mode(&job.directory().join("shared"), 0o777);
+    let nowhere = ["/nowhere/jobpass".into(), "/proc/self".into(), "/etc/passwd".into()];
+    for directory in [job.directory().join("home"), job.directory().join("shared")].into_iter().chain(nowhere) {
+        job.set("XDG_RUNTIME_DIR", &directory);
+        let ran = job.run("echo ${JOBPASS_TOKEN_FILE%/jobpass*/jobpass/*}").succeed();
+        assert_eq!(ran.stdout, "/dev/shm\n");
+        let warning = format!(
+            "warning: `{}` is no directory in memory that is this user's alone: the token's files are in `/dev/shm/",
+            directory.display()
+        );
+        assert!(ran.stderr.contains(&world.plain(&warning)) || ran.stderr.contains(&warning), "{}", ran.transcript());
         job.assert_nothing_left();
     }
+}
+
+#[test]
+fn files_for_a_group_are_on_the_volume() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let place = "case $JOBPASS_TOKEN_FILE in \"$CI_PROJECT_DIR.tmp\"/jobpass/*) cat \"$JOBPASS_TOKEN_FILE\" | wc -l;; *) exit 9;; esac";
+    let ran = job.run(place).env("JOBPASS_FILE_MODE", "0640").succeed();
+    assert!(!ran.stderr.contains("warning"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+/// Anybody may take the name first in a directory that all users share. As an own one of a job that has `/dev/shm` for itself.
+#[test]
+fn a_name_in_memory_that_somebody_has_taken_is_passed_over() {
+    if !doors::is_root() {
+        // Only root can mount, and become another user. `.ci/run` is root.
+        return;
+    }
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.unset("XDG_RUNTIME_DIR");
+    let own = doors::own("jobpass");
+    let run = format!("jobpass run -s {} -- sh -c 'echo ${{JOBPASS_TOKEN_FILE%/jobpass/*}}; kill -KILL $PPID'", world.account());
+    for squat in [
+        format!("mkdir -m 0700 {own}; chown 65534 {own}"),
+        format!("ln -s /etc {own}"),
+        format!("echo >{own}"),
+        format!("mkdir {own}; chmod 0770 {own}"),
+    ] {
+        let script = format!(
+            "cd /dev/shm; {squat}; cd \"$CI_PROJECT_DIR\"; {run}; echo \"c $?\"; find /dev/shm -name token | wc -l; \
+             jobpass revoke; find /dev/shm -name token | wc -l"
+        );
+        let line = format!(
+            "exec unshare --mount sh -c {}",
+            jobpass::platform::shell::quoted(&format!("mount -t tmpfs -o mode=1777 shm /dev/shm; {script}"))
+        );
+        let ran = job.shell("sh", &line).succeed();
+        let lines: Vec<_> = ran.stdout.lines().collect();
+        assert!(lines[0].starts_with(&format!("/dev/shm/{own}-")), "{}", ran.transcript());
+        assert_eq!(lines[1..], ["c 137", "1", "0"], "{}", ran.transcript());
+        let warning = format!(
+            "warning: `/dev/shm/{own}` is no directory in memory that is this user's alone: the token's files are in `/dev/shm/{own}-"
+        );
+        assert_eq!(ran.stderr.matches(&warning).count(), 1, "{}", ran.transcript());
+        assert!(ran.stderr.contains("dead: "), "{}", ran.transcript());
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_run_without_any_memory_uses_the_volume_and_says_so() {
+    if !doors::is_root() {
+        return;
+    }
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.unset("XDG_RUNTIME_DIR");
+    let run = format!(
+        "mount --bind \"$CI_PROJECT_DIR\" /dev/shm; jobpass run -s {} -- sh -c 'echo ${{JOBPASS_TOKEN_FILE%/jobpass/*}}'; rmdir /dev/shm/jobpass*",
+        world.account()
+    );
+    let ran = job.shell("sh", &format!("exec unshare --mount sh -c {}", jobpass::platform::shell::quoted(&run))).succeed();
+    assert_eq!(ran.stdout, format!("{}\n", job.base().display()), "{}", ran.transcript());
+    assert!(
+        ran.stderr.contains("warning: there is no directory in memory that is this user's alone, as `/dev/shm/"),
+        "{}",
+        ran.transcript()
+    );
+    job.assert_nothing_left();
 }
 
 #[test]
