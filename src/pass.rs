@@ -116,7 +116,8 @@ impl Pass {
             return Err(cleared(&place, failure, forget));
         }
         // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
-        let place = if spec.lifetime.is_some() && !shared { place.parted() } else { place };
+        let (place, warning) = if spec.lifetime.is_some() && !shared { place.parted() } else { (place, None) };
+        warnings.extend(warning);
         let secret = object::secret(&lease, spec, env, platform, cluster.identity());
         let (mut expires_at, mut lifetime) = (lease.expires_at, spec.ttl);
         let outcome = {

@@ -64,8 +64,8 @@ pub struct Place {
     /// The directory below it that holds the places of all leases, or of this user's.
     parent: String,
     name: String,
-    /// Whether the files that hold a token are apart from the lease.
-    is_parted: bool,
+    /// The directory in memory in which the files that hold a token are apart from the lease, if they are.
+    memory: Option<PathBuf>,
 }
 
 impl Place {
@@ -85,7 +85,7 @@ impl Place {
     }
 
     fn below(base: &Base, parent: String, lease: &str) -> Self {
-        Self { base: base.clone(), parent, name: lease.to_owned(), is_parted: false }
+        Self { base: base.clone(), parent, name: lease.to_owned(), memory: None }
     }
 
     /// Whether a directory of ours is there that can hold it, or nothing yet.
@@ -166,7 +166,7 @@ impl Place {
     /// # Errors
     /// When one of them is there and cannot be removed.
     pub fn remove(&self, names: &[&str]) -> Result<(), Failure> {
-        if let Some(apart) = self.apart() {
+        for apart in self.aparts() {
             apart.remove(names)?;
         }
         let failed =
@@ -191,7 +191,7 @@ impl Place {
     /// # Errors
     /// When something is there and cannot be removed.
     pub fn clear(&self) -> Result<(), Failure> {
-        if let Some(apart) = self.apart() {
+        for apart in self.aparts() {
             apart.clear()?;
         }
         self.remove(&NAMES)?;
@@ -288,6 +288,11 @@ impl fmt::Display for Place {
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The names in a directory, as far as they are text.
+fn children(directory: &Path) -> impl Iterator<Item = String> {
+    fs::read_dir(directory).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
+}
 
 /// All places below a base, sorted, also those of other users, and why there may be some that we cannot see.
 #[must_use]

@@ -3,34 +3,89 @@
 //! A job may be killed together with all that could tidy up after it. What lies on a volume then stays for the next job; what is
 //! in the memory of its container is gone with it.
 
-use super::{Place, SECRETS};
-use crate::platform::Base;
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+
+use super::{Place, SECRETS, children, directory::is_ours_alone};
+use crate::{name::random_hex, platform::Base};
+
+/// What a directory in memory is called that is to be this user's own.
+const OWN: &str = "jobpass-";
+
+/// The memory that all users share, and every container has for itself.
+const SHARED: &str = "/dev/shm";
 
 impl Place {
-    /// Keeps these files apart from now on, where the base names a directory for that and it can be had; else beside the lease.
+    /// Keeps these files apart from now on, where the base names a directory for that; else beside the lease. Says where they are if
+    /// that is elsewhere than it should be: anybody may have taken the name first in a directory that all users share.
     #[must_use]
-    pub fn parted(mut self) -> Self {
-        self.is_parted = self.apart().is_some_and(|apart| apart.create(false).is_ok());
-        self
+    pub fn parted(mut self) -> (Self, Option<String>) {
+        let Some(usual) = self.base.apart.clone() else { return (self, None) };
+        let (directory, name) = own(&usual);
+        let new = directory.join(format!("{name}-{}", &random_hex()[..8]));
+        let mut all = memories(&usual).into_iter().chain([new]);
+        self.memory = all.find(|path| self.at(path).create(false).is_ok());
+        let warning = match &self.memory {
+            Some(path) if *path == usual => None,
+            Some(path) => Some(format!(
+                "`{}` is no directory in memory that is this user's alone: the token's files are in `{}`",
+                usual.display(),
+                path.display()
+            )),
+            None => Some(format!(
+                "there is no directory in memory that is this user's alone, as `{}` is not: the token's files are in `{self}`",
+                usual.display()
+            )),
+        };
+        (self, warning)
     }
 
-    /// The place that they are in, if they are apart.
-    pub(super) fn apart(&self) -> Option<Self> {
-        let path = self.base.apart.clone()?;
-        let base = Base { in_memory: true, private: true, ..Base::at(path) };
-        Some(Self::of(&base, &self.name))
+    /// The places that they may be in if they are apart: of this command's pass, or of an earlier one.
+    pub(super) fn aparts(&self) -> impl Iterator<Item = Self> {
+        let all = self.base.apart.as_deref().map(memories).unwrap_or_default();
+        all.into_iter().map(|path| self.at(&path))
+    }
+
+    fn at(&self, memory: &Path) -> Self {
+        let base = Base { in_memory: true, private: true, ..Base::at(memory.to_owned()) };
+        Self::of(&base, &self.name)
     }
 
     /// The place where such a file is written.
     pub(super) fn home(&self, name: &str) -> Option<Self> {
-        self.apart().filter(|_| self.is_parted && SECRETS.contains(&name))
+        self.memory.as_deref().filter(|_| SECRETS.contains(&name)).map(|memory| self.at(memory))
     }
 
-    /// The places where such a file may be: this command's pass, or one of an earlier command.
+    /// The places where such a file may be.
     pub(super) fn homes(&self, name: &str) -> impl Iterator<Item = Self> {
-        let apart = self.apart().filter(|_| SECRETS.contains(&name));
-        [Some(self.clone()), apart].into_iter().flatten()
+        let aparts: Vec<_> = if SECRETS.contains(&name) { self.aparts().collect() } else { Vec::new() };
+        [self.clone()].into_iter().chain(aparts)
     }
+}
+
+/// The directories in memory where such files may be, the usual one first. Those whose names nobody could foresee are found by whom
+/// they belong to.
+fn memories(usual: &Path) -> Vec<PathBuf> {
+    let (directory, name) = own(usual);
+    let mut all = vec![usual.to_owned(), directory.join(&name)];
+    all.dedup();
+    let prefix = format!("{name}-");
+    let Ok(opened) = rustix::fs::open(&directory, super::DIRECTORY, rustix::fs::Mode::empty()) else { return all };
+    let is_ours = |name: &String| name.starts_with(&prefix) && is_ours_alone(&opened, name);
+    let mut others: Vec<_> = children(&directory).filter(is_ours).collect();
+    others.sort();
+    all.extend(others.into_iter().map(|name| directory.join(name)));
+    all
+}
+
+/// Where other names are looked for, and what they begin with.
+fn own(usual: &Path) -> (PathBuf, String) {
+    let named = usual.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with(OWN)).zip(usual.parent());
+    named.map_or_else(
+        || (SHARED.into(), format!("{OWN}{}", geteuid().as_raw())),
+        |(name, directory)| (directory.to_owned(), name.to_owned()),
+    )
 }
 
 #[cfg(test)]
@@ -43,13 +98,13 @@ mod tests {
     /// A volume, memory, and the place of a lease that may use both.
     fn place() -> (tempfile::TempDir, tempfile::TempDir, Place) {
         let (volume, memory) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir_in("/dev/shm").expect("in memory"));
-        let place = Place::of(&Base { apart: Some(memory.path().join("own")), ..Base::at(volume.path().to_owned()) }, NAME);
+        let place = Place::of(&Base { apart: Some(memory.path().join("jobpass-7")), ..Base::at(volume.path().to_owned()) }, NAME);
         (volume, memory, place)
     }
 
     fn filled(place: Place) -> Place {
         place.create(false).expect("made");
-        let place = place.parted();
+        let (place, _) = place.parted();
         place.save_lease("{}").expect("saved");
         place.write(TOKEN, b"tok", 0o600).expect("written");
         place.write(KUBECONFIG, b"config", 0o600).expect("written");
@@ -67,7 +122,7 @@ mod tests {
             names
         };
         assert_eq!(names(volume.path().join("jobpass").join(NAME)), [LEASE]);
-        assert_eq!(names(memory.path().join("own/jobpass").join(NAME)), [KUBECONFIG, TOKEN]);
+        assert_eq!(names(memory.path().join("jobpass-7/jobpass").join(NAME)), [KUBECONFIG, TOKEN]);
         assert!(place.file(TOKEN).starts_with(memory.path()) && place.file(LEASE).starts_with(volume.path()));
     }
 
@@ -80,7 +135,7 @@ mod tests {
         assert_eq!((place.read(TOKEN).expect("read"), place.read(LEASE).expect("read").as_deref()), (None, Some("{}")));
         filled(place.clone()).clear().expect("cleared");
         assert_eq!(fs::read_dir(volume.path()).expect("there").count(), 0);
-        assert_eq!(fs::read_dir(memory.path().join("own")).expect("there").count(), 0);
+        assert_eq!(fs::read_dir(memory.path().join("jobpass-7")).expect("there").count(), 0);
     }
 
     #[test]
@@ -89,22 +144,52 @@ mod tests {
         filled(place.clone());
         place.create(false).expect("made anew");
         assert_eq!(place.read(TOKEN).expect("read"), None);
-        assert_eq!(fs::read_dir(memory.path().join("own")).expect("there").count(), 0);
+        assert_eq!(fs::read_dir(memory.path().join("jobpass-7")).expect("there").count(), 0);
     }
 
     #[test]
-    fn they_stay_beside_the_lease_where_there_is_no_memory_of_ones_own() {
+    fn a_name_that_is_taken_is_passed_over_and_what_is_elsewhere_is_found_again() {
         let (_volume, memory, place) = place();
-        // Anybody may have made it first, in a directory that all users share.
-        fs::create_dir(memory.path().join("own")).expect("made");
-        fs::set_permissions(memory.path().join("own"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("set");
-        let on_disk = tempfile::tempdir_in(".").expect("on disk");
-        let elsewhere = Place::of(&Base { apart: Some(on_disk.path().join("own")), ..place.base.clone() }, NAME);
-        for place in [place, elsewhere] {
-            let place = filled(place);
-            assert_eq!(place.file(TOKEN), place.path().join(TOKEN));
-            assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok2"));
-            place.clear().expect("cleared");
+        let usual = memory.path().join("jobpass-7");
+        let squatted: [&dyn Fn(); 3] =
+            [&|| std::os::unix::fs::symlink("/etc", &usual).expect("a link"), &|| fs::write(&usual, "").expect("a file"), &|| {
+                fs::create_dir(&usual).expect("made");
+                fs::set_permissions(&usual, std::os::unix::fs::PermissionsExt::from_mode(0o770)).expect("set");
+            }];
+        for squat in squatted {
+            squat();
+            // A name that is like those of ours.
+            std::os::unix::fs::symlink("/etc", memory.path().join("jobpass-7-0")).expect("a link");
+            place.create(false).expect("made");
+            let (parted, warning) = place.clone().parted();
+            assert!(
+                warning
+                    .expect("said")
+                    .contains("jobpass-7` is no directory in memory that is this user's alone: the token's files are in `")
+            );
+            parted.write(TOKEN, b"tok", 0o600).expect("written");
+            assert!(parted.file(TOKEN).to_string_lossy().contains("/jobpass-7-"), "{}", parted.file(TOKEN).display());
+            // Whoever only knows the lease; and a second one uses the same directory.
+            assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
+            assert_eq!(place.clone().parted().0.file(TOKEN), parted.file(TOKEN));
+            parted.clear().expect("cleared");
+            assert_eq!(place.read(TOKEN).expect("read"), None);
+            fs::remove_file(memory.path().join("jobpass-7-0")).expect("there");
+            if usual.is_symlink() || usual.is_file() { fs::remove_file(&usual) } else { fs::remove_dir(&usual) }.expect("as it was");
         }
+    }
+
+    #[test]
+    fn they_stay_beside_the_lease_where_there_is_no_memory_of_ones_own_and_that_is_said() {
+        let (_volume, _memory, place) = place();
+        let on_disk = tempfile::tempdir_in(".").expect("on disk");
+        let place = Place::of(&Base { apart: Some(on_disk.path().join("jobpass-7")), ..place.base.clone() }, NAME);
+        place.create(false).expect("made");
+        let (place, warning) = place.parted();
+        assert!(warning.expect("said").contains("there is no directory in memory that is this user's alone"));
+        place.write(TOKEN, b"tok", 0o600).expect("written");
+        assert_eq!(place.file(TOKEN), place.path().join(TOKEN));
+        assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
+        place.clear().expect("cleared");
     }
 }

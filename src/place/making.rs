@@ -48,7 +48,7 @@ impl Place {
             }
         }
         // Of an earlier pass, too; where it is somebody else's it is not looked at by anybody.
-        let _ = self.apart().map_or(Ok(()), |apart| apart.clear());
+        self.aparts().for_each(|apart| drop(apart.clear()));
         Ok(locked.then_some(place))
     }
 
