@@ -247,6 +247,7 @@ impl<'v> Job<'v> {
                 live.processes.wait(FOR_SHELL);
                 live.processes.kill();
             }
+            How::Leader => live.processes.terminate_leader(),
             How::Group => live.processes.terminate_group(),
             How::Kill => live.processes.kill(),
         }
@@ -304,6 +305,11 @@ impl<'v> Job<'v> {
             let script = "/bin/mount -t tmpfs pod /run && /bin/mkdir -p /run/secrets/kubernetes.io && \
                           /bin/cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && shift && exec \"$@\"";
             command.args(["/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh"]).arg(container.mount(&self.pod));
+        }
+        if self.has_proxy {
+            // It starts the shell and reads what that prints.
+            doors::write(&self.volume.0.path().join("proxy-exec"), "\"$@\"\nexit $?\n");
+            command.arg(container.at("bin/gitlab-runner-helper")).arg("proxy-exec");
         }
         command.arg(container::found(&self.shell).unwrap_or_else(|| panic!("there is no shell {}", self.shell)));
         command.args((self.shell == "busybox").then_some("sh"));

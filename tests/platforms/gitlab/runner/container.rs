@@ -74,6 +74,8 @@ impl Container {
             };
             symlink(target, container.at("bin").join(tool)).expect("a link");
         }
+        // A shell, called by the name of the runner's helper.
+        symlink("/bin/sh", container.at("bin/gitlab-runner-helper")).expect("a link");
         if image.has_jobpass {
             symlink(env!("CARGO_BIN_EXE_jobpass"), container.at("bin/jobpass")).expect("a link");
         }

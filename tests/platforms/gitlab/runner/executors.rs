@@ -7,6 +7,8 @@ pub(crate) enum How {
     Each,
     /// TERM to the shell's process group, and KILL only after ten minutes.
     Group,
+    /// TERM to the leader of the session alone, and KILL to it two seconds later. Nobody else hears of anything.
+    Leader,
     /// KILL, unasked.
     Kill,
 }
@@ -44,7 +46,7 @@ pub(crate) struct Executor {
     pub(crate) umask: &'static str,
     /// Whether its jobs run in containers: what runs on in the background ends with the stage.
     pub(crate) has_containers: bool,
-    /// Since 19.1: the shell that evaluates the job's lines has a trap for TERM, and not only the one around it.
+    /// Since 19.0.2 and 18.11.4: the shell that evaluates the job's lines has a trap for TERM, and not only the one around it.
     pub(crate) has_inner_trap: bool,
     /// Before 15.7: no `CI_JOB_TIMEOUT`; before 16.4: no `GITLAB_ENV`; and no `RUNNER_TEMP_PROJECT_DIR`.
     pub(crate) is_old: bool,
@@ -77,13 +79,24 @@ const SHELL: Executor = Executor {
     ..DOCKER
 };
 
+// executors/shell with `--user`, as its packages install it: `su -s /bin/bash USER -c 'bash -l'`. su makes a session for its shell,
+// passes TERM on to that alone, and ends it by KILL after two seconds. Seen on 16.11 and 19.3.
+const SHELL_BY_SU: Executor = Executor {
+    name: "shell --user",
+    cancel: Event { how: How::Leader, ..SHELL.cancel },
+    script_timeout: Event { how: How::Leader, ..SHELL.script_timeout },
+    job_timeout: Event { how: How::Leader, ..SHELL.job_timeout },
+    ..SHELL
+};
+
 /// Every executor with what it does at each event.
-pub(crate) const TABLE: [Executor; 6] = [
+pub(crate) const TABLE: [Executor; 7] = [
     DOCKER,
     // executors/kubernetes: the same script as the container's preStop hook; `RUNNER_SCRIPT_TIMEOUT` in the same pod.
     Executor { name: "kubernetes", ..DOCKER },
     SHELL,
-    // Runners 16.10 to 19.0: the same events, but the shell of the job's lines knows nothing of TERM.
+    SHELL_BY_SU,
+    // Runners from 16.10 to those: the same events, but the shell of the job's lines knows nothing of TERM.
     Executor { name: "docker 16.10", has_inner_trap: false, ..DOCKER },
     Executor { name: "shell 16.10", has_inner_trap: false, ..SHELL },
     // docker before GitLab 17.0 or runner 16.10, which abort a cancelled job: gitlab-org&10158, gitlab-org/gitlab#456252.

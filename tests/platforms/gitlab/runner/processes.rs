@@ -76,6 +76,19 @@ impl Processes {
         let _ = kill_process_group(pid(self.shell.expect("not ended")), Signal::TERM);
     }
 
+    /// Sends TERM to the shell alone, which leads its session, and KILL after two seconds: what util-linux's `su` does when it hears TERM.
+    pub(super) fn terminate_leader(&self) {
+        let leader = self.shell.expect("not ended");
+        signal(leader, Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(2);
+        while known(leader).is_some_and(|known| !known.is_zombie) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if known(leader).is_some_and(|known| !known.is_zombie) {
+            signal(leader, Signal::KILL);
+        }
+    }
+
     /// Ends all at once, as the end of a container does: none sees the other die.
     pub(super) fn kill(&self) {
         let end = Instant::now() + Duration::from_secs(5);

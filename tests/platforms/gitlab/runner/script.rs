@@ -20,7 +20,7 @@ impl Stage<'_> {
     pub(super) fn text(&self) -> String {
         let quoted = quoted(&self.body());
         let trace = if self.is_traced { "set -o xtrace\n" } else { "" };
-        // Before 19.1 the lines have a pipe that is empty, and the trap is `exit`, for the signals 1 and TERM.
+        // Before 19.0.2 and 18.11.4 the lines have a pipe that is empty, and the trap is `exit`, for the signals 1 and TERM.
         let (trap, evaluated) = if self.executor.has_inner_trap {
             ("trap 'exit 1' TERM", format!("(trap 'exit 1' TERM; eval {quoted}) < /dev/null"))
         } else {

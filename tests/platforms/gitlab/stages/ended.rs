@@ -26,7 +26,13 @@ fn ended(executor: &'static Executor, shell: &str, form: Form, event: Event, scr
     assert!(!job.log.contains("\nlate\n"), "{}", job.log);
     assert_eq!(ended.after, event.after.map(|_| End::Code(0)), "{}", job.log);
     // The wrapper hears of it, and so does the template's shell; after_script is there for what was killed.
-    let is_revoked = event.after.is_some() || event.how != How::Kill;
+    let hears = match event.how {
+        How::Each | How::Group => true,
+        // The template's shell is not told, and goes on to its end.
+        How::Leader => form == Form::Wrapper,
+        How::Kill => false,
+    };
+    let is_revoked = event.after.is_some() || hears;
     if is_revoked {
         world.assert_dies(&token);
         assert_eq!(requests(&world), UNUSED, "{} {shell} {form:?} {}", executor.name, job.log);
@@ -93,7 +99,7 @@ fn a_job_that_is_lost_leaves_its_pass() {
 #[test]
 fn a_script_that_does_not_listen_loses_its_pass_in_time() {
     let deaf = format!("trap '' TERM; {WAIT}");
-    at_once(["docker", "kubernetes", "shell"], |name| cancelled_and_deaf(executor(name), &deaf));
+    at_once(["docker", "kubernetes", "shell", "shell --user"], |name| cancelled_and_deaf(executor(name), &deaf));
 }
 
 fn cancelled_and_deaf(executor: &'static Executor, deaf: &str) {
@@ -104,8 +110,13 @@ fn cancelled_and_deaf(executor: &'static Executor, deaf: &str) {
     live.said("ready");
     let token = token(&world, &volume);
     std::thread::scope(|scope| {
-        // On docker the command is asked for six seconds before jobpass hears of it, and on the shell executor not at all.
-        let limit = Duration::from_millis(if executor.cancel.how == How::Each { 15_000 } else { 3000 });
+        // On docker the command is asked for six seconds before jobpass hears of it, and on the shell executor not at all; there
+        // with `su` its session has its leader for two seconds more.
+        let limit = Duration::from_millis(match executor.cancel.how {
+            How::Each => 15_000,
+            How::Leader => 5000,
+            How::Group | How::Kill => 3000,
+        });
         let world = &world;
         scope.spawn(move || within(limit, "the DELETE", || world.secrets().is_empty()));
         job.befall(live, executor.cancel)
@@ -263,7 +274,7 @@ fn any_signal_that_ends_the_templates_shell_ends_the_pass() {
             let mut job = job(&world, &volume, executor("docker 16.10"), &shell, Form::Template, &[KEEP, &script]);
             let ended = job.run();
             assert_ended(&ended, End::Code(code), &job);
-            assert!(job.log.contains("\nnothing to revoke\n") && !job.log.contains("\nlate\n"), "{shell} {signal} {}", job.log);
+            assert!(job.log.ends_with(NOTHING) && !job.log.contains("\nlate\n"), "{shell} {signal} {}", job.log);
             world.assert_dies(&token(&world, &volume));
             assert_eq!(requests(&world), UNUSED);
             assert_nothing_left(&world, &job);

@@ -76,6 +76,81 @@ fn one_of_another_user_or_elsewhere_is_fetched_again() {
     }
 }
 
+/// Says whether such a program is found, and what is in the directory that has come on the PATH.
+const BESIDE: &str = "command -v planted || echo 'none is found'; ls -A \"${PATH##*:}\"; echo end";
+
+#[test]
+fn a_program_beside_it_does_not_come_on_the_path() {
+    in_each(|shell, form| {
+        for is_artifact in [false, true] {
+            let world = World::new();
+            let volume = Volume::new();
+            let server = Server::of(&[("jobpass", binary())]);
+            let mut job = if is_artifact {
+                artifact(&volume);
+                without(&world, &volume, shell, form, &[KEEP, BESIDE])
+            } else {
+                fetching(&world, &volume, &server, (shell, form), &[KEEP, BESIDE])
+            };
+            let directory = if is_artifact { volume.project().join(".jobpass") } else { planted(&job, 0o700) };
+            doors::write(&directory.join("planted"), "#!/bin/sh\ntouch \"$KEPT/ran\"\n");
+            doors::set_mode(&directory.join("planted"), 0o755);
+            job.lines.after_script.push(BESIDE.to_owned());
+            // Before the directory is removed.
+            let last = job.lines.after_script.len() - 1;
+            job.lines.after_script.swap(last - 1, last);
+            let ended = job.run();
+            assert_ended(&ended, End::Code(0), &job);
+            assert_eq!(job.log.matches("\nnone is found\njobpass\nend\n").count(), 2, "{shell} {form:?} {}", job.log);
+            assert_eq!(server.asked(), [""; 0]);
+            world.assert_dies(&token(&world, &volume));
+            assert_nothing_left(&world, &job);
+        }
+    });
+}
+
+#[test]
+fn a_link_does_not_pass_for_it() {
+    in_each(|shell, form| {
+        let world = World::new();
+        let volume = Volume::new();
+        artifact(&volume);
+        let path = volume.project().join(".jobpass/jobpass");
+        fs::rename(&path, volume.kept("elsewhere")).expect("it can be moved");
+        std::os::unix::fs::symlink(volume.kept("elsewhere"), &path).expect("a link");
+        // With its sum, and without.
+        for sum in [sum(&binary()), String::new()] {
+            let mut job = without(&world, &volume, shell, form, &["echo late"]);
+            job.set("JOBPASS_SHA256", &sum);
+            assert_refused(&world, &mut job, "/.jobpass/jobpass` is a link, and not the artifact of a job\n");
+        }
+        // What is on the volume is fetched instead.
+        let server = Server::of(&[("jobpass", binary())]);
+        let mut job = fetching(&world, &volume, &server, (shell, form), &[KEEP, MODES]);
+        let directory = planted(&job, 0o700);
+        fs::rename(directory.join("jobpass"), volume.kept("elsewhere")).expect("it can be moved");
+        std::os::unix::fs::symlink(volume.kept("elsewhere"), directory.join("jobpass")).expect("a link");
+        assert_taken(&world, &mut job, &server, &["jobpass"]);
+    });
+}
+
+#[test]
+fn an_artifact_that_is_exchanged_after_its_sum_is_not_what_runs() {
+    for shell in doors::shells() {
+        let world = World::new();
+        let volume = Volume::new();
+        artifact(&volume);
+        let exchange = "printf '#!/bin/sh\\ntouch \"$KEPT/ran\"\\n' >\"$CI_PROJECT_DIR/.jobpass/jobpass\"; jobpass require";
+        let mut job = without(&world, &volume, &shell, Form::Template, &[KEEP, exchange]);
+        job.set("JOBPASS_SHA256", &sum(&binary()));
+        let live = job.start();
+        assert_eq!(job.end(live), End::Code(0), "{}", job.log);
+        assert!(job.log.contains("\nthis job has a pass for service account `") && !volume.kept("ran").exists(), "{}", job.log);
+        world.assert_dies(&token(&world, &volume));
+        assert_eq!(world.secrets(), [""; 0], "by the trap: {}", job.log);
+    }
+}
+
 #[test]
 fn an_image_without_find_fetches_it_in_each_stage() {
     let world = World::new();
