@@ -24,15 +24,15 @@ mod connect;
 mod exchange;
 mod hedge;
 mod leaf;
+mod policy;
 mod retry;
+mod review;
 mod tls;
 mod transport;
 
 use answer::{Answer, Refusal, Request, Shown};
 use ask::bounded;
 use connect::Connector;
-use exchange::Message;
-use hedge::{Again, Event, Tries};
 
 /// How long after a 404 a second DELETE waits for the POST of a killed client, which may still land.
 const BEFORE_SECOND_DELETE: Duration = Duration::from_millis(500);
@@ -261,20 +261,7 @@ impl Cluster {
         let Ok(mut connector) = bounded(&as_token, &self.env, self.deadline, self.timeout).await else {
             return Probed::Unknown("the time was up".into());
         };
-        let review = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews".to_owned();
-        let sent = match Message::new(Method::POST, path, &review) {
-            Ok(message) => {
-                let mut tries = Tries::begin(&connector, message, Again::Never, self.deadline);
-                loop {
-                    if let Event::Done(tried) = tries.next(&mut connector).await {
-                        break tried.sent;
-                    }
-                }
-            }
-            Err(broken) => Err(broken),
-        };
-        match sent {
+        match review::sent(&mut connector, self.deadline).await {
             Ok(answer) if answer.status == 401 => Probed::Dead,
             Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
             Ok(answer) => Probed::Unknown(format!("the API server answered {}", answer.status)),

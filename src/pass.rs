@@ -118,10 +118,10 @@ impl Pass {
         // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
         let (place, warning) = if spec.lifetime.is_some() && !shared { place.parted() } else { (place, None) };
         warnings.extend(warning);
-        let secret = object::secret(&lease, spec, env, platform, cluster.identity());
         let (mut expires_at, mut lifetime) = (lease.expires_at, spec.ttl);
         let outcome = {
             let steps = async {
+                let secret = object::secret(&lease, spec, env, platform, &cluster.maker().await);
                 lease.uid = Some(cluster.create_lease(&lease, &secret).await?);
                 place.save_lease(&lease.json())?;
                 let granted = cluster.request_token(&lease, spec).await?;

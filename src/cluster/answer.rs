@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use zeroize::Zeroizing;
 
+use super::policy;
 use crate::{failure::Failure, jwt::Claims, out::instant, secret::Secret, spec::ServiceAccount};
 
 /// An answer as it came.
@@ -178,7 +179,7 @@ impl Answer {
             Refusal::Quota => failure
                 .hint("ask for a higher quota of `secrets`, or remove leases that are left behind: Secrets of type `jobpass.dev/lease`"),
             Refusal::Terminating => failure.hint("use another namespace: this one is being deleted"),
-            Refusal::Policy => failure.hint("ask the cluster's admins: an admission policy of theirs (or of `deploy/policy.yaml`) says no"),
+            Refusal::Policy => failure.hint(policy::hint(&said)),
             Refusal::Webhook => failure.hint("ask the cluster's admins: an admission webhook of theirs says no"),
             Refusal::ServiceAccountMissing => {
                 let hint = match request {

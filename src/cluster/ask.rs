@@ -95,7 +95,7 @@ impl Cluster {
     }
 
     /// Reads the credential anew, as far as it has a place where a newer one can be.
-    async fn renew(&mut self) -> Result<(), Failure> {
+    pub(super) async fn renew(&mut self) -> Result<(), Failure> {
         if let Some(path) = &self.identity.user.token_file
             && let Ok(text) = crate::place::read_named(path.as_ref())
         {

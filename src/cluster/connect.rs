@@ -56,6 +56,8 @@ pub(super) struct Connector {
     pub(super) line: Line,
     /// The bearer token that we show, if it is one.
     pub(super) token: Option<Secret>,
+    /// Whether we show a client certificate.
+    pub(super) has_certificate: bool,
     config: Config,
     settings: ClientConfig,
     transport: Transport,
@@ -91,7 +93,8 @@ impl Connector {
         config.headers.extend(credential.header.map(|value| (header::AUTHORIZATION, value)));
         let unfit = |_| refused("its impersonation has characters that a request cannot carry");
         let line = line(&config, https(settings.clone(), server_name.clone(), transport.clone())).map_err(unfit)?;
-        Ok(Self { line, token: credential.token, config, settings, transport, server, server_name })
+        let has_certificate = credential.certificate.is_some();
+        Ok(Self { line, token: credential.token, has_certificate, config, settings, transport, server, server_name })
     }
 
     /// One more line beside the one in use: its first request makes a new connection, to the next of the server's addresses.

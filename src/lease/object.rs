@@ -10,7 +10,6 @@ use k8s_openapi::{
 use super::Lease;
 use crate::{
     env::Env,
-    identity::Identity,
     out::instant,
     platform::{Platform, Provenance, tekton},
     spec::TokenSpec,
@@ -19,27 +18,52 @@ use crate::{
 /// The type of a lease Secret; admission policies know it by this.
 pub const SECRET_TYPE: &str = "jobpass.dev/lease";
 
+/// The annotation that says who made a lease: the policies of `deploy/` let only that identity delete it.
+pub const IDENTITY: &str = "identity";
+
+/// The annotation that says how long any token of it may live, in seconds from its creation by the server's own clock.
+pub const LIFETIME: &str = "lifetime";
+
+/// What one foreign text may take, in bytes: with all keys they stay below the 16 kB that the policies of `deploy/` allow.
+const LONGEST: usize = 1024;
+
+/// No user name is longer; one that is cannot be cut, as it is compared.
+const LONGEST_NAME: usize = 4096;
+
+/// Who makes a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Maker {
+    /// The user name that the API server sees, if it is known.
+    pub name: Option<String>,
+    /// The namespace of our pod, if we ask as its service account.
+    pub pod_namespace: Option<String>,
+}
+
 /// The Secret that the token is bound to: empty, and a note for the audit log of who made it for what.
 #[must_use]
-pub fn secret(lease: &Lease, spec: &TokenSpec, env: &Env, platform: Platform, identity: &Identity) -> LeaseSecret {
+pub fn secret(lease: &Lease, spec: &TokenSpec, env: &Env, platform: Platform, maker: &Maker) -> LeaseSecret {
     let Provenance { run_id, repository, run_url, commit, actor } = platform.provenance(env);
     let mut labels = BTreeMap::from([
         ("app.kubernetes.io/managed-by".to_owned(), "jobpass".to_owned()),
         ("jobpass.dev/lease".to_owned(), "true".to_owned()),
     ]);
     labels.extend(run_id.filter(|id| is_label_value(id)).map(|id| ("jobpass.dev/run-id".to_owned(), id)));
+    let name = maker.name.clone().filter(|name| name.len() <= LONGEST_NAME && !name.contains(char::is_control));
     let notes = [
+        (LIFETIME, Some(spec.lifetime.unwrap_or(spec.ttl).as_secs().to_string())),
+        (IDENTITY, name),
+        // For people: the lifetime counts, as our clock may be wrong.
         ("expires-at", Some(instant(lease.expires_at))),
         ("service-account", Some(spec.service_account.to_string())),
         ("platform", Some(platform.to_string())),
-        ("repository", repository),
-        ("run-url", run_url),
-        ("commit", commit),
-        ("actor", actor),
+        ("repository", repository.as_deref().map(plain)),
+        ("run-url", run_url.as_deref().map(plain)),
+        ("commit", commit.as_deref().map(plain)),
+        ("actor", actor.as_deref().map(plain)),
     ];
-    let notes = notes.into_iter().filter_map(|(name, text)| Some((format!("jobpass.dev/{name}"), text?.chars().take(1024).collect())));
+    let notes = notes.into_iter().filter_map(|(name, text)| Some((format!("jobpass.dev/{name}"), text?)));
     // An owner that the garbage collector does not find means collection at once: only where it surely is in this namespace.
-    let owner = match (platform, &identity.pod_namespace, tekton::pod(env)) {
+    let owner = match (platform, &maker.pod_namespace, tekton::pod(env)) {
         (Platform::Tekton, Some(namespace), Some((name, uid))) if *namespace == lease.service_account.namespace => {
             Some(vec![OwnerReference { api_version: "v1".into(), kind: "Pod".into(), name, uid, ..OwnerReference::default() }])
         }
@@ -59,6 +83,13 @@ pub fn secret(lease: &Lease, spec: &TokenSpec, env: &Env, platform: Platform, id
     }
 }
 
+/// A foreign text without control characters, and not too long.
+fn plain(text: &str) -> String {
+    let mut text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    text.truncate(text.floor_char_boundary(LONGEST));
+    text
+}
+
 fn is_label_value(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     text.len() <= 63
@@ -69,7 +100,43 @@ fn is_label_value(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use super::{super::tests::lease, *};
+    use crate::options::Options;
+
+    fn annotations(env: &[(&str, &str)], lifetime: Option<Duration>, name: &str) -> BTreeMap<String, String> {
+        let env: Env = env.iter().copied().collect();
+        let flags = [("service-account".to_owned(), serde_json::json!("ci/deploy-bot"))].into();
+        let options = Options::resolve(&flags, &env).expect("valid");
+        let spec = TokenSpec::of(&options, Platform::Gitlab, &env).expect("valid");
+        let maker = Maker { name: Some(name.to_owned()), pod_namespace: None };
+        let secret = secret(&lease(), &TokenSpec { lifetime, ..spec }, &env, Platform::Gitlab, &maker);
+        secret.metadata.annotations.expect("there are some")
+    }
+
+    #[test]
+    fn how_long_it_lives_is_a_number_of_seconds_and_no_moment_of_our_clock() {
+        let of = |lifetime| annotations(&[], lifetime, "u")["jobpass.dev/lifetime"].clone();
+        assert_eq!((of(None), of(Some(Duration::from_hours(168)))), ("3600".to_owned(), "604800".to_owned()));
+    }
+
+    #[test]
+    fn foreign_texts_are_cut_and_hold_no_control_characters() {
+        let long = "\u{1b}[31mü".repeat(4000);
+        let names = ["CI_PROJECT_PATH", "CI_JOB_URL", "CI_COMMIT_SHA", "GITLAB_USER_LOGIN", "CI_JOB_ID"];
+        let notes = annotations(&names.map(|name| (name, long.as_str())), None, &"n".repeat(4096));
+        assert!(notes.iter().map(|(key, text)| key.len() + text.len()).sum::<usize>() < 16 * 1024 - 512);
+        assert!(notes.values().all(|text| !text.contains(char::is_control)));
+    }
+
+    #[test]
+    fn a_user_name_is_whole_or_not_there() {
+        assert_eq!(annotations(&[], None, "system:serviceaccount:ci:x")["jobpass.dev/identity"], "system:serviceaccount:ci:x");
+        for name in ["a\nb", &"n".repeat(4097)] {
+            assert!(!annotations(&[], None, name).contains_key("jobpass.dev/identity"), "{name}");
+        }
+    }
 
     #[test]
     fn only_a_valid_label_becomes_one() {

@@ -16,6 +16,12 @@ fn is_denied((status, answer): &(u16, Value), policy: &str) -> bool {
     *status == 403 && answer["message"].as_str().is_some_and(|text| text.contains(&format!("ValidatingAdmissionPolicy '{policy}'")))
 }
 
+/// A lease of the CI identity.
+fn lease(world: &World, name: &str) -> Value {
+    let notes = json!({"jobpass.dev/identity": world.user(), "jobpass.dev/lifetime": "3600"});
+    json!({"metadata": {"name": name, "annotations": notes}, "type": "jobpass.dev/lease"})
+}
+
 /// A Secret that the token controller fills with a token of any service account of the namespace, which never expires.
 fn eternal() -> Value {
     json!({
@@ -81,7 +87,7 @@ fn with_the_policies_delete_reads_nothing() {
 fn with_the_policies_a_lease_is_an_empty_handle() {
     let world = World::new();
     let lease = |change: &dyn Fn(&mut Value)| {
-        let mut secret = json!({"metadata": {"name": "jobpass-x"}, "type": "jobpass.dev/lease"});
+        let mut secret = lease(&world, "jobpass-x");
         change(&mut secret);
         attack(&world, "POST", "secrets", Some(&secret))
     };
@@ -91,6 +97,13 @@ fn with_the_policies_a_lease_is_an_empty_handle() {
         &|secret| secret["metadata"]["finalizers"] = json!(["example.com/x"]),
         &|secret| secret["type"] = json!("Opaque"),
         &|secret| secret["metadata"]["name"] = json!("other"),
+        &|secret| secret["metadata"]["annotations"]["jobpass.dev/identity"] = json!("somebody"),
+        &|secret| secret["metadata"]["annotations"]["jobpass.dev/lifetime"] = json!("315360000"),
+        &|secret| secret["metadata"]["annotations"]["jobpass.dev/note"] = json!("a".repeat(1 << 14)),
+        &|secret| secret["metadata"]["annotations"]["example.com/x"] = json!("y"),
+        &|secret| secret["metadata"]["labels"] = json!({"example.com/x": "y"}),
+        &|secret| secret["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Namespace", "name": "x", "uid": "y"}]),
+        &|secret| drop(secret["metadata"].as_object_mut().map(|metadata| metadata.remove("annotations"))),
     ] {
         let denied = lease(change);
         assert!(is_denied(&denied, "jobpass-lease-secrets"), "{denied:?}");
@@ -115,11 +128,46 @@ fn a_token_that_cannot_be_revoked_is_granted_only_without_the_policies() {
         let denied = attack(&world, "POST", path, Some(request));
         assert!(is_denied(&denied, "jobpass-tokens"), "{what}: {denied:?}");
     }
-    let made = attack(&world, "POST", "secrets", Some(&json!({"metadata": {"name": "jobpass-x"}, "type": "jobpass.dev/lease"})));
+    let made = attack(&world, "POST", "secrets", Some(&lease(&world, "jobpass-x")));
     assert_eq!(made.0, 201);
     let bound = |seconds: i64| json!({"spec": {"expirationSeconds": seconds, "boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": "jobpass-x"}}});
     assert!(is_denied(&attack(&world, "POST", path, Some(&bound(7200))), "jobpass-tokens"));
     assert_eq!(attack(&world, "POST", path, Some(&bound(3600))).0, 201);
+}
+
+/// Projects with CI identities of their own in one cluster, and one of them knows the name of another's lease.
+#[test]
+fn nobody_ends_a_lease_of_another_ci_identity_but_an_operator() {
+    let world = World::new();
+    let other = world.another_identity();
+    let job = Job::local(&world);
+    job.request().succeed();
+    let (name, token) = (job.lease(), job.token());
+    let foreign = |method: &str, path: &str, body: Option<&Value>| {
+        let answer = world.ask(&other, method, &world.path(path), body);
+        (answer.status, answer.json())
+    };
+    for query in ["", "?propagationPolicy=Background", "?dryRun=All"] {
+        let denied = foreign("DELETE", &format!("secrets/{name}{query}"), None);
+        assert!(is_denied(&denied, "jobpass-lease-secrets"), "{query}: {denied:?}");
+    }
+    // Nor can it make one in the name of this one, which this one would then take for its own.
+    let denied = foreign("POST", "secrets", Some(&lease(&world, &format!("jobpass-{:032x}", 1))));
+    assert!(is_denied(&denied, "jobpass-lease-secrets"), "{denied:?}");
+    assert!(world.accepts(&token));
+    world.delete_secret(&name);
+    world.assert_dies(&token);
+    job.revoke().succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_lease_of_an_older_jobpass_can_be_ended_by_all() {
+    let world = World::new();
+    world.put_secret("jobpass-old", "jobpass.dev/lease", &[]);
+    let other = world.another_identity();
+    assert_eq!(world.ask(&other, "DELETE", &world.path("secrets/jobpass-old"), None).status, 200);
+    assert_eq!(world.secrets(), [""; 0]);
 }
 
 #[test]

@@ -482,7 +482,7 @@ fn a_token_file_that_was_renewed_meanwhile_is_read_again() {
     let ran = running.wait();
     assert!(ran.is_success(), "{}", ran.transcript());
     assert_snapshot!(world.plain(&ran.requests.join("\n")), @"
-    POST /api/v1/namespaces/NS/secrets -> 401
+    POST /apis/authentication.k8s.io/v1/selfsubjectreviews -> 401
     POST /api/v1/namespaces/NS/secrets -> 201
     POST /api/v1/namespaces/NS/serviceaccounts/deploy-bot/token -> 201
     ");

@@ -20,6 +20,7 @@ mod house;
 mod identities;
 mod kubeconfigs;
 mod life;
+mod makers;
 mod outputs;
 mod processes;
 mod readme;

@@ -81,8 +81,8 @@ fn after_its_end() {
     job.request().succeed();
     world.on_sandbox().advance(std::time::Duration::from_hours(2));
     // The CI identity's own token, an hour long, is over as well: it is asked for anew as a job's would be.
-    let token = world.on_sandbox().add_user("fresh", &["jobpass:ci"]);
-    world.on_sandbox().grant_jobpass("fresh", world.namespace(), "deploy-bot");
+    let name = world.user().rsplit(':').next().map(str::to_owned).expect("a name");
+    let token = world.on_sandbox().service_account_token(world.home(), &name);
     world.secret(&token);
     doors::write(&job.identity_file(), &world.kubeconfig_of(&token));
     assert_snapshot!(job.revoke().succeed().said());

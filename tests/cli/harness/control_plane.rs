@@ -128,6 +128,22 @@ impl ControlPlane {
             let place = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
             self.must("POST", &format!("{root}/namespaces/{place}/{plural}"), Some(&object));
         }
+        self.token_of(namespace, identity)
+    }
+
+    /// One more CI identity with the rights that are granted in a namespace already; returns its token.
+    pub(crate) fn bind(&self, namespace: &str, identity: (&str, &str)) -> String {
+        let (home, name) = identity;
+        self.must("POST", &format!("/api/v1/namespaces/{home}/serviceaccounts"), Some(&json!({"metadata": {"name": name}})));
+        let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": home});
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "jobpass"});
+        let binding = json!({"metadata": {"name": name}, "roleRef": role, "subjects": [subject]});
+        self.must("POST", &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"), Some(&binding));
+        self.token_of(namespace, identity)
+    }
+
+    /// The token of a CI identity, once its rights hold.
+    fn token_of(&self, namespace: &str, (home, name): (&str, &str)) -> String {
         let request = json!({"spec": {"expirationSeconds": 3600}});
         let made = self.must("POST", &format!("/api/v1/namespaces/{home}/serviceaccounts/{name}/token"), Some(&request));
         let token = made["status"]["token"].as_str().expect("a token").to_owned();

@@ -244,6 +244,23 @@ impl World {
         }
     }
 
+    /// One more CI identity with the same rights, which the policies watch too; returns its token.
+    pub(crate) fn another_identity(&self) -> String {
+        let name = format!("ci-{}", random());
+        let identity = (self.identity.0.clone(), name.clone());
+        let token = match &self.server {
+            Server::Sandbox(sandbox) => {
+                sandbox.add_service_account(&identity.0, &identity.1);
+                sandbox.grant_jobpass(&user(&identity), &self.namespace, TARGET);
+                sandbox.service_account_token(&identity.0, &identity.1)
+            }
+            Server::Real(plane, _) => plane.bind(&self.namespace, (&identity.0, &identity.1)),
+        };
+        self.names().exact(&name, "OTHER-CI");
+        self.secret(&token);
+        token
+    }
+
     pub(crate) fn delete_secret(&self, name: &str) {
         match &self.server {
             Server::Sandbox(sandbox) => sandbox.delete_secret(&self.namespace, name),

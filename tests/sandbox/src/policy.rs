@@ -8,6 +8,7 @@ use crate::status::{self, Answer, Resource};
 const SECRETS: &str = "jobpass-lease-secrets";
 const TOKENS: &str = "jobpass-tokens";
 const LEASE: &str = "jobpass.dev/lease";
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const PREFIX: &str = "jobpass-";
 const LONGEST: i64 = 3600;
 /// The CI identities: nobody else is affected.
@@ -18,6 +19,17 @@ const NAME: &str = "jobpass policy: the name of a lease must start with jobpass-
 const DATA: &str = "jobpass policy: a lease must hold no data; leave out data and stringData";
 const FINALIZERS: &str = "jobpass policy: a lease must have no finalizers, because its tokens would outlive it; leave them out";
 const BACKGROUND: &str = "jobpass policy: delete a lease with propagationPolicy Background, or leave it out";
+const IDENTITY: &str =
+    "jobpass policy: a lease must say who makes it, in the annotation jobpass.dev/identity; use a jobpass that writes it";
+const FOREIGN: &str = "jobpass policy: only the CI identity that made a lease may delete it";
+const LIFE: &str = "jobpass policy: a lease must say how long it lives, in the annotation jobpass.dev/lifetime: seconds, at most 604800";
+const SIZE: &str = "jobpass policy: the labels and annotations of a lease must not take more than 16 kB";
+/// The first part is followed by the key.
+const KEYS: [&str; 2] = [
+    "jobpass policy: a lease must not have the label or annotation ",
+    "; where a tool of the cluster adds it to every object, write it into allowedKeys at the head of the policy jobpass-lease-secrets",
+];
+const OWNER: &str = "jobpass policy: a lease may be owned by nothing but a Pod";
 const BOUND: &str = "jobpass policy: bind the token to a lease, a Secret whose name starts with jobpass-, so that it can be revoked";
 const LIFETIME: &str = "jobpass policy: ask for a token of at most 3600 s (--ttl), or have maxSeconds raised in the policy \
     jobpass-tokens";
@@ -32,19 +44,33 @@ pub(crate) struct Policies {
 
 impl Policies {
     pub(crate) fn create_secret(&self, user: &User, name: &str, secret: &Value) -> Result<(), Answer> {
+        let metadata = &secret["metadata"];
+        let foreign = pairs(metadata).map(|(key, _)| key).find(|key| !key.starts_with("jobpass.dev/") && *key != MANAGED_BY);
+        let foreign_message = format!("{}{}{}", KEYS[0], foreign.unwrap_or_default(), KEYS[1]);
+        let owners = metadata["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
         let checks = [
             (secret["type"] == LEASE, TYPE),
             (name.starts_with(PREFIX), NAME),
             (is_empty(&secret["data"]), DATA),
-            (is_empty(&secret["metadata"]["finalizers"]), FINALIZERS),
+            (is_empty(&metadata["finalizers"]), FINALIZERS),
+            (note(secret, "identity") == Some(user.name.as_str()), IDENTITY),
+            (note(secret, "lifetime").is_some_and(is_lifetime), LIFE),
+            (pairs(metadata).map(|(key, value)| key.len() + value.len()).sum::<usize>() <= 16_384, SIZE),
+            (foreign.is_none(), foreign_message.as_str()),
+            (owners.iter().all(|owner| owner["apiVersion"] == "v1" && owner["kind"] == "Pod"), OWNER),
         ];
         self.check(user, SECRETS, &Resource::core("secrets"), name, &checks)
     }
 
     /// `plain` means: in the background, and so with no finalizer and no object in the answer.
     pub(crate) fn delete_secret(&self, user: &User, name: &str, secret: &Value, plain: bool) -> Result<(), Answer> {
-        let checks =
-            [(secret["type"] == LEASE, TYPE), (name.starts_with(PREFIX), NAME), (is_empty(&secret["data"]), DATA), (plain, BACKGROUND)];
+        let checks = [
+            (secret["type"] == LEASE, TYPE),
+            (name.starts_with(PREFIX), NAME),
+            (is_empty(&secret["data"]), DATA),
+            (plain, BACKGROUND),
+            (note(secret, "identity").is_none_or(|maker| *maker == user.name), FOREIGN),
+        ];
         self.check(user, SECRETS, &Resource::core("secrets"), name, &checks)
     }
 
@@ -71,6 +97,24 @@ impl Policies {
     }
 }
 
+/// An annotation of ours.
+fn note<'a>(secret: &'a Value, name: &str) -> Option<&'a str> {
+    secret["metadata"]["annotations"][format!("jobpass.dev/{name}")].as_str()
+}
+
+/// A number of seconds, a week at most.
+fn is_lifetime(text: &str) -> bool {
+    (1..=6).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse().is_ok_and(|seconds: u32| seconds <= 604_800)
+}
+
+/// All labels, then all annotations.
+fn pairs(metadata: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let of = |field: &str| metadata[field].as_object().into_iter().flatten();
+    of("labels").chain(of("annotations")).map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()))
+}
+
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -88,13 +132,14 @@ mod tests {
     #[test]
     fn names_groups_and_messages_are_those_of_the_manifest() {
         let manifest = include_str!("../../../deploy/policy.yaml");
-        for message in [TYPE, NAME, DATA, FINALIZERS, BACKGROUND, BOUND] {
+        for message in [TYPE, NAME, DATA, FINALIZERS, BACKGROUND, IDENTITY, FOREIGN, LIFE, SIZE, OWNER, BOUND] {
             assert!(manifest.contains(&format!("message: \"{message}\"\n")), "{message}");
         }
-        for part in LIFETIME.split("3600") {
-            assert!(manifest.contains(part), "{part}");
+        let folded = manifest.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in LIFETIME.split("3600").chain(KEYS) {
+            assert!(folded.contains(part.trim()), "{part}");
         }
-        for word in GROUPS.into_iter().chain([LEASE]) {
+        for word in GROUPS.into_iter().chain([LEASE, MANAGED_BY]) {
             assert!(manifest.contains(&format!("'{word}'")), "{word}");
         }
         for policy in [SECRETS, TOKENS] {

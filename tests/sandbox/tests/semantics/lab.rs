@@ -47,7 +47,8 @@ impl Lab {
 
     /// A lease of that name; its uid.
     pub(crate) fn lease(&self, name: &str) -> String {
-        let made = self.post(SECRETS, &json!({"metadata": {"name": name}, "type": LEASE}));
+        let notes = json!({"jobpass.dev/identity": "alice", "jobpass.dev/lifetime": "3600"});
+        let made = self.post(SECRETS, &json!({"metadata": {"name": name, "annotations": notes}, "type": LEASE}));
         assert_eq!(made.status, 201, "{}", made.body);
         text(&made.json()["metadata"]["uid"])
     }

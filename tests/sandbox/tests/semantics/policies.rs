@@ -66,6 +66,57 @@ fn what_is_no_empty_lease_is_not_created() {
     lab.all_is_implemented();
 }
 
+/// A lease of alice with one thing in its metadata that is otherwise.
+fn lease_with(change: impl Fn(&mut Value)) -> Value {
+    let notes = json!({"jobpass.dev/identity": "alice", "jobpass.dev/lifetime": "604800"});
+    let labels = json!({"app.kubernetes.io/managed-by": "jobpass", "jobpass.dev/lease": "true"});
+    let mut secret = json!({"metadata": {"name": "jobpass-1", "annotations": notes, "labels": labels}, "type": LEASE});
+    change(&mut secret["metadata"]);
+    secret
+}
+
+#[test]
+fn a_lease_says_who_made_it_and_how_long_it_lives_and_little_else() {
+    let lab = lab();
+    let note = |name: &'static str, text: Value| move |metadata: &mut Value| metadata["annotations"][name] = text.clone();
+    let owner = |kind: &'static str| {
+        move |metadata: &mut Value| metadata["ownerReferences"] = json!([{"apiVersion": "v1", "kind": kind, "name": "p", "uid": "u"}])
+    };
+    for (bad, words) in [
+        (lease_with(note("jobpass.dev/identity", json!("bob"))), "must say who makes it"),
+        (
+            lease_with(|metadata| drop(metadata["annotations"].as_object_mut().map(|notes| notes.remove("jobpass.dev/identity")))),
+            "must say who makes it",
+        ),
+        (lease_with(note("jobpass.dev/lifetime", json!("604801"))), "must say how long"),
+        (lease_with(note("jobpass.dev/lifetime", json!("1e3"))), "must say how long"),
+        (lease_with(note("jobpass.dev/lifetime", json!(""))), "must say how long"),
+        (lease_with(note("jobpass.dev/x", json!("ä".repeat(8192)))), "more than 16 kB"),
+        (lease_with(note("example.com/x", json!(""))), "must not have the label or annotation example.com/x; where"),
+        (lease_with(|metadata| metadata["labels"]["team"] = json!("a")), "must not have the label or annotation team; where"),
+        (lease_with(owner("ConfigMap")), "owned by nothing but a Pod"),
+    ] {
+        let answer = lab.post(SECRETS, &bad);
+        assert!(answer.status == 403 && answer.body.contains(words), "{words}: {}", answer.body);
+    }
+    assert_eq!(lab.post(SECRETS, &lease_with(|_| {})).status, 201);
+    lab.all_is_implemented();
+}
+
+#[test]
+fn only_who_made_a_lease_deletes_it_but_everybody_an_older_one() {
+    let lab = lab();
+    let bob = lab.sandbox.add_user("bob", &["jobpass:ci"]);
+    lab.sandbox.grant_jobpass("bob", "ci", "deploy-bot");
+    let path = format!("{SECRETS}/jobpass-1");
+    lab.lease("jobpass-1");
+    let foreign = lab.send(Some(&bob), "DELETE", &path, None);
+    assert!(foreign.status == 403 && foreign.body.contains("only the CI identity that made a lease"), "{}", foreign.body);
+    assert_eq!(lab.delete(&path, None).status, 200);
+    lab.sandbox.put_secret("ci", "jobpass-1", LEASE, &[]);
+    assert_eq!(lab.send(Some(&bob), "DELETE", &path, None).status, 200);
+}
+
 #[test]
 fn a_foreign_secret_is_neither_deleted_nor_read() {
     let lab = lab();

@@ -1,0 +1,41 @@
+//! What to do about a refusal of an admission policy: those of `deploy/policy.yaml` are known by their words.
+
+/// Words of a message, and what helps. The messages of our own policies name what is wrong; here stands who can mend it.
+const HINTS: [(&str, &str); 6] = [
+    (
+        "annotation jobpass.dev/identity",
+        "check that whatever stands between this job and the API server lets it ask who it is (`SelfSubjectReview`), and that both are of one cluster",
+    ),
+    (
+        "only the CI identity that made a lease",
+        "revoke as the CI identity that requested the pass, or let an operator delete the lease with `kubectl delete secret`",
+    ),
+    (
+        "allowedKeys",
+        "ask the cluster's admins to write that key into `allowedKeys` at the head of the policy `jobpass-lease-secrets` (`deploy/policy.yaml`)",
+    ),
+    ("labels and annotations of a lease must not take", "ask the cluster's admins which tool adds so much to every object"),
+    ("ask for a token of at most", "ask for less by `--ttl`, or run the command by `jobpass run`, which renews the token"),
+    ("jobpass policy: ", "ask the cluster's admins: their `deploy/policy.yaml` and this jobpass are of different versions"),
+];
+
+/// What to do.
+pub(super) fn hint(message: &str) -> &'static str {
+    let known = HINTS.iter().find(|(words, _)| message.contains("jobpass policy: ") && message.contains(words));
+    known.map_or("ask the cluster's admins: an admission policy of theirs says no", |(_, hint)| hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_the_manifest_and_of_nobody_else() {
+        let manifest = include_str!("../../deploy/policy.yaml").split_whitespace().collect::<Vec<_>>().join(" ");
+        for (words, text) in HINTS {
+            assert!(manifest.contains(words.trim()), "{words}");
+            assert_eq!(hint(&format!("jobpass policy: {words}")), text);
+        }
+        assert_eq!(hint("annotation jobpass.dev/identity"), "ask the cluster's admins: an admission policy of theirs says no");
+    }
+}

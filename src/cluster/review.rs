@@ -1,0 +1,80 @@
+//! Whom the API server takes us for: `SelfSubjectReview`, which everybody who is recognised may ask.
+
+use http::Method;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{
+    Cluster,
+    answer::Answer,
+    broken::Broken,
+    connect::Connector,
+    exchange::Message,
+    hedge::{Again, Event, Tries},
+};
+use crate::{jwt::Claims, lease::object::Maker};
+
+/// Since Kubernetes 1.28: <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>.
+const PATH: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+#[derive(Deserialize)]
+struct Review {
+    status: ReviewStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReviewStatus {
+    user_info: UserInfo,
+}
+
+#[derive(Deserialize)]
+struct UserInfo {
+    username: String,
+}
+
+/// The question, asked once.
+pub(super) async fn sent(connector: &mut Connector, deadline: Instant) -> Result<Answer, Broken> {
+    let review = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let message = Message::new(Method::POST, PATH.to_owned(), &review)?;
+    let mut tries = Tries::begin(connector, message, Again::Never, deadline);
+    loop {
+        if let Event::Done(tried) = tries.next(connector).await {
+            return tried.sent;
+        }
+    }
+}
+
+impl Cluster {
+    /// Who makes a lease, for the policy that lets nobody else delete it.
+    pub async fn maker(&mut self) -> Maker {
+        Maker { name: self.user_name().await, pod_namespace: self.identity.pod_namespace.clone() }
+    }
+
+    /// Our user name: what the token says if it is a service account's, else what the API server says. None where it does not say it:
+    /// then it knows no such policy either, or refuses what comes next and says why.
+    async fn user_name(&mut self) -> Option<String> {
+        if let Some(name) = &self.identity.user.impersonate {
+            return Some(name.clone());
+        }
+        loop {
+            // A client certificate counts before a token.
+            if !self.connector.has_certificate
+                && let Some(claims) = self.identity_token().and_then(Claims::of)
+                && claims.service_account().is_some()
+            {
+                return claims.sub;
+            }
+            // What must come after it keeps as much time.
+            let half = Instant::now() + self.deadline.saturating_duration_since(Instant::now()) / 2;
+            let answer = sent(&mut self.connector, half).await.ok()?;
+            if answer.status == 401 && !self.renewed && self.identity.is_renewable() {
+                self.renewed = true;
+                self.renew().await.ok()?;
+                continue;
+            }
+            let review: Review = serde_json::from_slice(&answer.body).ok().filter(|_| answer.is_success())?;
+            return Some(review.status.user_info.username);
+        }
+    }
+}
