@@ -27,6 +27,12 @@ impl Cluster {
             Ok(message) => message,
             Err(broken) => return self.settled(request, Err(broken)).await,
         };
+        if self.asking
+            && let Some(line) = self.connector.another()
+        {
+            // What an interrupted request was sent on waits for its answer, and what comes next would wait behind it.
+            self.connector.line = line;
+        }
         loop {
             // From the moment of sending, as we may be interrupted while we wait; an answer that was lost, late or an error of the
             // server's may stand for a request that was carried out.
@@ -36,6 +42,7 @@ impl Cluster {
                 Patience::Brief if !before => Again::UnlessUnreached(retry::UNREACHED),
                 Patience::Brief | Patience::Whole => Again::WhileThereIsTime,
             };
+            self.asking = true;
             let mut copies = Tries::begin(&self.connector, message.clone(), again, self.deadline);
             let tried = loop {
                 match copies.next(&mut self.connector).await {
@@ -47,6 +54,7 @@ impl Cluster {
                     }
                 }
             };
+            self.asking = false;
             self.left_something = before || (creates && tried.may_have_arrived);
             match &tried.sent {
                 Ok(answer) if answer.status == 401 && !self.renewed && self.identity.is_renewable() => {
