@@ -212,11 +212,13 @@ impl Tries {
         let is_under_way = !self.under_way.is_empty() && self.was_connected();
         let others = self.arrived || is_under_way;
         let late = if self.was_connected() { Broken::Late } else { self.unreachable.clone().unwrap_or(Broken::Unconnected) };
+        // One that was sent a moment ago is not silent: what came before it says more.
+        let is_silent = !self.under_way.is_empty() && self.silent.0.elapsed() >= SILENT[0];
         let last = self.last.take();
         let sent = match (answered, self.taken.take(), last) {
             (Some(answered), _, _) => answered,
             (None, Some((answer, _)), _) => Ok(answer),
-            (None, None, Some(last)) if last.is_ok() || self.under_way.is_empty() => last,
+            (None, None, Some(last)) if last.is_ok() || !is_silent => last,
             (None, None, _) => Err(late),
         };
         let may_have_arrived =

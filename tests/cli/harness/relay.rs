@@ -220,11 +220,6 @@ impl Shared {
                         drop(state);
                         return self.hold(connection, &[&header, &body], from, to);
                     }
-                    // What is sent again over another connection must not overtake what is held.
-                    Some(Plan::HoldRequest(_)) if state.holding.is_some() => {
-                        let held = |state: &mut State| state.holding.is_some() && !state.closed;
-                        drop(self.changed.wait_timeout_while(state, PATIENCE, held).expect("the relay's lock is sound"));
-                    }
                     Some(_) | None => {}
                 }
                 self.changed.notify_all();
