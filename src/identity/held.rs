@@ -102,7 +102,8 @@ fn values<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
 
 /// Every secret of every user.
 fn of_kubeconfig(text: &str, directory: &Path) -> Vec<Held> {
-    if let Ok(config) = Kubeconfig::from_yaml(text) {
+    let config = Kubeconfig::from_yaml(text).ok().filter(|config| !config.auth_infos.is_empty());
+    if let Some(config) = config {
         let users = config.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
         return users.flat_map(|user| of_user(user, directory)).collect();
     }
