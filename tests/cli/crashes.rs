@@ -178,7 +178,7 @@ fn the_death_of_whoever_started_it_is_a_signal() {
     let pid = std::fs::read_to_string(&pid_file).expect("written");
     eventually("jobpass has ended too", || !doors::is_running(pid.trim()));
     let ran = shell.wait();
-    assert!(ran.stderr.contains("caused by: interrupted by the death of the process that started it"), "{}", ran.transcript());
+    assert!(ran.stderr.contains("caused by: interrupted by the death of the process that started jobpass"), "{}", ran.transcript());
     world.relay().release();
     job.revoke().args(["-s", &world.account()]).succeed();
     job.assert_nothing_left();
