@@ -58,8 +58,6 @@ pub struct Cluster {
     /// Who is told of a failure that is tried again, and whether that was said.
     out: Out,
     said: bool,
-    /// Whether a request is under way; if that is so when the next one begins, the former was interrupted.
-    asking: bool,
     /// Whether something of ours may exist on the server: only then is there anything to undo.
     pub left_something: bool,
 }
@@ -129,19 +127,7 @@ impl Cluster {
         let deadline = Instant::now() + timeout;
         let connector = bounded(&identity, env, deadline, timeout).await?;
         let (env, out) = (env.clone(), out.clone());
-        Ok(Self {
-            identity,
-            env,
-            connector,
-            deadline,
-            timeout,
-            patience,
-            renewed: false,
-            out,
-            said: false,
-            asking: false,
-            left_something: false,
-        })
+        Ok(Self { identity, env, connector, deadline, timeout, patience, renewed: false, out, said: false, left_something: false })
     }
 
     /// The CI identity's own token, so that it can be masked.

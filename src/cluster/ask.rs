@@ -27,7 +27,7 @@ impl Cluster {
             Ok(message) => message,
             Err(broken) => return self.settled(request, Err(broken)).await,
         };
-        if self.asking
+        if self.connector.is_busy
             && let Some(line) = self.connector.another()
         {
             // What an interrupted request was sent on waits for its answer, and what comes next would wait behind it.
@@ -42,7 +42,7 @@ impl Cluster {
                 Patience::Brief if !before => Again::UnlessUnreached(retry::UNREACHED),
                 Patience::Brief | Patience::Whole => Again::WhileThereIsTime,
             };
-            self.asking = true;
+            self.connector.is_busy = true;
             let mut copies = Tries::begin(&self.connector, message.clone(), again, self.deadline);
             let tried = loop {
                 match copies.next(&mut self.connector).await {
@@ -54,7 +54,7 @@ impl Cluster {
                     }
                 }
             };
-            self.asking = false;
+            self.connector.is_busy = false;
             self.left_something = before || (creates && tried.may_have_arrived);
             match &tried.sent {
                 Ok(answer) if answer.status == 401 && !self.renewed && self.identity.is_renewable() => {

@@ -54,6 +54,8 @@ impl Line {
 pub(super) struct Connector {
     /// The one that a request starts on.
     pub(super) line: Line,
+    /// Whether a request is under way; if that is so when the next one begins, the former was interrupted.
+    pub(super) is_busy: bool,
     /// The bearer token that we show, if it is one.
     pub(super) token: Option<Secret>,
     /// Whether we show a client certificate.
@@ -94,7 +96,7 @@ impl Connector {
         let unfit = |_| refused("its impersonation has characters that a request cannot carry");
         let line = line(&config, https(settings.clone(), server_name.clone(), transport.clone())).map_err(unfit)?;
         let has_certificate = credential.certificate.is_some();
-        Ok(Self { line, token: credential.token, has_certificate, config, settings, transport, server, server_name })
+        Ok(Self { line, is_busy: false, token: credential.token, has_certificate, config, settings, transport, server, server_name })
     }
 
     /// One more line beside the one in use: its first request makes a new connection, to the next of the server's addresses.
