@@ -67,7 +67,7 @@ pub struct RequestArgs {
     after_help = "Without a flag: on GitHub, GitLab and Tekton every pass of this job; on a plain shell the one that $JOBPASS_LEASE names,
 or the only one there is. With --service-account on GitLab and Tekton also the lease whose file is lost; --if-here leaves that out.
 Only the flags --lease and --lease-file name another one: JOBPASS_LEASE and JOBPASS_LEASE_FILE do not.
-Nothing to revoke is success."
+Nothing to revoke is success, unless a flag names it."
 )]
 pub struct RevokeArgs {
     #[arg(long, value_name = "NAMESPACE/NAME", help = o::LEASE.help)]

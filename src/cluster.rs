@@ -14,13 +14,24 @@ use k8s_openapi::{
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{env::Env, failure::Failure, identity::Identity, lease::Lease, out::Out, secret::Secret, spec::TokenSpec};
+use crate::{
+    clock::{ServerClock, ServerTime},
+    env::Env,
+    failure::Failure,
+    identity::Identity,
+    jwt::Claims,
+    lease::Lease,
+    out::Out,
+    secret::Secret,
+    spec::TokenSpec,
+};
 
 mod addresses;
 pub mod answer;
 mod ask;
 mod broken;
 mod connect;
+mod deletion;
 mod exchange;
 mod hedge;
 mod leaf;
@@ -33,9 +44,7 @@ mod transport;
 use answer::{Answer, Refusal, Request, Shown};
 use ask::bounded;
 use connect::Connector;
-
-/// How long after a 404 a second DELETE waits for the POST of a killed client, which may still land.
-const BEFORE_SECOND_DELETE: Duration = Duration::from_millis(500);
+pub use deletion::Deleted;
 
 /// What a pass depends on: how long nobody is reached before that is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +67,7 @@ pub struct Cluster {
     /// Who is told of a failure that is tried again, and whether that was said.
     out: Out,
     said: bool,
+    clock: ServerClock,
     /// Whether something of ours may exist on the server: only then is there anything to undo.
     pub left_something: bool,
 }
@@ -66,23 +76,12 @@ pub struct Cluster {
 pub struct Granted {
     /// The token.
     pub token: Secret,
+    /// When it was issued.
+    pub issued_at: Option<ServerTime>,
     /// When it ends.
-    pub expires_at: Timestamp,
+    pub expires_at: ServerTime,
     /// What the server warned of.
     pub warnings: Vec<String>,
-}
-
-/// How a DELETE ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deleted {
-    /// The Secret is gone.
-    Removed,
-    /// It was not there.
-    Absent,
-    /// Another one of the same name is there and was not touched; ours is gone.
-    Replaced,
-    /// A finalizer holds it: the token lives 60 s more, and 10 s in the cache.
-    Deleting,
 }
 
 /// What the API server says to a token.
@@ -114,8 +113,10 @@ struct Created {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct CreatedMetadata {
     uid: String,
+    creation_timestamp: Option<Timestamp>,
 }
 
 impl Cluster {
@@ -127,7 +128,8 @@ impl Cluster {
         let deadline = Instant::now() + timeout;
         let connector = bounded(&identity, env, deadline, timeout).await?;
         let (env, out) = (env.clone(), out.clone());
-        Ok(Self { identity, env, connector, deadline, timeout, patience, renewed: false, out, said: false, left_something: false })
+        let clock = ServerClock::default();
+        Ok(Self { identity, env, connector, deadline, timeout, patience, renewed: false, out, said: false, clock, left_something: false })
     }
 
     /// The CI identity's own token, so that it can be masked.
@@ -142,14 +144,14 @@ impl Cluster {
         &self.identity
     }
 
-    /// Creates the lease Secret and returns its uid.
+    /// Creates the lease Secret and returns its uid, and when that was.
     ///
     /// A name that is taken is ours, from an answer that was lost or a run that was killed: 128 bits of it are our own, and the
     /// policies let this identity make nothing else of that name. It is deleted, which kills whatever was bound to it, and made anew.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
-    pub async fn create_lease(&mut self, lease: &Lease, secret: &LeaseSecret) -> Result<String, Failure> {
+    pub async fn create_lease(&mut self, lease: &Lease, secret: &LeaseSecret) -> Result<(String, Option<ServerTime>), Failure> {
         let request = Request::Create { lease: lease.id(), account: lease.service_account.clone() };
         let path = secrets(lease);
         let mut replaced = false;
@@ -164,8 +166,10 @@ impl Cluster {
             if !answer.is_success() {
                 return Err(answer.failure(&request, &self.shown()));
             }
-            let created: Created = parsed(&answer, &request)?;
-            return Ok(created.metadata.uid);
+            let Created { metadata } = parsed(&answer, &request)?;
+            let at = metadata.creation_timestamp.map(ServerTime::said);
+            self.hear(at, &answer);
+            return Ok((metadata.uid, at));
         }
     }
 
@@ -196,8 +200,13 @@ impl Cluster {
         if !answer.is_success() {
             return Err(answer.failure(&request, &self.shown()));
         }
-        let granted: TokenAnswer = parsed(&answer, &request)?;
-        Ok(Granted { token: granted.status.token, expires_at: granted.status.expiration_timestamp, warnings: answer.warnings })
+        let TokenAnswer { status: TokenStatus { token, expiration_timestamp } } = parsed(&answer, &request)?;
+        let claims = Claims::of(&token).unwrap_or_default();
+        let issued_at = claims.issued_at().map(ServerTime::said);
+        self.hear(issued_at, &answer);
+        // The later of the two, should they differ: the token's own end is the one that counts.
+        let expires_at = ServerTime::said(claims.expires_at().map_or(expiration_timestamp, |end| end.max(expiration_timestamp)));
+        Ok(Granted { token, issued_at, expires_at, warnings: answer.warnings })
     }
 
     /// Deletes the lease Secret: with it every token that was bound to it ends.
@@ -214,36 +223,14 @@ impl Cluster {
             ..DeleteOptions::default()
         };
         let answer = self.ask(&request, &Method::DELETE, &path, &options).await?;
-        if answer.is_success() {
-            #[derive(Deserialize)]
-            struct Kind {
-                #[serde(default)]
-                kind: String,
-            }
-            let kind: Kind = parsed(&answer, &request)?;
-            return Ok(if kind.kind == "Secret" { Deleted::Deleting } else { Deleted::Removed });
-        }
-        match answer.refusal() {
+        self.hear(None, &answer);
+        match Deleted::of(&answer, &lease.name, uid) {
             // An earlier copy of this request has done it, and nobody has told us.
-            Refusal::LeaseMissing if answer.after_another && uid.is_some() => Ok(Deleted::Removed),
-            Refusal::LeaseMissing | Refusal::NamespaceMissing => Ok(Deleted::Absent),
-            Refusal::Conflict if uid.is_some() => Ok(Deleted::Replaced),
-            _ => Err(answer.failure(&request, &self.shown())),
+            Some(Deleted::Absent) if answer.after_another && uid.is_some() => Ok(Deleted::Removed),
+            Some(deleted) => Ok(deleted),
+            None if answer.is_success() => Err(unasked(&answer, &request)),
+            None => Err(answer.failure(&request, &self.shown())),
         }
-    }
-
-    /// The same, and once more a moment later where a Secret of ours may still come into being: nobody has told us its uid, and what
-    /// a killed or interrupted client has sent can land after our look.
-    ///
-    /// # Errors
-    /// When the server refuses or cannot be reached.
-    pub async fn delete_lease_for_good(&mut self, lease: &Lease) -> Result<Deleted, Failure> {
-        let deleted = self.delete_lease(lease, lease.uid.as_deref()).await?;
-        if deleted != Deleted::Absent || lease.uid.is_some() {
-            return Ok(deleted);
-        }
-        self.wait(BEFORE_SECOND_DELETE).await;
-        self.delete_lease(lease, None).await
     }
 
     /// Asks, on a connection of its own and as nobody else, what the API server says to a token.
@@ -288,6 +275,28 @@ impl Cluster {
         Instant::now() < self.deadline
     }
 
+    /// What time it is at the server at least, as far as it has said so; nothing that comes before what it has said of a lease.
+    #[must_use]
+    pub fn server_time(&self, lease: &Lease) -> Option<ServerTime> {
+        self.clock.now(lease.begun())
+    }
+
+    /// How far this machine's clock is from the server's, if it is more than a minute.
+    #[must_use]
+    pub fn skew(&self) -> Option<String> {
+        self.clock.skew()
+    }
+
+    /// Learns from an answer what time it is at the server: by a figure of what it has made just now, and by its `Date`.
+    fn hear(&mut self, made: Option<ServerTime>, answer: &Answer) {
+        if let Some(made) = made {
+            self.clock.says(made);
+        }
+        if let Some(date) = answer.server_date() {
+            self.clock.shows(date);
+        }
+    }
+
     fn shown(&self) -> Shown<'_> {
         Shown { why: &self.identity.why, token: self.identity_token(), now: Timestamp::now() }
     }
@@ -295,11 +304,14 @@ impl Cluster {
 
 /// Reads a yes. What cannot be read is not repeated: it may hold a token.
 fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> Result<T, Failure> {
-    serde_json::from_slice(&answer.body).map_err(|_| {
-        Failure::new(request.what())
-            .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))
-            .hint("check `--server`: it is the API server's address, not the console's or a proxy's")
-    })
+    serde_json::from_slice(&answer.body).map_err(|_| unasked(answer, request))
+}
+
+/// A yes to something else.
+fn unasked(answer: &Answer, request: &Request) -> Failure {
+    Failure::new(request.what())
+        .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))
+        .hint("check `--server`: it is the API server's address, not the console's or a proxy's")
 }
 
 fn secrets(lease: &Lease) -> String {

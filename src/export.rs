@@ -257,11 +257,9 @@ impl Export<'_> {
 
     fn announcement(pass: &Pass) -> String {
         let lease = &pass.lease;
-        let (end, last) = (instant(pass.expires_at), instant(lease.expires_at));
-        // The lease's end has fractions of a second, which nobody sees.
-        let renewed = lease.expires_at > pass.expires_at && last != end;
-        let more = if renewed { format!(", renewed until {last}") } else { String::new() };
-        let until = format!("until {end}{more}");
+        let last = lease.ends().filter(|last| *last > pass.expires_at);
+        let more = last.map(|last| format!(", renewed until {last}")).unwrap_or_default();
+        let until = format!("until {}{more}", pass.expires_at);
         let (account, id, why) = (&lease.service_account, lease.id(), &pass.cluster.identity().why);
         let text = format!("pass for service account `{account}` {until}, lease `{id}`\n  asked as {why}");
         pass.warnings.iter().fold(text, |text, warning| text + "\nwarning: " + warning)
@@ -343,7 +341,7 @@ impl Outputs {
         let lease = &pass.lease;
         let mut plain = vec![
             // The token's own end: one that is in a variable is not renewed.
-            ("expires-at", instant(pass.expires_at)),
+            ("expires-at", pass.expires_at.to_string()),
             ("server", lease.server.clone()),
             ("namespace", spec.target_namespace.clone()),
             ("service-account", lease.service_account.to_string()),

@@ -87,10 +87,16 @@ impl Claims {
         moment(self.nbf.or(self.iat))
     }
 
+    /// When it was issued, by the issuer's clock.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<Timestamp> {
+        moment(self.iat)
+    }
+
     /// How long it was issued for, in seconds.
     #[must_use]
     pub fn lifetime(&self) -> Option<i64> {
-        Some(self.expires_at()?.as_second() - moment(self.iat)?.as_second())
+        Some(self.expires_at()?.as_second() - self.issued_at()?.as_second())
     }
 
     /// The lease that it is bound to, as `namespace/name`, if it is a pass's.

@@ -5,6 +5,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock::{self, ServerTime},
     failure::Failure,
     identity::{Identity, Origin},
     name::{PREFIX, hex, is_name, random_hex},
@@ -14,6 +15,7 @@ use crate::{
     spec::{ServiceAccount, TokenSpec, is_label, is_subdomain},
 };
 
+pub mod named;
 pub mod object;
 
 /// The version of the format.
@@ -36,10 +38,13 @@ pub struct Lease {
     /// The bound Secret's uid, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// When it was begun.
+    /// When it was begun, by the clock that `times` says.
     pub issued_at: Timestamp,
-    /// The last moment that any of its tokens may live, fixed at creation.
+    /// The last moment that any of its tokens may live, by the same clock; see [`Lease::ends`].
     pub expires_at: Timestamp,
+    /// Whose word these times are.
+    #[serde(default)]
+    pub times: Times,
     /// When the last one ends that the job got, where there may be several: after that only a renewed one could live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_expires_at: Option<Timestamp>,
@@ -68,6 +73,19 @@ pub struct Lease {
     /// can set variables for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Vec<String>>,
+}
+
+/// Whose word the times of a lease are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Times {
+    /// This machine's: the server has not spoken yet. Also where an older jobpass did not say whose.
+    #[default]
+    Ours,
+    /// The server's, but there is no token yet, which may end later than they say.
+    Created,
+    /// The server's.
+    Granted,
 }
 
 /// What every version says.
@@ -125,16 +143,71 @@ impl Lease {
         self.token_sha256.as_deref() == Some(&fingerprint(token))
     }
 
-    /// Whether no token of it can live any more: its end, the API server's minute of leeway and its cache are over.
-    #[must_use]
-    pub fn is_over(&self, now: Timestamp) -> bool {
-        now > last_breath(self.expires_at)
+    /// The server has created its Secret: from now on its times are the server's.
+    pub fn created(&mut self, at: ServerTime) {
+        let later = |time: Timestamp| at.after(time.duration_since(self.issued_at)).figure();
+        (self.expires_at, self.token_expires_at) = (later(self.expires_at), self.token_expires_at.map(later));
+        (self.issued_at, self.times) = (at.figure(), Times::Created);
     }
 
-    /// Until when the token is accepted that the job has, if nobody deletes the lease.
+    /// The server has granted a token that ends then. A lease that is for more than one ends when it was said to, or with its last.
+    pub fn granted(&mut self, issued_at: Option<ServerTime>, ends: ServerTime) {
+        if let (Times::Ours, Some(at)) = (self.times, issued_at) {
+            self.created(at);
+        }
+        match &mut self.token_expires_at {
+            None => self.expires_at = ends.figure(),
+            Some(token) => (*token, self.expires_at) = (ends.figure(), self.expires_at.max(ends.figure())),
+        }
+        if self.times == Times::Created {
+            self.times = Times::Granted;
+        }
+    }
+
+    /// When the server has begun it, as far as the server has said so.
     #[must_use]
-    pub fn accepted_until(&self) -> Timestamp {
-        last_breath(self.token_expires_at.unwrap_or(self.expires_at))
+    pub fn begun(&self) -> Option<ServerTime> {
+        match self.times {
+            Times::Ours => None,
+            Times::Created | Times::Granted => Some(ServerTime::said(self.issued_at)),
+        }
+    }
+
+    /// The last moment that any of its tokens may live, as far as the server has said so.
+    #[must_use]
+    pub fn ends(&self) -> Option<ServerTime> {
+        match self.times {
+            Times::Ours | Times::Created => None,
+            Times::Granted => Some(ServerTime::said(self.expires_at)),
+        }
+    }
+
+    /// Whether no token of it can live any more: its end, the API server's minute of leeway and its cache are over.
+    #[must_use]
+    pub fn is_over(&self, now: ServerTime) -> bool {
+        self.ends().is_some_and(|end| now > end.after(BREATH))
+    }
+
+    /// Until when the token is accepted that the job has, if nobody deletes the lease; as far as the server has said so.
+    #[must_use]
+    pub fn accepted_until(&self) -> Option<ServerTime> {
+        let ends = self.ends()?;
+        Some(self.token_expires_at.map_or(ends, ServerTime::said).after(BREATH))
+    }
+
+    /// The same in words; where the server has not said when, how long it is at most, which needs no clock.
+    #[must_use]
+    pub fn validity(&self) -> String {
+        match self.accepted_until() {
+            Some(until) => format!("valid until {until}"),
+            None => format!("valid for at most {} after its request", clock::length(self.longest())),
+        }
+    }
+
+    /// How long a token of it is accepted, rounded up to a minute.
+    #[must_use]
+    pub fn longest(&self) -> SignedDuration {
+        self.token_expires_at.unwrap_or(self.expires_at).duration_since(self.issued_at) + BREATH + SignedDuration::from_secs(30)
     }
 }
 
@@ -152,6 +225,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
         uid: None,
         issued_at: now,
         expires_at: after(spec.lifetime.unwrap_or(spec.ttl)),
+        times: Times::Ours,
         token_expires_at: spec.lifetime.map(|_| after(spec.ttl)),
         jti: None,
         token_sha256: None,
@@ -165,10 +239,8 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
     }
 }
 
-/// When the API server refuses a token at the latest: 60 s of leeway (`jwt.DefaultLeeway`) and 10 s of cache after its end.
-fn last_breath(expires_at: Timestamp) -> Timestamp {
-    expires_at.saturating_add(jiff::SignedDuration::from_secs(70)).unwrap_or(Timestamp::MAX)
-}
+/// How long after its end the API server may accept a token: 60 s of leeway (`jwt.DefaultLeeway`) and 10 s of cache.
+const BREATH: SignedDuration = SignedDuration::from_secs(70);
 
 /// A lease's name: derived from the job and the service account where the platform can say both again, else random.
 #[must_use]
@@ -202,6 +274,7 @@ pub(crate) mod tests {
             uid: None,
             issued_at: Timestamp::UNIX_EPOCH,
             expires_at: Timestamp::from_second(3600).expect("in range"),
+            times: Times::Granted,
             token_expires_at: None,
             jti: None,
             token_sha256: None,
@@ -270,9 +343,44 @@ pub(crate) mod tests {
 
     #[test]
     fn a_lease_is_over_a_minute_and_the_cache_after_its_end() {
-        let at = |second| Timestamp::from_second(second).expect("in range");
         assert!(!lease().is_over(at(3670)));
         assert!(lease().is_over(at(3671)));
+    }
+
+    fn at(second: i64) -> ServerTime {
+        ServerTime::said(Timestamp::from_second(second).expect("in range"))
+    }
+
+    #[test]
+    fn what_the_server_has_not_said_ends_nothing() {
+        let far = ServerTime::said(Timestamp::MAX);
+        for times in [Times::Ours, Times::Created] {
+            let lease = Lease { times, ..lease() };
+            assert_eq!((lease.is_over(far), lease.ends(), lease.accepted_until()), (false, None, None));
+            assert_eq!(lease.validity(), "valid for at most 62 min after its request");
+        }
+        // As an older jobpass wrote it.
+        let old = lease().json().replace(r#""times":"granted","#, "");
+        assert_eq!(Lease::parse(&old).expect("it is still read").times, Times::Ours);
+    }
+
+    #[test]
+    fn the_servers_figures_take_the_place_of_ours() {
+        let mut one = Lease { times: Times::Ours, ..lease() };
+        one.created(at(10_000));
+        assert_eq!((one.begun(), one.ends(), one.expires_at), (Some(at(10_000)), None, at(13_600).figure()));
+        one.granted(Some(at(10_005)), at(13_605));
+        assert_eq!((one.begun(), one.ends()), (Some(at(10_000)), Some(at(13_605))));
+
+        let mut several = Lease { times: Times::Ours, token_expires_at: Some(at(600).figure()), ..lease() };
+        several.granted(Some(at(10_000)), at(10_600));
+        assert_eq!((several.ends(), several.accepted_until()), (Some(at(13_600)), Some(at(10_670))));
+        several.granted(Some(at(13_001)), at(13_601));
+        assert_eq!(several.ends(), Some(at(13_601)), "no token lives longer than its lease says");
+
+        let mut unsaid = Lease { times: Times::Ours, ..lease() };
+        unsaid.granted(None, at(13_600));
+        assert_eq!(unsaid.ends(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! # The way of the data
 //!
 //! [`mod@env`] (the environment, once; [`action`]: who of our action asks) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
-//! one precedence) → [`spec`] (what is asked for, validated) → [`identity`] (as whom) → [`cluster`] (the only network) →
+//! one precedence) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`identity`] (as whom) → [`cluster`] (the only network) →
 //! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`export`] (mask, files, variables) → [`receipt`].
 //!
 //! A module uses only what stands to its left, and [`secret`], [`out`] and [`failure`].
@@ -36,6 +36,7 @@ use crate::{
 
 pub mod action;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod env;
 pub mod export;

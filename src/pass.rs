@@ -2,18 +2,17 @@
 
 use std::{os::fd::OwnedFd, time::Duration};
 
-use jiff::Timestamp;
-
 use crate::{
+    clock::ServerTime,
     cluster::{Cluster, Deleted, Granted, Patience},
     env::Env,
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
     jwt::Claims,
     kubeconfig,
-    lease::{Lease, fingerprint, object},
+    lease::{Lease, fingerprint, named::Named, object},
     options::human,
-    out::{Out, instant},
+    out::Out,
     place::{self, Exchange, Place},
     platform::Platform,
     secret::Secret,
@@ -38,7 +37,7 @@ pub struct Pass {
     /// What the person who reads the log should know.
     pub warnings: Vec<String>,
     /// When the token ends; its lease may end later.
-    pub expires_at: Timestamp,
+    pub expires_at: ServerTime,
     /// How long it was issued for, by the server's own clock.
     pub lifetime: Duration,
     /// Held as long as we live, so that no other process takes this pass for one that is over.
@@ -50,7 +49,7 @@ pub struct Renewed {
     /// The token.
     pub token: Secret,
     lease: Lease,
-    expires_at: Timestamp,
+    expires_at: ServerTime,
     lifetime: Duration,
 }
 
@@ -118,17 +117,20 @@ impl Pass {
         // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
         let (place, warning) = if spec.lifetime.is_some() && !shared { place.parted() } else { (place, None) };
         warnings.extend(warning);
-        let (mut expires_at, mut lifetime) = (lease.expires_at, spec.ttl);
         let outcome = {
             let steps = async {
                 let secret = object::secret(&lease, spec, env, platform, &cluster.maker().await);
-                lease.uid = Some(cluster.create_lease(&lease, &secret).await?);
+                let (uid, created) = cluster.create_lease(&lease, &secret).await?;
+                lease.uid = Some(uid);
+                if let Some(at) = created {
+                    lease.created(at);
+                }
                 place.save_lease(&lease.json())?;
+                warnings.extend(cluster.skew().map(|skew| format!("{skew}: the times of this pass are the server's")));
                 let granted = cluster.request_token(&lease, spec).await?;
-                expires_at = granted.expires_at;
-                let (token, granted_for) = accepted(&mut lease, granted, spec, &mut warnings)?;
-                lifetime = granted_for;
-                Ok(token)
+                let expires_at = granted.expires_at;
+                let (token, lifetime) = accepted(&mut lease, granted, spec, &mut warnings)?;
+                Ok((token, expires_at, lifetime))
             };
             tokio::select! {
                 outcome = steps => outcome,
@@ -138,10 +140,14 @@ impl Pass {
         // A credential that was read anew meanwhile is one more.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
         let outcome = renewed.into_iter().try_for_each(mask).and(outcome);
-        let mut pass = Self { lease, token: Secret::new(String::new()), place, cluster, warnings, expires_at, lifetime, _lock: lock };
-        match outcome {
-            Ok(token) => pass.token = token,
-            Err(failure) => return Err(pass.undo(platform, failure, forget).await),
+        let ended_at_once = ServerTime::said(lease.expires_at);
+        let (token, expires_at, lifetime, failure) = match outcome {
+            Ok((token, expires_at, lifetime)) => (token, expires_at, lifetime, None),
+            Err(failure) => (Secret::new(String::new()), ended_at_once, spec.ttl, Some(failure)),
+        };
+        let pass = Self { lease, token, place, cluster, warnings, expires_at, lifetime, _lock: lock };
+        if let Some(failure) = failure {
+            return Err(pass.undo(platform, failure, forget).await);
         }
         let saved = pass.place.save_lease(&pass.lease.json()).and_then(|()| save(&pass.lease));
         match saved {
@@ -155,7 +161,8 @@ impl Pass {
     /// # Errors
     /// When the server refuses or cannot be reached; the pass is as it was.
     pub async fn renew(&mut self, spec: &TokenSpec, timeout: Duration) -> Result<Option<Renewed>, Failure> {
-        let left = Duration::try_from(self.lease.expires_at.duration_since(Timestamp::now())).unwrap_or_default();
+        // By the server's clock: an hour's difference would be an hour less, or tokens that outlive their lease.
+        let left = self.lease.ends().zip(self.cluster.server_time(&self.lease)).map(|(end, now)| end.since(now)).unwrap_or_default();
         let ttl = Duration::from_secs(spec.ttl.min(left).as_secs());
         if ttl < SHORTEST {
             return Ok(None);
@@ -189,7 +196,7 @@ impl Pass {
     pub async fn end(mut self, terms: Terms) -> Ended {
         let _ = self.place.remove(place::SECRETS);
         self.cluster.extend(terms.timeout);
-        let ending = Ending { lease: self.lease, known: true, place: Some(self.place), token: Some(self.token) };
+        let ending = Ending { lease: self.lease, named: Named::Here, known: true, place: Some(self.place), token: Some(self.token) };
         ending.end_over(&mut self.cluster, terms).await
     }
 
@@ -202,15 +209,16 @@ impl Pass {
             return cleared(&self.place, failure, forget);
         }
         self.cluster.extend(platform.signal_budget());
-        let why = match self.cluster.delete_lease_for_good(&self.lease).await {
+        let why = match self.cluster.delete_lease_for_good(&self.lease, Named::Here).await {
             Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),
-            Ok(Deleted::Removed | Deleted::Absent | Deleted::Replaced) => return cleared(&self.place, failure, forget),
+            Ok(Deleted::Replaced) => "another Secret has its name".to_owned(),
+            Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent) => return cleared(&self.place, failure, forget),
             Err(undo) => undo.brief(),
         };
         // The lease stays, so that `revoke` can still end it; the secrets go.
         let _ = self.place.remove(place::SECRETS);
-        let until = instant(self.lease.accepted_until());
-        failure.cause(format!("the lease `{}` may be left behind, and a token of it valid until {until}: {why}", self.lease.id()))
+        let valid = self.lease.validity();
+        failure.cause(format!("the lease `{}` may be left behind, and a token of it {valid}: {why}", self.lease.id()))
     }
 }
 
@@ -238,13 +246,13 @@ async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> 
         Ok(Deleted::Replaced) => Err(Failure::new(what())
             .cause(format!("another Secret has the name of its lease `{}`", former.id()))
             .hint("find out who made it; jobpass leaves it alone")),
-        Ok(Deleted::Removed | Deleted::Absent | Deleted::Deleting) => {
+        Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent | Deleted::Deleting) => {
             if let Some(path) = &former.kubeconfig_out {
                 let _ = place::remove_named(path.as_ref(), |text| marked(text).is_some_and(|mark| mark.lease == former.id()));
             }
             Ok(())
         }
-        Err(failure) => Err(failure.within(what()).cause(format!("it is valid until {}", instant(former.accepted_until())))),
+        Err(failure) => Err(failure.within(what()).cause(format!("it is {}", former.validity()))),
     }
 }
 
@@ -254,11 +262,7 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
     if granted.token.is_blank() || !granted.token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::new("cannot take the token over").cause("the API server sent something that is no token"));
     }
-    // A lease that is for more than one token ends when it was said to.
-    match spec.lifetime {
-        None => lease.expires_at = granted.expires_at,
-        Some(_) => lease.token_expires_at = Some(granted.expires_at),
-    }
+    lease.granted(granted.issued_at, granted.expires_at);
     lease.jti.clone_from(&claims.jti);
     // Of a token for others the API server says 401 while it lives: no proof, so it is never asked.
     lease.token_sha256 = spec.audiences.is_empty().then(|| fingerprint(&granted.token));
@@ -273,7 +277,7 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
         warnings.push(format!(
             "asked for {}, but the API server grants {given}: the token ends at {}",
             human(spec.ttl),
-            instant(granted.expires_at)
+            granted.expires_at
         ));
     }
     // The server says the same about a shortened lifetime in its own words.
@@ -288,7 +292,7 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
         warnings.push(format!(
             "the token is for {}: a verifier that only checks its signature accepts it until {}, revoked or not",
             spec.audiences.iter().map(|audience| format!("`{audience}`")).collect::<Vec<_>>().join(", "),
-            instant(granted.expires_at)
+            granted.expires_at
         ));
     }
     let lifetime = claims.lifetime().and_then(|seconds| u64::try_from(seconds).ok()).map_or(spec.ttl, Duration::from_secs);

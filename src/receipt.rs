@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
+    clock::ServerTime,
     lease::{API_VERSION, Lease},
-    out::instant,
 };
 
 /// How far it is known that the tokens of a lease are dead.
@@ -20,15 +20,17 @@ pub enum Proof {
     Dead,
     /// The Secret is deleted, and an API server still has the token in its cache.
     Pending {
-        /// Until when at the latest.
-        until: Timestamp,
+        /// Until when at the latest, if the server has said what time it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<ServerTime>,
     },
     /// The Secret was not there any more.
     Absent,
     /// A finalizer holds the Secret.
     Deleting {
-        /// Until when the token may live at the latest.
-        until: Timestamp,
+        /// Until when the token may live at the latest, if the server has said what time it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<ServerTime>,
     },
     /// The Secret could not be deleted, and no token of it can live any more.
     Expired,
@@ -36,8 +38,9 @@ pub enum Proof {
     Failed {
         /// Why.
         reason: String,
-        /// Until when the token may live.
-        until: Timestamp,
+        /// Until when the token may live, if the server has said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<ServerTime>,
     },
 }
 
@@ -55,14 +58,23 @@ impl fmt::Display for Proof {
             Self::Removed => f.write_str("removed: the lease is deleted"),
             Self::Dead => f.write_str("dead: the API server answers 401 to the token"),
             Self::Pending { until } => {
-                write!(f, "pending: the lease is deleted; the API server's cache holds the token until {} at the latest", instant(*until))
+                f.write_str("pending: the lease is deleted; the API server's cache holds the token ")?;
+                match until {
+                    Some(until) => write!(f, "until {until} at the latest"),
+                    None => f.write_str("for 10 s at most"),
+                }
             }
             Self::Absent => f.write_str("absent: the lease was already gone"),
             Self::Deleting { until } => {
-                write!(f, "deleting: a finalizer holds the lease; the token dies by {} at the latest", instant(*until))
+                f.write_str("deleting: a finalizer holds the lease; the token dies ")?;
+                match until {
+                    Some(until) => write!(f, "by {until} at the latest"),
+                    None => f.write_str("within 70 s"),
+                }
             }
             Self::Expired => f.write_str("expired: the token's life is over; the lease could not be deleted"),
-            Self::Failed { until, .. } => write!(f, "failed: the token stays valid until {}", instant(*until)),
+            Self::Failed { until: Some(until), .. } => write!(f, "failed: the token stays valid until {until}"),
+            Self::Failed { until: None, .. } => f.write_str("failed: a token of it may be alive"),
         }
     }
 }
@@ -84,10 +96,10 @@ pub struct Receipt {
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    issued_at: Option<Timestamp>,
+    issued_at: Option<ServerTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Timestamp>,
-    /// When the DELETE was answered.
+    expires_at: Option<ServerTime>,
+    /// When the DELETE was answered: by the server's clock, if that answer says.
     pub revoked_at: Timestamp,
     /// How far it is proved.
     pub proof: Proof,
@@ -96,7 +108,7 @@ pub struct Receipt {
 impl Receipt {
     /// The receipt of a lease. `known` tells whether its file or state was there, or only its name.
     #[must_use]
-    pub fn of(lease: &Lease, known: bool, revoked_at: Timestamp, proof: Proof) -> Self {
+    pub fn of(lease: &Lease, known: bool, revoked_at: Option<ServerTime>, proof: Proof) -> Self {
         let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
         Self {
             api_version: API_VERSION,
@@ -106,9 +118,9 @@ impl Receipt {
             service_account: if lease.service_account.name.is_empty() { String::new() } else { lease.service_account.to_string() },
             server: lease.server.clone(),
             jti: lease.jti.clone(),
-            issued_at: known.then(|| whole(lease.issued_at)),
-            expires_at: known.then(|| whole(lease.expires_at)),
-            revoked_at: whole(revoked_at),
+            issued_at: lease.begun().filter(|_| known),
+            expires_at: lease.ends().filter(|_| known),
+            revoked_at: whole(revoked_at.map_or_else(Timestamp::now, ServerTime::figure)),
             proof,
         }
     }
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_receipt_is_one_line_in_the_documented_form() {
-        let receipt = Receipt::of(&lease(), true, Timestamp::UNIX_EPOCH, Proof::Dead);
+        let receipt = Receipt::of(&lease(), true, Some(ServerTime::said(Timestamp::UNIX_EPOCH)), Proof::Dead);
         assert_eq!(
             receipt.json(),
             r#"{"apiVersion":"jobpass.dev/v1","kind":"Receipt","lease":"ci/jobpass-0123456789abcdef0123456789abcdef","serviceAccount":"ci/deploy-bot","server":"https://127.0.0.1:6443","issuedAt":"1970-01-01T00:00:00Z","expiresAt":"1970-01-01T01:00:00Z","revokedAt":"1970-01-01T00:00:00Z","proof":{"state":"dead"}}"#
@@ -136,10 +148,23 @@ mod tests {
 
     #[test]
     fn only_a_failure_is_none() {
-        let until = Timestamp::UNIX_EPOCH;
+        let until = None;
         assert!(!Proof::Failed { reason: "r".into(), until }.is_success());
         for proof in [Proof::Removed, Proof::Dead, Proof::Pending { until }, Proof::Absent, Proof::Deleting { until }, Proof::Expired] {
             assert!(proof.is_success(), "{proof}");
         }
+    }
+
+    #[test]
+    fn without_the_servers_clock_no_time_is_said() {
+        assert_eq!(
+            [Proof::Pending { until: None }, Proof::Deleting { until: None }].map(|proof| proof.to_string()),
+            [
+                "pending: the lease is deleted; the API server's cache holds the token for 10 s at most",
+                "deleting: a finalizer holds the lease; the token dies within 70 s"
+            ]
+        );
+        let said = serde_json::to_string(&Proof::Failed { reason: "r".into(), until: None }).expect("JSON");
+        assert_eq!(said, r#"{"state":"failed","reason":"r"}"#);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     env::Env,
     failure::Failure,
     identity::Origin,
-    lease::{self, API_VERSION, Lease},
+    lease::{self, API_VERSION, Lease, Times, named::Named},
     name::is_name,
     options::{self as o, Given, Options, Source},
     pass::Ending,
@@ -61,13 +61,19 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     // A variable names none: that of the lease says which pass the shell has, as the env file exports it, and a file that is not
     // there would look like a pass that is over.
     if let Some(given) = options.flag(&o::LEASE_FILE) {
-        return from_file(&env.absolute(given.text.as_ref()), base().ok()).map(Found::from);
+        let path = env.absolute(given.text.as_ref());
+        // Whoever names a file means one that is there: a mistyped path must not pass for a pass that is over.
+        return match from_file(&path, base().ok())? {
+            None => Err(Failure::new(format!("there is no lease file `{}`", path.display()))
+                .hint("check the path; a `revoke` before this one may have ended the pass and removed it")),
+            found => Ok(found.into()),
+        };
     }
     if let Some(given) = options.flag(&o::LEASE) {
         let (namespace, name) = named(&given.text).ok_or_else(|| {
             Failure::usage(format!("{} names no lease of jobpass", given.source)).hint("write it as `request` said it: NAMESPACE/jobpass-…")
         })?;
-        return Ok(Some(of_name(base().ok().as_ref(), namespace, name)).into());
+        return Ok(Some(of_name(base().ok().as_ref(), namespace, name, Named::Flag)).into());
     }
     let mut passed_over: Vec<_> = options.get(&o::LEASE_FILE).into_iter().map(names_none).collect();
     let (every, no_switch) = options.tolerated(&[&o::ALL_LEASES], options.switch(&o::ALL_LEASES))?;
@@ -101,10 +107,15 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     found.endings.retain(|Ending { lease, .. }| {
         is_made_here(lease) && (lease.job_key == job_key || asked.is_none() && lease.job.is_some() && lease.job == job_key)
     });
+    for ending in &mut found.endings {
+        if platform.derives_names() && job_key.is_some() && ending.lease.job_key == job_key {
+            ending.named = Named::Key;
+        }
+    }
     if let (Some(account), Some(key), true) = (account, &job_key, by_name) {
         let name = lease::name(platform, Some(key), &account);
         if !found.endings.iter().any(|ending| ending.lease.name == name) {
-            found.endings.push(of_name(base().ok().as_ref(), &account.namespace, &name));
+            found.endings.push(of_name(base().ok().as_ref(), &account.namespace, &name, Named::Key));
         }
     }
     Ok(found)
@@ -180,7 +191,7 @@ fn from_state(options: &Options, env: &Env, user: u32) -> Result<Option<Ending>,
     let lease = Lease::parse(state).map_err(|failure| failure.within("cannot use the state of this step"))?;
     let base = Platform::Github.base(env, options.text(&o::DIR), user).ok();
     let place = base.map(|base| Place::of(&base, &lease.name));
-    Ok(Some(Ending { lease, known: true, place, token: None }))
+    Ok(Some(Ending { lease, named: Named::State, known: true, place, token: None }))
 }
 
 /// A plain shell: the pass that the shell has, else the only one there is.
@@ -206,12 +217,8 @@ fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
     }
     let failure = Failure::usage("there are several passes here").hint("name one by `--lease`, or end them all by `--all`");
     Err(endings.iter().fold(failure, |failure, ending| {
-        failure.cause(format!(
-            "`{}` for service account `{}`, until {}",
-            ending.lease.id(),
-            ending.lease.service_account,
-            ending.lease.expires_at.round(jiff::Unit::Second).unwrap_or(ending.lease.expires_at)
-        ))
+        let until = ending.lease.ends().map(|end| format!(", until {end}")).unwrap_or_default();
+        failure.cause(format!("`{}` for service account `{}`{until}", ending.lease.id(), ending.lease.service_account))
     }))
 }
 
@@ -224,15 +231,18 @@ fn from_file(path: &Path, base: Option<Base>) -> Result<Option<Ending>, Failure>
     let text = place::read_named(path).map_err(|error| Failure::usage(&what).cause(error))?;
     let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
     let place = Place::around(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
-    Ok(Some(Ending { lease, known: true, place, token: None }))
+    Ok(Some(Ending { lease, named: Named::File, known: true, place, token: None }))
 }
 
 /// A lease of which only the name is known, completed by its file if that is here.
-fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
+fn of_name(base: Option<&Base>, namespace: &str, name: &str, named: Named) -> Ending {
     let place = base.map(|base| Place::of(base, name));
     let here = place.as_ref().and_then(|place| place.read(place::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
-    if let Some(lease) = here.filter(|lease| lease.name == name && lease.service_account.namespace == namespace) {
-        return Ending { lease, known: true, place, token: None };
+    let is_meant = |lease: &Lease| lease.name == name && lease.service_account.namespace == namespace;
+    // The files of a pass of another namespace are that one's.
+    let place = if here.as_ref().is_none_or(is_meant) { place } else { None };
+    if let Some(lease) = here.filter(is_meant) {
+        return Ending { lease, named, known: true, place, token: None };
     }
     let lease = Lease {
         api_version: API_VERSION.into(),
@@ -241,9 +251,10 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
         service_account: ServiceAccount { namespace: namespace.to_owned(), name: String::new() },
         server: String::new(),
         uid: None,
-        issued_at: Timestamp::now(),
-        // Nothing else is known of it than that no token of ours lives longer.
-        expires_at: Timestamp::now().saturating_add(jiff::SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX),
+        // Nothing is known of its times, and nothing said.
+        issued_at: Timestamp::UNIX_EPOCH,
+        expires_at: Timestamp::UNIX_EPOCH,
+        times: Times::Ours,
         token_expires_at: None,
         jti: None,
         token_sha256: None,
@@ -255,7 +266,7 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str) -> Ending {
         kubeconfig_out: None,
         connection: None,
     };
-    Ending { lease, known: false, place, token: None }
+    Ending { lease, named, known: false, place, token: None }
 }
 
 /// The pass whose lease is in a place; none where there is no lease.
@@ -271,7 +282,7 @@ fn known(place: Place) -> Result<Option<Ending>, Failure> {
     if !place.path().ends_with(&lease.name) {
         return Err(Failure::new(format!("cannot use the lease in `{place}`")).cause("it is the lease of another place"));
     }
-    Ok(Some(Ending { lease, known: true, place: Some(place), token: None }))
+    Ok(Some(Ending { lease, named: Named::File, known: true, place: Some(place), token: None }))
 }
 
 fn named(text: &str) -> Option<(&str, &str)> {

@@ -1,11 +1,19 @@
 //! What the API server answered: its Status told apart, and what to do about it in our words.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::policy;
-use crate::{failure::Failure, jwt::Claims, out::instant, secret::Secret, spec::ServiceAccount};
+use crate::{
+    clock::{length, skew},
+    failure::Failure,
+    jwt::Claims,
+    out::instant,
+    secret::Secret,
+    spec::ServiceAccount,
+};
 
 /// An answer as it came.
 pub struct Answer {
@@ -13,7 +21,7 @@ pub struct Answer {
     pub status: u16,
     /// How long to wait, in seconds, if the server says so.
     pub retry_after: Option<u64>,
-    /// The server's clock.
+    /// Its `Date`, whoever wrote it; see [`Answer::server_date`].
     pub date: Option<Timestamp>,
     /// Its warnings.
     pub warnings: Vec<String>,
@@ -115,6 +123,19 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// The server's clock: the `Date` of what is an answer of the Kubernetes API. A proxy's page has a `Date` too, of its own.
+    #[must_use]
+    pub fn server_date(&self) -> Option<Timestamp> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Object {
+            kind: String,
+            api_version: String,
+        }
+        let is_objects = |object: Object| !object.kind.is_empty() && !object.api_version.is_empty();
+        self.date.filter(|_| serde_json::from_slice(&self.body).is_ok_and(is_objects))
+    }
+
     /// Its Status, if it is one.
     fn message(&self) -> Status {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -171,7 +192,7 @@ impl Answer {
         };
         let failure = Failure::new(request.what()).cause(format!("{} {}{said}", self.status, name_of(self.status)));
         match refusal {
-            Refusal::Unauthorized => identity.explain(failure, self.date),
+            Refusal::Unauthorized => identity.explain(failure, self.server_date()),
             Refusal::Rbac => failure.hint(format!("grant it with `deploy/apply`, or ask a cluster admin for {}", request.permission())),
             Refusal::Anonymous => failure
                 .cause(format!("the API server recognised nobody in {}", identity.why))
@@ -234,20 +255,16 @@ impl Shown<'_> {
             return failure.hint("renew the CI identity's credential: it is expired, revoked, or of another cluster");
         };
         let now = server_clock.unwrap_or(self.now);
-        let skew = self.now.duration_since(now).abs();
-        let failure = if skew > SignedDuration::from_secs(60) {
-            failure.cause(format!("this machine's clock and the API server's differ by {} s", skew.as_secs()))
-        } else {
-            failure
-        };
+        let failure = skew(self.now, now).into_iter().fold(failure, Failure::cause);
+        let by_ours = if server_clock.is_none() { ", by this machine's clock" } else { "" };
         if let Some(end) = claims.expires_at().filter(|end| *end <= now) {
             return failure
-                .cause(format!("its token expired at {} ({} ago)", instant(end), ago(now.duration_since(end))))
+                .cause(format!("its token expired at {} ({} ago{by_ours})", instant(end), length(now.duration_since(end))))
                 .hint("renew the CI identity's credential, or request earlier in the job");
         }
         if let Some(start) = claims.valid_from().filter(|start| *start > now) {
             return failure
-                .cause(format!("its token is not valid before {} (in {})", instant(start), ago(start.duration_since(now))))
+                .cause(format!("its token is not valid before {} (in {}{by_ours})", instant(start), length(start.duration_since(now))))
                 .hint("set the clock of the machine that issued it, or of this one");
         }
         let audiences = claims.audiences();
@@ -257,15 +274,6 @@ impl Shown<'_> {
         failure
             .cause(format!("its token is {ends}, for audience {}, from {issuer}", if shown.is_empty() { "none".into() } else { shown }))
             .hint("check that this cluster trusts that issuer and audience, and that the token was not revoked")
-    }
-}
-
-fn ago(length: SignedDuration) -> String {
-    match length.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86400),
     }
 }
 
@@ -349,16 +357,19 @@ mod tests {
         let token = Secret::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string())));
         let at = |second| Timestamp::from_second(second).expect("in range");
         let shown = Shown { why: "the identity", token: Some(&token), now: at(now) };
-        let answer = Answer { date: server.map(at), ..answer(401, &serde_json::json!({"kind": "Status", "message": "Unauthorized"})) };
+        let answer = Answer {
+            date: server.map(at),
+            ..answer(401, &serde_json::json!({"kind": "Status", "apiVersion": "v1", "message": "Unauthorized"}))
+        };
         answer.failure(&Request::Delete { lease: "ci/x".into() }, &shown).to_string()
     }
 
     #[test]
     fn a_401_is_explained_from_the_token_itself() {
         let expired = unauthorized(&serde_json::json!({"exp": 1000}), 4600, None);
-        assert!(expired.contains("its token expired at 1970-01-01T00:16:40Z (60 min ago)"), "{expired}");
+        assert!(expired.contains("its token expired at 1970-01-01T00:16:40Z (60 min ago, by this machine's clock)"), "{expired}");
         let early = unauthorized(&serde_json::json!({"nbf": 1000}), 900, None);
-        assert!(early.contains("not valid before 1970-01-01T00:16:40Z (in 100 s)"), "{early}");
+        assert!(early.contains("not valid before 1970-01-01T00:16:40Z (in 100 s, by this machine's clock)"), "{early}");
         let other = unauthorized(&serde_json::json!({"aud": "https://other", "iss": "https://i"}), 0, None);
         assert!(other.contains("for audience `https://other`, from `https://i`"), "{other}");
     }
@@ -366,6 +377,6 @@ mod tests {
     #[test]
     fn the_servers_clock_decides_and_a_difference_is_named() {
         let skewed = unauthorized(&serde_json::json!({"exp": 2000}), 1000, Some(2500));
-        assert!(skewed.contains("differ by 1500 s") && skewed.contains("expired at"), "{skewed}");
+        assert!(skewed.contains("clock is 25 min behind the API server's") && skewed.contains("(8 min ago)"), "{skewed}");
     }
 }

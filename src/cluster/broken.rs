@@ -124,9 +124,9 @@ fn certificate(reason: &CertificateError) -> String {
     match reason {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => "it is signed by an unknown authority".into(),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name".into(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".into(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired, by this machine's clock".into(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet: check this machine's clock".into()
+            "it is not valid yet, by this machine's clock".into()
         }
         CertificateError::Revoked => "it was revoked".into(),
         other => one_line(&other.to_string()),

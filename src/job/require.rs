@@ -45,7 +45,7 @@ impl Job {
         };
         if until <= Timestamp::now() {
             return Err(Failure::new(format!("the pass `{lease}` has expired"))
-                .cause(format!("its token was valid until {}", instant(until)))
+                .cause(format!("its token was valid until {}, which is over by this machine's clock", instant(until)))
                 .hint("request it with a longer `--ttl`, or run the command by `jobpass run`, which renews the token"));
         }
         if let Some(wanted) = wanted.filter(|wanted| *wanted != account) {

@@ -5,17 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-
 use super::{Job, NOTHING, REVOKE, TIMEOUT, meet};
 use crate::{
     action::{self, Revoke},
     export::Export,
     failure::Failure,
     identity::Identity,
-    lease::Lease,
     options as o,
-    out::{Out, instant},
+    out::Out,
     pass::{Ended, Ending, Terms},
     place,
     platform::github,
@@ -76,11 +73,9 @@ impl Job {
         }
         let wish = if *post { self.wish(out) } else { Revoke::Yes };
         if wish == Revoke::No {
-            for Lease { service_account, expires_at, .. } in found.endings.iter().map(|ending| &ending.lease) {
-                let until = instant(*expires_at);
-                out.say(format!(
-                    "the pass of service account `{service_account}` stays, as `revoke: false` asks: it is valid until {until}"
-                ));
+            for lease in found.endings.iter().map(|ending| &ending.lease) {
+                let (account, valid) = (&lease.service_account, lease.validity());
+                out.say(format!("the pass of service account `{account}` stays, as `revoke: false` asks: it is {valid}"));
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -110,14 +105,14 @@ impl Job {
                     None if strict => Telling::Returned,
                     Some(_) | None => Telling::Warned { annotated: *post && !strict },
                 };
-                let new = self.end(out, ending, Terms { timeout: left, wait_dead }, telling).await;
+                let new = self.end(out, ending, Terms { timeout: left, wait_dead }, telling).await?;
                 failed = failed.or(new);
             }
-            failed
+            Ok(failed)
         };
         // The signal that ends the job comes while it is being cleaned up: the pass is ended all the same.
         let failed = tokio::select! {
-            failed = work => failed,
+            failed = work => failed?,
             notice = signals::repeated(|notice| out.say(format!("{notice}: revoking first"))) => {
                 return Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {notice} once more")));
             }
@@ -133,7 +128,10 @@ impl Job {
     }
 
     /// Ends one pass and tells what became of it. Whatever fails here is returned, so that the next one still gets its turn.
-    async fn end(&self, out: &Out, ending: &Ending, terms: Terms, telling: Telling) -> Option<Failure> {
+    ///
+    /// # Errors
+    /// When there is none, and all that was known of it is what somebody has typed.
+    async fn end(&self, out: &Out, ending: &Ending, terms: Terms, telling: Telling) -> Result<Option<Failure>, Failure> {
         let Self { options, env, platform, .. } = self;
         let remembered = ending.known.then_some(&ending.lease.identity);
         let identity = Identity::find(options, env, *platform, remembered);
@@ -141,27 +139,30 @@ impl Job {
             meet(out, identity);
         }
         let ended = ending.end(identity, env, terms, out).await;
-        self.tell(out, ended, ending.known, telling)
+        if ending.is_hearsay() && ended.receipt.proof == Proof::Absent {
+            return Err(Failure::new(format!("there is no lease `{}`", ended.receipt.lease))
+                .cause("the API server has no Secret of that name in that namespace")
+                .hint("check namespace and name; it may have been revoked already"));
+        }
+        Ok(self.tell(out, ended, ending.known, telling))
     }
 
     /// Tells what became of a pass, and returns what failed.
     pub(super) fn tell(&self, out: &Out, ended: Ended, known: bool, telling: Telling) -> Option<Failure> {
         let Self { options, env, platform, json, .. } = self;
         let export = Export { platform: *platform, env, out, json: *json };
-        let Ended { receipt, mut failure, leftover } = ended;
+        let Ended { receipt, mut failure, life, warning, leftover } = ended;
         let whose =
             if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
         match &receipt.proof {
-            Proof::Failed { reason, until } => {
-                let left = until.duration_since(Timestamp::now()).as_mins().max(0);
+            Proof::Failed { reason, .. } => {
                 let what = if known {
                     format!("the pass{whose} is not revoked")
                 } else {
                     // Only its name is known: it may never have been begun.
                     format!("a pass{whose} may be left alive")
                 };
-                let valid = known
-                    .then(|| format!("its token stays valid until {} ({left} min); the lease is `{}`", instant(*until), receipt.lease));
+                let valid = life.map(|life| format!("{life}; the lease is `{}`", receipt.lease));
                 match telling {
                     Telling::Returned => {
                         let why = failure.take().unwrap_or_else(|| Failure::new(reason)).within(what);
@@ -177,6 +178,9 @@ impl Job {
                 }
             }
             proof => out.say(format!("revoked the pass{whose}, lease `{}`\n  {proof}", receipt.lease)),
+        }
+        if let Some(warning) = warning {
+            out.warn(warning);
         }
         if let Some(leftover) = leftover {
             out.warn(leftover.brief());

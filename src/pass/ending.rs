@@ -2,14 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::{
+    clock::ServerTime,
     cluster::{Cluster, Deleted, Patience, Probed},
     env::Env,
     failure::Failure,
     identity::{Identity, kubeconfig::marked},
-    lease::Lease,
+    lease::{Lease, named::Named},
     out::Out,
     place::{self, Place},
     receipt::{Proof, Receipt},
@@ -19,17 +20,19 @@ use crate::{
 /// How long after the DELETE a probe waits: a token that is shown before the API server has seen the deletion is cached for 10 s.
 const BEFORE_PROBE: Duration = Duration::from_millis(250);
 
-/// How long the API server remembers a token that it has accepted.
-const CACHE: SignedDuration = SignedDuration::from_secs(10);
+/// How long the API server remembers a token that it has accepted; its `Date` leaves out up to a second.
+const CACHE: SignedDuration = SignedDuration::from_secs(10 + 1);
 
 /// How long a token lives on when a finalizer holds its Secret: `jwt.DefaultLeeway` and the cache.
-const HELD: SignedDuration = SignedDuration::from_secs(70);
+const HELD: SignedDuration = SignedDuration::from_secs(70 + 1);
 
 /// What is known of a pass that is to end.
 #[derive(Debug)]
 pub struct Ending {
     /// Its lease; of one whose file is lost only the names are true.
     pub lease: Lease,
+    /// Who has named it.
+    pub named: Named,
     /// Whether more than its name is known.
     pub known: bool,
     /// Its directory, if it is on this machine.
@@ -45,8 +48,19 @@ pub struct Ended {
     pub receipt: Receipt,
     /// Why the lease could not be deleted.
     pub failure: Option<Failure>,
+    /// Of a pass that is not ended: how long its token lives, as far as that is known.
+    pub life: Option<String>,
+    /// What else the person who reads the log should know.
+    pub warning: Option<String>,
     /// What could not be cleared away here; the pass is ended all the same.
     pub leftover: Option<Failure>,
+}
+
+/// What became of the lease, and when that was by the server's clock.
+struct Outcome {
+    proof: Result<Proof, Failure>,
+    at: Option<ServerTime>,
+    warning: Option<String>,
 }
 
 /// How long ending may take, and how sure it must be.
@@ -59,30 +73,58 @@ pub struct Terms {
 }
 
 impl Ending {
+    /// Whether nothing is known of it but what somebody has typed.
+    #[must_use]
+    pub fn is_hearsay(&self) -> bool {
+        !self.known && self.named == Named::Flag
+    }
+
     /// Deletes the lease, asks what the API server says to the token, and removes the files.
     pub async fn end(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms, out: &Out) -> Ended {
         match self.connected(identity, env, terms, out).await {
             Ok(mut cluster) => self.end_over(&mut cluster, terms).await,
-            Err(why) => self.ended(Timestamp::now(), Err(why)),
+            Err(why) => self.ended(Outcome { proof: Err(why), at: None, warning: None }),
         }
     }
 
     /// The same over a connection that is there.
     pub(super) async fn end_over(&self, cluster: &mut Cluster, terms: Terms) -> Ended {
-        let mut revoked_at = Timestamp::now();
-        let proof = self.delete(cluster, terms, &mut revoked_at).await;
-        self.ended(revoked_at, proof)
+        let mut outcome = Outcome { proof: Ok(Proof::Removed), at: None, warning: None };
+        outcome.proof = self.delete(cluster, terms, &mut outcome).await;
+        if outcome.proof.is_err() {
+            outcome.at = cluster.server_time(&self.lease);
+        }
+        self.ended(outcome)
     }
 
     /// What became of it. The files go in any case.
-    fn ended(&self, revoked_at: Timestamp, proof: Result<Proof, Failure>) -> Ended {
+    fn ended(&self, outcome: Outcome) -> Ended {
+        let Outcome { proof, at, warning } = outcome;
         let (proof, failure) = match proof {
             Ok(proof) => (proof, None),
-            Err(_) if self.known && self.lease.is_over(Timestamp::now()) => (Proof::Expired, None),
-            Err(why) => (Proof::Failed { reason: why.brief(), until: self.lease.accepted_until() }, Some(why)),
+            Err(_) if self.is_over(at) => (Proof::Expired, None),
+            Err(why) => (Proof::Failed { reason: why.brief(), until: self.lease.accepted_until().filter(|_| self.known) }, Some(why)),
         };
-        let leftover = self.remove_files(proof.is_success()).err();
-        Ended { receipt: Receipt::of(&self.lease, self.known, revoked_at, proof), failure, leftover }
+        let life = failure.as_ref().filter(|_| self.known).map(|_| self.life(at));
+        // A name that was mistyped says nothing about the files that are here.
+        let is_nobodys = self.is_hearsay() && proof == Proof::Absent;
+        let leftover = if is_nobodys { None } else { self.remove_files(proof.is_success()).err() };
+        Ended { receipt: Receipt::of(&self.lease, self.known, at, proof), failure, life, warning, leftover }
+    }
+
+    /// Whether no token of it can live any more: by the server's clock alone, and by figures that nobody else can have written.
+    fn is_over(&self, now: Option<ServerTime>) -> bool {
+        self.known && self.named.vouches_for_times() && now.is_some_and(|now| self.lease.is_over(now))
+    }
+
+    /// How long its token lives on. How long that still is, only the server's clock could tell.
+    fn life(&self, now: Option<ServerTime>) -> String {
+        match (self.lease.accepted_until(), now) {
+            (Some(until), Some(now)) if until < now => format!("its token was valid until {until}, if its lease file is right"),
+            (Some(until), Some(now)) => format!("its token stays valid until {until} ({} min)", until.since(now).as_secs() / 60),
+            (Some(_), None) => format!("its token stays {}", self.lease.validity()),
+            (None, _) => format!("its token, if it has one, stays {}", self.lease.validity()),
+        }
     }
 
     async fn connected(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms, out: &Out) -> Result<Cluster, Failure> {
@@ -95,15 +137,26 @@ impl Ending {
         Cluster::connect(identity, env, terms.timeout, Patience::Whole, out).await
     }
 
-    async fn delete(&self, cluster: &mut Cluster, terms: Terms, revoked_at: &mut Timestamp) -> Result<Proof, Failure> {
-        let deleted = cluster.delete_lease_for_good(&self.lease).await?;
-        let now = Timestamp::now();
-        *revoked_at = now;
-        let after = |length| now.saturating_add(length).unwrap_or(Timestamp::MAX);
+    async fn delete(&self, cluster: &mut Cluster, terms: Terms, outcome: &mut Outcome) -> Result<Proof, Failure> {
+        let deleted = cluster.delete_lease_for_good(&self.lease, self.named).await?;
+        let at = cluster.server_time(&self.lease);
+        outcome.at = at;
+        let after = |length| at.map(|at| at.after(length));
         let unproved = match deleted {
             Deleted::Removed => Proof::Removed,
-            Deleted::Absent | Deleted::Replaced if !terms.wait_dead => return Ok(Proof::Absent),
-            Deleted::Absent | Deleted::Replaced => Proof::Absent,
+            Deleted::Absent if !terms.wait_dead => return Ok(Proof::Absent),
+            Deleted::Absent => Proof::Absent,
+            // What we know of a token is the word of whoever told us the wrong uid.
+            Deleted::Anew => {
+                outcome.warning =
+                    Some(format!("another Secret had the name of the lease `{}`, which is ours alone: it is deleted", self.lease.id()));
+                return Ok(Proof::Removed);
+            }
+            Deleted::Replaced => {
+                return Err(Failure::new(format!("cannot revoke the lease `{}`", self.lease.id()))
+                    .cause("another Secret has its name: the API server has another uid for it than the lease file")
+                    .hint("find out who made it: jobpass deletes only what is surely its own"));
+            }
             Deleted::Deleting => return Ok(Proof::Deleting { until: after(HELD) }),
         };
         let Some(token) = self.token() else { return Ok(unproved) };

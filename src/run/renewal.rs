@@ -95,7 +95,7 @@ impl Renewal {
             pipes.hide(patterns);
             pass.take(renewed, spec).map(|()| true)
         });
-        let ends = instant(pass.expires_at);
+        let ends = pass.expires_at;
         self.at = match taken {
             Ok(true) => {
                 self.warned = false;

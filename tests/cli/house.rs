@@ -101,6 +101,7 @@ fn a_module_uses_only_what_stands_to_its_left() {
         "place",
         "processes",
         "spec",
+        "clock",
         "identity",
         "lease",
         "cluster",

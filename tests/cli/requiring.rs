@@ -106,7 +106,7 @@ fn a_pass_that_has_expired_is_told_from_none() {
     doors::write(&path, &token(1_700_000_000));
     assert_snapshot!(refused(&job), @"
     error: the pass `ci/LEASE-1` has expired
-      caused by: its token was valid until TIME
+      caused by: its token was valid until TIME, which is over by this machine's clock
 
     hint: request it with a longer `--ttl`, or run the command by `jobpass run`, which renews the token
     ");

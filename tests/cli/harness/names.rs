@@ -52,7 +52,7 @@ impl Names {
             let part = |n| found.get(n).map_or("", |part| part.as_str());
             format!("({}N {}{})", part(1), part(2), part(3))
         });
-        text = replaced(&text, r"differ by \d+ s", |_| "differ by N s".to_owned());
+        text = replaced(&text, r"clock is \d+ (s|min|h|days) (ahead|behind)", |found| format!("clock is N {} {}", &found[1], &found[2]));
         text = replaced(&text, r"127\.0\.0\.1:\d+", |_| "PORT".to_owned());
         text = replaced(&text, r"/jobpass-\d+/", |_| "/jobpass-UID/".to_owned());
         text

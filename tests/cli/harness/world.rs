@@ -54,27 +54,38 @@ pub(crate) struct World {
 impl World {
     /// The sandbox, or the real control plane where one is given. The CI identity is one that the policies watch.
     pub(crate) fn new() -> Self {
-        Self::begin(doors::control_plane().as_deref(), "jobpass")
+        Self::begin(doors::control_plane().as_deref(), "jobpass", &|_| {})
     }
 
     /// The same with a CI identity that no policy watches, as in a cluster where nobody has applied them.
     pub(crate) fn unwatched() -> Self {
-        Self::begin(doors::control_plane().as_deref(), "")
+        Self::begin(doors::control_plane().as_deref(), "", &|_| {})
     }
 
     /// The sandbox in any case; `why` says what the scenario does that must not be assumed of a real server.
     pub(crate) fn sandbox(why: &str) -> Self {
         assert!(!why.is_empty());
-        Self::begin(None, "jobpass")
+        Self::begin(None, "jobpass", &|_| {})
     }
 
-    fn begin(control_plane: Option<&Path>, home: &str) -> Self {
+    /// A sandbox whose clock is behind this machine's.
+    pub(crate) fn behind(by: Duration) -> Self {
+        Self::begin(None, "jobpass", &|sandbox| sandbox.set_back(by))
+    }
+
+    /// A sandbox whose clock is ahead of this machine's.
+    pub(crate) fn ahead(by: Duration) -> Self {
+        Self::begin(None, "jobpass", &|sandbox| sandbox.advance(by))
+    }
+
+    fn begin(control_plane: Option<&Path>, home: &str, prepare: &dyn Fn(&Sandbox)) -> Self {
         let namespace = format!("ns-{}", random());
         let home = if home.is_empty() { namespace.as_str() } else { home };
         let identity = (home.to_owned(), format!("ci-{}", random()));
         let (server, relay, token) = match control_plane {
             None => {
                 let sandbox = Box::new(Sandbox::start());
+                prepare(&sandbox);
                 sandbox.add_service_account(&namespace, TARGET);
                 sandbox.add_service_account(&identity.0, &identity.1);
                 sandbox.grant_jobpass(&user(&identity), &namespace, TARGET);

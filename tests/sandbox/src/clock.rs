@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Real time with an offset that only grows.
+/// Real time with an offset.
 #[derive(Default)]
 pub(crate) struct Clock {
     offset: Mutex<SignedDuration>,
@@ -19,6 +19,11 @@ impl Clock {
     pub(crate) fn advance(&self, by: Duration) {
         let by = SignedDuration::try_from(by).expect("a duration that a clock can hold");
         *self.offset.lock().expect("the clock's lock is sound") += by;
+    }
+
+    pub(crate) fn set_back(&self, by: Duration) {
+        let by = SignedDuration::try_from(by).expect("a duration that a clock can hold");
+        *self.offset.lock().expect("the clock's lock is sound") -= by;
     }
 }
 

@@ -98,6 +98,11 @@ impl Sandbox {
         self.shared.clock.advance(by);
     }
 
+    /// Lets the server's clock go after: to a client, its own is then fast. Before anything is created, as no server's time goes back.
+    pub fn set_back(&self, by: Duration) {
+        self.shared.clock.set_back(by);
+    }
+
     /// Adds a fault to the script.
     pub fn fault(&self, fault: Fault) {
         self.shared.script.add(fault);
