@@ -102,7 +102,7 @@ mod tests {
 
     fn of(status: u16, body: &Value) -> Option<Deleted> {
         let body = Zeroizing::new(body.to_string().into_bytes());
-        Deleted::of(&Answer { status, retry_after: None, date: None, warnings: vec![], body }, "jobpass-1", Some("u"))
+        Deleted::of(&Answer { status, retry_after: None, date: None, warnings: vec![], after_another: false, body }, "jobpass-1", Some("u"))
     }
 
     #[test]
