@@ -131,7 +131,8 @@ mod tests {
         assert_eq!((of(200, &gone("u")), of(200, &gone("v"))), (Some(Deleted::Removed), Some(Deleted::Replaced)));
         let held = |uid: &str| json!({"kind": "Secret", "metadata": {"name": "jobpass-1", "uid": uid}});
         assert_eq!((of(200, &held("u")), of(200, &held("v"))), (Some(Deleted::Deleting), Some(Deleted::Replaced)));
-        assert_eq!(of(409, &json!({"kind": "Status", "reason": "Conflict"})), Some(Deleted::Replaced));
+        let another = "Precondition failed: the UID in the precondition (u) does not match the UID in record (v)";
+        assert_eq!(of(409, &json!({"kind": "Status", "reason": "Conflict", "message": another})), Some(Deleted::Replaced));
         assert_eq!(of(409, &json!("conflict")), None);
     }
 }

@@ -147,7 +147,6 @@ fn a_404_or_a_yes_of_somebody_who_is_no_api_server_is_no_end_of_a_pass() {
         (404, missing("services", &job.lease())),
         (200, json!({"status": "ok"})),
         (200, json!({"kind": "Status", "status": "Success", "details": {"name": job.lease(), "uid": "another"}})),
-        (409, json!("conflict")),
     ] {
         world.on_sandbox().fault(Fault::on("DELETE", "/secrets").answer(status, body.clone()));
         let ran = job.revoke().run();
