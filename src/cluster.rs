@@ -72,6 +72,16 @@ pub struct Cluster {
     pub left_something: bool,
 }
 
+/// A lease Secret that was created.
+pub struct Made {
+    /// Its uid.
+    pub uid: String,
+    /// When that was, if the server says so.
+    pub at: Option<ServerTime>,
+    /// Whether it has taken the place of one that had its name.
+    pub replaced: bool,
+}
+
 /// A token that was granted.
 pub struct Granted {
     /// The token.
@@ -144,14 +154,14 @@ impl Cluster {
         &self.identity
     }
 
-    /// Creates the lease Secret and returns its uid, and when that was.
+    /// Creates the lease Secret.
     ///
     /// A name that is taken is ours, from an answer that was lost or a run that was killed: 128 bits of it are our own, and the
     /// policies let this identity make nothing else of that name. It is deleted, which kills whatever was bound to it, and made anew.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
-    pub async fn create_lease(&mut self, lease: &Lease, secret: &LeaseSecret) -> Result<(String, Option<ServerTime>), Failure> {
+    pub async fn create_lease(&mut self, lease: &Lease, secret: &LeaseSecret) -> Result<Made, Failure> {
         let request = Request::Create { lease: lease.id(), account: lease.service_account.clone() };
         let path = secrets(lease);
         let mut replaced = false;
@@ -160,7 +170,8 @@ impl Cluster {
             if answer.refusal() == Refusal::AlreadyExists && !replaced {
                 replaced = true;
                 self.left_something = true;
-                self.delete_lease(lease, None).await?;
+                let deleted = self.delete_lease(lease, None).await;
+                deleted.map_err(|failure| failure.within(request.what()).cause("its name is taken, and what has it cannot be deleted"))?;
                 continue;
             }
             if !answer.is_success() {
@@ -169,7 +180,7 @@ impl Cluster {
             let Created { metadata } = parsed(&answer, &request)?;
             let at = metadata.creation_timestamp.map(ServerTime::said);
             self.hear(at, &answer);
-            return Ok((metadata.uid, at));
+            return Ok(Made { uid: metadata.uid, at, replaced });
         }
     }
 

@@ -88,10 +88,21 @@ impl Env {
         given.map(|path| self.absolute(&path)).collect()
     }
 
-    /// Whether any variable holds this path, alone or in a list.
+    /// Whether a variable of this job names this path in full.
+    ///
+    /// A branch is called `feature/x`, and a title is whatever somebody writes: so of variables that are no paths by their name only
+    /// an absolute path counts that is all there is, and of GitLab's own only a file that has the variable's name, as a file variable
+    /// of the project has it (<https://docs.gitlab.com/ci/variables/#use-file-type-cicd-variables>).
     #[must_use]
     pub fn names_path(&self, path: &Path) -> bool {
-        self.variables.values().any(|value| value.contains('/') && self.paths(value).iter().any(|named| named == path))
+        self.variables.iter().any(|(name, value)| {
+            let is_predefined = || name.starts_with("CI_") || name.starts_with("GITLAB_");
+            match name.as_str() {
+                "KUBECONFIG" | "KUBE_CONFIG_PATHS" => self.paths(value).iter().any(|named| named == path),
+                "JOBPASS_KUBECONFIG" | "JOBPASS_IDENTITY_TOKEN_FILE" => !value.is_empty() && self.absolute(value.as_ref()) == path,
+                _ => Path::new(value).is_absolute() && Path::new(value) == path && (!is_predefined() || path.ends_with(name)),
+            }
+        })
     }
 
     /// Every variable whose name begins with `prefix`, under the rest of its name in kebab-case.
@@ -134,6 +145,28 @@ mod tests {
         let settings = env.prefixed("JOBPASS_");
         assert_eq!(settings.keys().collect::<Vec<_>>(), ["service-account", "ttl"]);
         assert!(!format!("{settings:?}").contains("ci/x"));
+    }
+
+    #[test]
+    fn a_path_is_named_in_full_or_not_at_all() {
+        let env: Env = [
+            ("CI_COMMIT_REF_NAME", "builds/x"),
+            ("CI_COMMIT_TITLE", "/builds/title"),
+            ("CI_STAGING", "/builds/p.tmp/CI_STAGING"),
+            ("STAGING", "/builds/p.tmp/STAGING"),
+            ("NOTE", "see /builds/note"),
+            ("PATHS", "/builds/a:/builds/b"),
+            ("KUBECONFIG", "/builds/c:builds/d"),
+            ("JOBPASS_KUBECONFIG", "builds/e"),
+        ]
+        .into_iter()
+        .collect();
+        for path in ["/builds/p.tmp/CI_STAGING", "/builds/p.tmp/STAGING", "/builds/c", "/builds/d", "/builds/e"] {
+            assert!(env.names_path(Path::new(path)), "{path}");
+        }
+        for path in ["/builds/x", "/builds/title", "/builds/note", "/builds/a", "/builds/b", "/builds", "/"] {
+            assert!(!env.names_path(Path::new(path)), "{path}");
+        }
     }
 
     #[test]

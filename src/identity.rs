@@ -16,7 +16,6 @@ use crate::{
     place,
     platform::Platform,
     secret::Secret,
-    spec::lies_in,
 };
 
 pub mod bearer;
@@ -53,6 +52,15 @@ pub enum Origin {
     },
 }
 
+/// How far what stands in a file is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// This job or this user has written it.
+    Ours,
+    /// Others may have: it chooses neither a server nor a credential, and no file that is removed.
+    Hearsay,
+}
+
 /// Who we are to the API server, and how it is reached.
 pub struct Identity {
     /// Where it was found.
@@ -74,7 +82,7 @@ impl Identity {
     ///
     /// # Errors
     /// When there is none, or the one there is is no good. Nothing has been sent by then.
-    pub fn find(options: &Options, env: &Env, platform: Platform, remembered: Option<&Origin>) -> Result<Self, Failure> {
+    pub fn find(options: &Options, env: &Env, platform: Platform, remembered: Option<(&Origin, Word)>) -> Result<Self, Failure> {
         options.exclusive(&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN)?;
         options.exclusive(&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG)?;
         for token in [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN] {
@@ -85,7 +93,7 @@ impl Identity {
         options.exclusive(&o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY)?;
         let found = match Self::asked(options, env)? {
             Some(asked) => asked,
-            None => match remembered.map(|origin| Self::again(origin, options, env, platform, false)).transpose()?.flatten() {
+            None => match remembered.map(|(origin, word)| Self::again(origin, options, env, platform, word)).transpose()?.flatten() {
                 Some(again) => again,
                 None => Self::offered(options, env, platform)?.ok_or_else(|| none(options, env, platform))?,
             },
@@ -120,26 +128,22 @@ impl Identity {
 
     /// The identity that a pass was requested with, if it can still be found.
     ///
-    /// It is the word of a file, and the file is of the job's own making. In a Tekton pod other containers than the one that holds
-    /// the credential can write it, and must not choose which file of that container is sent where. On GitLab it may lie where an
-    /// earlier job of another branch has put it: there no file of such a place counts, but one that a variable of this job names, or
-    /// the kubeconfig of a pass that one names (`vouched`).
-    /// Elsewhere whoever can write it has all that we have.
-    fn again(origin: &Origin, options: &Options, env: &Env, platform: Platform, vouched: bool) -> Result<Option<Self>, Failure> {
+    /// It is the word of a file. In a Tekton pod other containers than the one that holds the credential can write it, and must not
+    /// choose which file of that container is sent where. On GitLab an earlier job of another branch may have left it: then no file
+    /// counts but one that a variable of this job names in full, no context of it but its own, and no program that it names is run.
+    fn again(origin: &Origin, options: &Options, env: &Env, platform: Platform, word: Word) -> Result<Option<Self>, Failure> {
         let why = "with which the pass was requested";
-        let counts = |path: &String| {
-            let path = env.absolute(path.as_ref());
-            let is_shared = || platform.shared(env).iter().any(|directory| lies_in(&path, directory));
-            platform != Platform::Tekton && (vouched || env.names_path(&path) || !is_shared())
-        };
+        let is_ours = word == Word::Ours;
+        let counts = |path: &String| platform != Platform::Tekton && (is_ours || env.names_path(&env.absolute(path.as_ref())));
         match origin {
             Origin::Kubeconfig { paths, context } if paths.iter().all(counts) => {
-                let context = options.text(&o::CONTEXT).or(context.as_deref());
+                let context = options.text(&o::CONTEXT).or(context.as_deref().filter(|_| is_ours));
                 let paths: Vec<_> = paths.iter().map(|path| env.absolute(path.as_ref())).collect();
                 if !paths.iter().any(|path| path.exists()) {
                     return Ok(None);
                 }
-                kubeconfig::from_files(&paths, context, why).map(Some)
+                let found = kubeconfig::from_files(&paths, context, why)?;
+                Ok(Some(found).filter(|found| is_ours || found.user.exec.is_none()))
             }
             Origin::Bearer { token_file: Some(path) } if counts(path) && options.get(&o::SERVER).is_some() => {
                 let path = env.absolute(path.as_ref());
@@ -162,7 +166,7 @@ impl Identity {
             }
             // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
             let before = passes.first().and_then(|path| kubeconfig::pass_of(path)).and_then(|mark| mark.identity);
-            if let Some(mut before) = before.map(|origin| Self::again(&origin, options, env, platform, true)).transpose()?.flatten() {
+            if let Some(mut before) = before.map(|origin| Self::again(&origin, options, env, platform, Word::Ours)).transpose()?.flatten() {
                 before.why.push_str(", as `KUBECONFIG` is a pass of jobpass");
                 return Ok(Some(before));
             }

@@ -11,7 +11,7 @@ use crate::{
     failure::Failure,
     filter,
     identity::Identity,
-    lease::{self, Lease},
+    lease::{self, Lease, seal::Seal},
     options::{self as o, Flags, Options},
     out::Out,
     pass::{Pass, Plan, Terms},
@@ -196,7 +196,8 @@ impl Job {
         let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
         let identity = Identity::find(options, env, *platform, None)?;
         meet(out, &identity);
-        let name = lease::name(*platform, job_key.as_deref(), &spec.service_account);
+        let seal = Seal::of(*platform, env);
+        let name = lease::name(*platform, &seal, job_key.as_deref(), &spec.service_account);
         let place = Place::of(&base, &name);
         if spec.lifetime.is_some() {
             self.spare(&place, spec, &name)?;
@@ -217,7 +218,7 @@ impl Job {
             lease.job = platform.job_key(env, None).ok().flatten();
         }
         lease.connection = (*platform == Platform::Github).then(|| options.connection());
-        let plan = Plan { spec, env, platform: *platform, lease, place, timeout, save, forget, mask, signals, out };
+        let plan = Plan { spec, env, platform: *platform, lease, seal, place, timeout, save, forget, mask, signals, out };
         Box::pin(Pass::begin(plan, identity)).await
     }
 

@@ -17,6 +17,9 @@ use crate::{
 
 pub mod named;
 pub mod object;
+pub mod seal;
+
+use seal::Seal;
 
 /// The version of the format.
 pub const API_VERSION: &str = "jobpass.dev/v1";
@@ -73,6 +76,9 @@ pub struct Lease {
     /// can set variables for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Vec<String>>,
+    /// On GitLab what shows that this job has written all of this: see [`seal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
 }
 
 /// Whose word the times of a lease are.
@@ -236,6 +242,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
         place: place.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
         connection: None,
+        seal: None,
     }
 }
 
@@ -244,14 +251,17 @@ const BREATH: SignedDuration = SignedDuration::from_secs(70);
 
 /// A lease's name: derived from the job and the service account where the platform can say both again, else random.
 #[must_use]
-pub fn name(platform: Platform, job_key: Option<&str>, account: &ServiceAccount) -> String {
+pub fn name(platform: Platform, seal: &Seal, job_key: Option<&str>, account: &ServiceAccount) -> String {
     match job_key {
-        Some(key) if platform.derives_names() => {
-            let hash = digest::digest(&digest::SHA256, format!("{key}\0{account}").as_bytes());
-            format!("{PREFIX}{}", hex(&hash.as_ref()[..16]))
-        }
+        Some(key) if platform.derives_names() => seal.name(key, account),
         Some(_) | None => format!("{PREFIX}{}", random_hex()),
     }
+}
+
+/// The name where the job has nothing to keep others from deriving it too.
+fn derived(key: &str, account: &ServiceAccount) -> String {
+    let hash = digest::digest(&digest::SHA256, format!("{key}\0{account}").as_bytes());
+    format!("{PREFIX}{}", hex(&hash.as_ref()[..16]))
 }
 
 /// SHA-256 of a token in hex.
@@ -285,6 +295,7 @@ pub(crate) mod tests {
             place: "/run/jobpass/x".into(),
             kubeconfig_out: None,
             connection: None,
+            seal: None,
         }
     }
 
@@ -320,7 +331,7 @@ pub(crate) mod tests {
     #[test]
     fn the_derived_name_depends_on_job_and_service_account() {
         let account = lease().service_account;
-        let of = |key: &str, account: &ServiceAccount| name(Platform::Gitlab, Some(key), account);
+        let of = |key: &str, account: &ServiceAccount| name(Platform::Gitlab, &Seal::None, Some(key), account);
         assert_eq!(of("gitlab.com/1/2", &account), of("gitlab.com/1/2", &account));
         assert_ne!(of("gitlab.com/1/2", &account), of("gitlab.com/1/3", &account));
         assert_ne!(of("k", &account), of("k", &ServiceAccount { name: "other".into(), ..account.clone() }));
@@ -331,14 +342,15 @@ pub(crate) mod tests {
     fn the_derived_name_is_the_documented_one() {
         let account = lease().service_account;
         // printf 'gitlab.com/1/2\0ci/deploy-bot' | sha256sum | cut -c1-32
-        assert_eq!(name(Platform::Gitlab, Some("gitlab.com/1/2"), &account), "jobpass-e592a040a709315c90afe0ed53746a3b");
+        assert_eq!(name(Platform::Tekton, &Seal::None, Some("gitlab.com/1/2"), &account), "jobpass-e592a040a709315c90afe0ed53746a3b");
     }
 
     #[test]
     fn names_are_random_where_state_is_kept() {
         let account = lease().service_account;
-        assert_ne!(name(Platform::Github, Some("k"), &account), name(Platform::Github, Some("k"), &account));
-        assert_ne!(name(Platform::Local, None, &account), name(Platform::Local, None, &account));
+        let random = |platform, key| name(platform, &Seal::None, key, &account);
+        assert_ne!(random(Platform::Github, Some("k")), random(Platform::Github, Some("k")));
+        assert_ne!(random(Platform::Local, None), random(Platform::Local, None));
     }
 
     #[test]

@@ -7,14 +7,14 @@ use crate::{
     cluster::{Cluster, Deleted, Granted, Patience},
     env::Env,
     failure::Failure,
-    identity::{Identity, kubeconfig::marked},
+    identity::{Identity, Word, kubeconfig::marked},
     jwt::Claims,
     kubeconfig,
-    lease::{Lease, fingerprint, named::Named, object},
+    lease::{Lease, fingerprint, named::Named, object, seal::Seal},
     options::human,
     out::Out,
     place::{self, Exchange, Place},
-    platform::Platform,
+    platform::{Platform, key},
     secret::Secret,
     signals::{Notice, Signals},
     spec::TokenSpec,
@@ -40,6 +40,8 @@ pub struct Pass {
     pub expires_at: ServerTime,
     /// How long it was issued for, by the server's own clock.
     pub lifetime: Duration,
+    /// What its lease file is sealed with.
+    seal: Seal,
     /// Held as long as we live, so that no other process takes this pass for one that is over.
     _lock: Option<OwnedFd>,
 }
@@ -66,6 +68,8 @@ pub struct Plan<'a> {
     pub platform: Platform,
     /// The lease as it is before anything exists.
     pub lease: Lease,
+    /// What its file is sealed with.
+    pub seal: Seal,
     /// Where it will be kept.
     pub place: Place,
     /// How long it may take.
@@ -88,8 +92,8 @@ impl Pass {
     /// # Errors
     /// When a step fails; then nothing is left, or the error says until when something is.
     pub async fn begin(plan: Plan<'_>, identity: Identity) -> Result<Self, Failure> {
-        let Plan { spec, env, platform, mut lease, place, timeout, save, forget, mask, signals, out } = plan;
-        let former = former(&place, &lease)?;
+        let Plan { spec, env, platform, mut lease, seal, place, timeout, save, forget, mask, signals, out } = plan;
+        let former = former(&place, &lease, platform, &seal)?;
         let mut cluster = tokio::select! {
             cluster = Cluster::connect(identity, env, timeout, Patience::Brief, out) => cluster?,
             signal = signals.ending_one() => return Err(interrupted(signal)),
@@ -110,7 +114,7 @@ impl Pass {
         }
         let shared = spec.file_mode & 0o040 != 0;
         let lock = place.create(shared)?;
-        let saved = place.save_lease(&lease.json()).and_then(|()| save(&lease));
+        let saved = place.save_lease(&seal.json(&lease)).and_then(|()| save(&lease));
         if let Err(failure) = saved {
             return Err(cleared(&place, failure, forget));
         }
@@ -120,12 +124,15 @@ impl Pass {
         let outcome = {
             let steps = async {
                 let secret = object::secret(&lease, spec, env, platform, &cluster.maker().await);
-                let (uid, created) = cluster.create_lease(&lease, &secret).await?;
-                lease.uid = Some(uid);
-                if let Some(at) = created {
+                let made = cluster.create_lease(&lease, &secret).await?;
+                if made.replaced && key::is_whole(lease.job_key.as_deref().unwrap_or_default(), lease.job.as_deref()) {
+                    warnings.push(format!("the lease `{}` of an earlier attempt with this `--job-key` is taken over", lease.id()));
+                }
+                lease.uid = Some(made.uid);
+                if let Some(at) = made.at {
                     lease.created(at);
                 }
-                place.save_lease(&lease.json())?;
+                place.save_lease(&seal.json(&lease))?;
                 warnings.extend(cluster.skew().map(|skew| format!("{skew}: the times of this pass are the server's")));
                 let granted = cluster.request_token(&lease, spec).await?;
                 let expires_at = granted.expires_at;
@@ -145,11 +152,11 @@ impl Pass {
             Ok((token, expires_at, lifetime)) => (token, expires_at, lifetime, None),
             Err(failure) => (Secret::new(String::new()), ended_at_once, spec.ttl, Some(failure)),
         };
-        let pass = Self { lease, token, place, cluster, warnings, expires_at, lifetime, _lock: lock };
+        let pass = Self { lease, token, place, cluster, warnings, expires_at, lifetime, seal, _lock: lock };
         if let Some(failure) = failure {
             return Err(pass.undo(platform, failure, forget).await);
         }
-        let saved = pass.place.save_lease(&pass.lease.json()).and_then(|()| save(&pass.lease));
+        let saved = pass.place.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| save(&pass.lease));
         match saved {
             Ok(()) => Ok(pass),
             Err(failure) => Err(pass.undo(platform, failure, forget).await),
@@ -183,7 +190,7 @@ impl Pass {
         self.place.replace(place::TOKEN, renewed.token.expose().as_bytes(), spec.file_mode)?;
         let Renewed { token, lease, expires_at, lifetime } = renewed;
         (self.token, self.lease, self.expires_at, self.lifetime) = (token, lease, expires_at, lifetime);
-        self.place.save_lease(&self.lease.json())
+        self.place.save_lease(&self.seal.json(&self.lease))
     }
 
     /// Puts the token that holds now into the kubeconfig, which the command may have changed: nothing else of it changes.
@@ -196,7 +203,14 @@ impl Pass {
     pub async fn end(mut self, terms: Terms) -> Ended {
         let _ = self.place.remove(place::SECRETS);
         self.cluster.extend(terms.timeout);
-        let ending = Ending { lease: self.lease, named: Named::Here, known: true, place: Some(self.place), token: Some(self.token) };
+        let ending = Ending {
+            lease: self.lease,
+            named: Named::Here,
+            word: Word::Ours,
+            known: true,
+            place: Some(self.place),
+            token: Some(self.token),
+        };
         ending.end_over(&mut self.cluster, terms).await
     }
 
@@ -223,11 +237,15 @@ impl Pass {
 }
 
 /// An earlier pass of the same lease, which this one replaces.
-fn former(place: &Place, lease: &Lease) -> Result<Option<Lease>, Failure> {
+fn former(place: &Place, lease: &Lease, platform: Platform, seal: &Seal) -> Result<Option<Lease>, Failure> {
     // Whoever is still using it must not lose it; the lock is let go at once, as the place may be made anew.
     drop(place.lock()?);
     // What cannot be read is looked at more closely, and refused, when the place is made.
     let Ok(Some(former)) = place.read(place::LEASE).map(|text| text.and_then(|text| Lease::parse(&text).ok())) else { return Ok(None) };
+    if seal.word(platform, &former) == Word::Hearsay {
+        // That there is one is all that counts: its name is ours alone, and a pass is kept from nobody by what others may have written.
+        return Ok((former.id() == lease.id()).then(|| Lease { uid: None, kubeconfig_out: None, ..lease.clone() }));
+    }
     if former.server != lease.server {
         return Err(Failure::usage(format!(
             "this job already has a pass for service account `{}` on another API server",

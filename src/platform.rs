@@ -12,6 +12,7 @@ use crate::{
 
 pub mod github;
 pub mod gitlab;
+pub mod key;
 pub mod local;
 pub mod mask;
 pub mod shell;
@@ -149,20 +150,19 @@ impl Platform {
         }
     }
 
-    /// What names this job uniquely; none on a plain shell, where there is no job.
+    /// What names this job uniquely; none on a plain shell, where there is no job. What somebody asks for is the whole key only if it
+    /// names a job wherever it is said.
     ///
     /// # Errors
-    /// When the platform should say it and does not.
+    /// When the platform should say it and does not, or what was asked for is no key.
     pub fn job_key(self, env: &Env, asked: Option<&str>) -> Result<Option<String>, Failure> {
-        if let Some(key) = asked {
-            return Ok(Some(key.to_owned()));
-        }
-        match self {
+        let own = match self {
             Self::Github => Ok(github::job_key(env)),
             Self::Gitlab => gitlab::job_key(env).map(Some),
             Self::Tekton => tekton::job_key(env).map(Some),
             Self::Local => Ok(None),
-        }
+        };
+        key::job_key(self, own, asked)
     }
 
     /// Whether a lease's name follows from the job key, so that `revoke` needs no state.
@@ -210,15 +210,6 @@ impl Platform {
             Self::Gitlab => gitlab::workspace(env),
             Self::Tekton => Some(PathBuf::from("/workspace")),
             Self::Local => None,
-        }
-    }
-
-    /// Directories that other jobs of the project, of any branch, may have written to.
-    #[must_use]
-    pub fn shared(self, env: &Env) -> Vec<PathBuf> {
-        match self {
-            Self::Gitlab => gitlab::shared(env),
-            Self::Github | Self::Tekton | Self::Local => Vec::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     action::{self, Phase},
     env::Env,
     failure::Failure,
-    identity::Origin,
+    identity::{Origin, Word},
     lease::{self, API_VERSION, Lease, Times, named::Named},
     name::is_name,
     options::{self as o, Given, Options, Source},
@@ -17,6 +17,10 @@ use crate::{
     platform::{Base, Platform},
     spec::{self, ServiceAccount, is_label},
 };
+
+mod judged;
+
+use judged::Judge;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -27,6 +31,8 @@ pub struct Found {
     pub unknown: Vec<Failure>,
     /// Settings that were passed over, as they are no good or name no pass.
     pub passed_over: Vec<Failure>,
+    /// What the person who reads the log should know of the files.
+    pub notes: Vec<String>,
 }
 
 impl Found {
@@ -58,6 +64,7 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
         }
     }
     let base = || platform.base(env, options.text(&o::DIR), user);
+    let judge = Judge::of(platform, env);
     // A variable names none: that of the lease says which pass the shell has, as the env file exports it, and a file that is not
     // there would look like a pass that is over.
     if let Some(given) = options.flag(&o::LEASE_FILE) {
@@ -66,20 +73,22 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
         return match from_file(&path, base().ok())? {
             None => Err(Failure::new(format!("there is no lease file `{}`", path.display()))
                 .hint("check the path; a `revoke` before this one may have ended the pass and removed it")),
-            found => Ok(found.into()),
+            Some(ending) => Ok(Some(judge.one(ending)).into()),
         };
     }
     if let Some(given) = options.flag(&o::LEASE) {
         let (namespace, name) = named(&given.text).ok_or_else(|| {
             Failure::usage(format!("{} names no lease of jobpass", given.source)).hint("write it as `request` said it: NAMESPACE/jobpass-…")
         })?;
-        return Ok(Some(of_name(base().ok().as_ref(), namespace, name, Named::Flag)).into());
+        return Ok(Some(judge.one(of_name(base().ok().as_ref(), namespace, name, Named::Flag))).into());
     }
     let mut passed_over: Vec<_> = options.get(&o::LEASE_FILE).into_iter().map(names_none).collect();
     let (every, no_switch) = options.tolerated(&[&o::ALL_LEASES], options.switch(&o::ALL_LEASES))?;
     passed_over.extend(no_switch);
     if every {
-        return Ok(Found { passed_over, ..all(&base()?) });
+        let mut found = Found { passed_over, ..all(&base()?) };
+        judge.all(&mut found, &platform.job_key(env, options.text(&o::JOB_KEY)).ok().flatten().into_iter().collect::<Vec<_>>());
+        return Ok(found);
     }
     if platform == Platform::Local {
         return one_of(Found { passed_over, ..all(&base()?) }, env);
@@ -88,7 +97,7 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     passed_over.extend(no_account);
     let (if_here, no_switch) = options.tolerated(&[&o::IF_HERE], options.switch(&o::IF_HERE))?;
     passed_over.extend(no_switch);
-    let own = own_name(options, env, platform, account.as_ref());
+    let own = own_name(options, env, &judge, account.as_ref());
     let (mut found, hidden) = readable(&base()?, own.as_deref());
     found.passed_over = passed_over;
     // What cannot be looked at may be ours: then the API server is asked of our own by its name.
@@ -102,20 +111,11 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     let asked = options.text(&o::JOB_KEY);
     let job_key = platform.job_key(env, asked)?;
     // The directory may have seen other jobs: one that names ours may do so with a lease of somebody else's.
-    let is_made_here =
-        |lease: &Lease| !platform.derives_names() || lease.name == lease::name(platform, lease.job_key.as_deref(), &lease.service_account);
-    found.endings.retain(|Ending { lease, .. }| {
-        is_made_here(lease) && (lease.job_key == job_key || asked.is_none() && lease.job.is_some() && lease.job == job_key)
-    });
-    for ending in &mut found.endings {
-        if platform.derives_names() && job_key.is_some() && ending.lease.job_key == job_key {
-            ending.named = Named::Key;
-        }
-    }
+    judge.own(&mut found, job_key.as_slice());
     if let (Some(account), Some(key), true) = (account, &job_key, by_name) {
-        let name = lease::name(platform, Some(key), &account);
+        let name = lease::name(platform, &judge.seal, Some(key), &account);
         if !found.endings.iter().any(|ending| ending.lease.name == name) {
-            found.endings.push(of_name(base().ok().as_ref(), &account.namespace, &name, Named::Key));
+            found.endings.push(judge.one(of_name(base().ok().as_ref(), &account.namespace, &name, Named::Key)));
         }
     }
     Ok(found)
@@ -138,9 +138,9 @@ fn names_none(given: &Given) -> Failure {
 }
 
 /// The name of the lease that is this job's, where it follows from what is known.
-fn own_name(options: &Options, env: &Env, platform: Platform, account: Option<&ServiceAccount>) -> Option<String> {
-    let key = platform.job_key(env, options.text(&o::JOB_KEY)).ok()??;
-    account.filter(|_| platform.derives_names()).map(|account| lease::name(platform, Some(&key), account))
+fn own_name(options: &Options, env: &Env, judge: &Judge<'_>, account: Option<&ServiceAccount>) -> Option<String> {
+    let key = judge.platform.job_key(env, options.text(&o::JOB_KEY)).ok()??;
+    account.filter(|_| judge.platform.derives_names()).map(|account| judge.seal.name(&key, account))
 }
 
 /// Every pass in a directory, the oldest first. What cannot be read is said.
@@ -191,7 +191,7 @@ fn from_state(options: &Options, env: &Env, user: u32) -> Result<Option<Ending>,
     let lease = Lease::parse(state).map_err(|failure| failure.within("cannot use the state of this step"))?;
     let base = Platform::Github.base(env, options.text(&o::DIR), user).ok();
     let place = base.map(|base| Place::of(&base, &lease.name));
-    Ok(Some(Ending { lease, named: Named::State, known: true, place, token: None }))
+    Ok(Some(Ending { lease, named: Named::State, word: Word::Ours, known: true, place, token: None }))
 }
 
 /// A plain shell: the pass that the shell has, else the only one there is.
@@ -231,7 +231,7 @@ fn from_file(path: &Path, base: Option<Base>) -> Result<Option<Ending>, Failure>
     let text = place::read_named(path).map_err(|error| Failure::usage(&what).cause(error))?;
     let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
     let place = Place::around(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
-    Ok(Some(Ending { lease, named: Named::File, known: true, place, token: None }))
+    Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }))
 }
 
 /// A lease of which only the name is known, completed by its file if that is here.
@@ -242,7 +242,7 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str, named: Named) -> En
     // The files of a pass of another namespace are that one's.
     let place = if here.as_ref().is_none_or(is_meant) { place } else { None };
     if let Some(lease) = here.filter(is_meant) {
-        return Ending { lease, named, known: true, place, token: None };
+        return Ending { lease, named, word: Word::Ours, known: true, place, token: None };
     }
     let lease = Lease {
         api_version: API_VERSION.into(),
@@ -265,8 +265,9 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str, named: Named) -> En
         place: String::new(),
         kubeconfig_out: None,
         connection: None,
+        seal: None,
     };
-    Ending { lease, named, known: false, place, token: None }
+    Ending { lease, named, word: Word::Ours, known: false, place, token: None }
 }
 
 /// The pass whose lease is in a place; none where there is no lease.
@@ -282,7 +283,7 @@ fn known(place: Place) -> Result<Option<Ending>, Failure> {
     if !place.path().ends_with(&lease.name) {
         return Err(Failure::new(format!("cannot use the lease in `{place}`")).cause("it is the lease of another place"));
     }
-    Ok(Some(Ending { lease, named: Named::File, known: true, place: Some(place), token: None }))
+    Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place: Some(place), token: None }))
 }
 
 fn named(text: &str) -> Option<(&str, &str)> {

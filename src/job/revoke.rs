@@ -15,7 +15,7 @@ use crate::{
     out::Out,
     pass::{Ended, Ending, Terms},
     place,
-    platform::github,
+    platform::{Platform, github, key::holds_uuid},
     receipt::Proof,
     signals,
     targets::{self, Found},
@@ -63,6 +63,9 @@ impl Job {
         };
         for bad in &found.passed_over {
             passed_over(out, bad);
+        }
+        for note in &found.notes {
+            out.warn(note);
         }
         if found.is_empty() {
             // As our template says at the end of each job, whose pass mostly is over.
@@ -133,12 +136,22 @@ impl Job {
     /// When there is none, and all that was known of it is what somebody has typed.
     async fn end(&self, out: &Out, ending: &Ending, terms: Terms, telling: Telling) -> Result<Option<Failure>, Failure> {
         let Self { options, env, platform, .. } = self;
-        let remembered = ending.known.then_some(&ending.lease.identity);
+        let remembered = ending.known.then_some((&ending.lease.identity, ending.word));
         let identity = Identity::find(options, env, *platform, remembered);
         if let Ok(identity) = &identity {
             meet(out, identity);
         }
         let ended = ending.end(identity, env, terms, out).await;
+        let is_of_this_pod = |key: &str| *platform == Platform::Tekton && !ending.known && !holds_uuid(key);
+        if ended.receipt.proof == Proof::Absent && options.text(&o::JOB_KEY).is_some_and(is_of_this_pod) {
+            // In a `finally` it would be another pod's pass that is meant.
+            let failure = Failure::new("this pod has no pass of that job key, and a key without a UUID in it means no other pod's")
+                .hint("give a pass that another pod is to end a key such as `$(context.pipelineRun.uid)/TASK`");
+            if let Telling::Warned { annotated } = telling {
+                warn(out, &[format!("a pass may be left alive: {}", failure.brief())], annotated);
+            }
+            return Ok(Some(failure));
+        }
         if ending.is_hearsay() && ended.receipt.proof == Proof::Absent {
             return Err(Failure::new(format!("there is no lease `{}`", ended.receipt.lease))
                 .cause("the API server has no Secret of that name in that namespace")

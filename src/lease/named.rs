@@ -9,6 +9,8 @@ pub enum Named {
     State,
     /// The key of this job, from which the name follows; what a file says besides is that file's word.
     Key,
+    /// The key of this job, whose file nobody else can have written.
+    Seal,
     /// A lease file that anybody could have written who can write where it lies.
     File,
     /// A flag.
@@ -20,7 +22,7 @@ impl Named {
     #[must_use]
     pub fn is_ours_alone(self) -> bool {
         match self {
-            Self::Here | Self::State | Self::Key => true,
+            Self::Here | Self::State | Self::Key | Self::Seal => true,
             Self::File | Self::Flag => false,
         }
     }
@@ -30,7 +32,7 @@ impl Named {
     #[must_use]
     pub fn vouches_for_times(self) -> bool {
         match self {
-            Self::Here | Self::State | Self::File | Self::Flag => true,
+            Self::Here | Self::State | Self::Seal | Self::File | Self::Flag => true,
             Self::Key => false,
         }
     }

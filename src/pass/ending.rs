@@ -9,9 +9,9 @@ use crate::{
     cluster::{Cluster, Deleted, Patience, Probed},
     env::Env,
     failure::Failure,
-    identity::{Identity, kubeconfig::marked},
+    identity::{Identity, Word, kubeconfig::marked},
     lease::{Lease, named::Named},
-    out::Out,
+    out::{Out, one_line},
     place::{self, Place},
     receipt::{Proof, Receipt},
     secret::Secret,
@@ -33,6 +33,8 @@ pub struct Ending {
     pub lease: Lease,
     /// Who has named it.
     pub named: Named,
+    /// How far its file is believed.
+    pub word: Word,
     /// Whether more than its name is known.
     pub known: bool,
     /// Its directory, if it is on this machine.
@@ -82,7 +84,14 @@ impl Ending {
     /// Deletes the lease, asks what the API server says to the token, and removes the files.
     pub async fn end(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms, out: &Out) -> Ended {
         match self.connected(identity, env, terms, out).await {
-            Ok(mut cluster) => self.end_over(&mut cluster, terms).await,
+            Ok(mut cluster) => {
+                let elsewhere = self.is_said_elsewhere(cluster.identity()).then(|| {
+                    let (told, ours) = (one_line(&self.lease.server), cluster.identity().server());
+                    format!("the lease file names the API server `{told}`: it is passed over, and the lease is ended on `{ours}`")
+                });
+                let ended = self.end_over(&mut cluster, terms).await;
+                Ended { warning: ended.warning.or(elsewhere), ..ended }
+            }
             Err(why) => self.ended(Outcome { proof: Err(why), at: None, warning: None }),
         }
     }
@@ -114,7 +123,7 @@ impl Ending {
 
     /// Whether no token of it can live any more: by the server's clock alone, and by figures that nobody else can have written.
     fn is_over(&self, now: Option<ServerTime>) -> bool {
-        self.known && self.named.vouches_for_times() && now.is_some_and(|now| self.lease.is_over(now))
+        self.known && self.word == Word::Ours && self.named.vouches_for_times() && now.is_some_and(|now| self.lease.is_over(now))
     }
 
     /// How long its token lives on. How long that still is, only the server's clock could tell.
@@ -127,9 +136,16 @@ impl Ending {
         }
     }
 
+    /// Whether its file says that it is on another API server.
+    fn is_said_elsewhere(&self, identity: &Identity) -> bool {
+        self.known && identity.server() != self.lease.server
+    }
+
     async fn connected(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms, out: &Out) -> Result<Cluster, Failure> {
         let identity = identity?;
-        if self.known && identity.server() != self.lease.server {
+        // A name that follows from this job is this job's on every server that it asks.
+        let is_passed_over = self.word == Word::Hearsay && self.named.is_ours_alone();
+        if self.is_said_elsewhere(&identity) && !is_passed_over {
             return Err(Failure::new(format!("cannot revoke the lease `{}`", self.lease.id()))
                 .cause(format!("it is on `{}`, but the CI identity is for `{}`", self.lease.server, identity.server()))
                 .hint("name the right CI identity: a lease decides neither the server nor the credential"));

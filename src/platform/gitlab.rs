@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Base, Provenance, local};
-use crate::{env::Env, failure::Failure};
+use crate::{env::Env, failure::Failure, secret::Secret};
 
 /// It lies on the build volume but outside the project directory, so artifacts, caches and `git clean` do not take it.
 pub(super) fn base(env: &Env, user: u32) -> Result<Base, Failure> {
@@ -44,13 +44,6 @@ fn absolute(env: &Env, path: &Path) -> Option<PathBuf> {
     Some(root.join(path).components().collect())
 }
 
-/// The volumes that the next job of the project finds as this one leaves them: <https://docs.gitlab.com/runner/executors/docker/>.
-pub(super) fn shared(env: &Env) -> Vec<PathBuf> {
-    let told = ["RUNNER_TEMP_PROJECT_DIR", "CI_PROJECT_DIR", "CI_BUILDS_DIR"].into_iter().filter_map(|name| env.path(name));
-    let told = told.filter_map(|path| absolute(env, &path));
-    told.chain(temporary(env).ok()).chain(["/builds", "/cache"].map(PathBuf::from)).collect()
-}
-
 /// Where the runner keeps run-time masks; where a job may add to them (`proxy_exec`, experimental), it is there.
 ///
 /// Anywhere else `::add-mask::TOKEN` would publish the token. So one that an earlier job has left, or a script has made, is not
@@ -78,6 +71,18 @@ pub fn is_traced(env: &Env) -> bool {
 /// In whole seconds: <https://docs.gitlab.com/ci/variables/predefined_variables/>.
 pub(super) fn job_timeout(env: &Env) -> Option<Duration> {
     env.get("CI_JOB_TIMEOUT")?.parse().ok().map(Duration::from_secs)
+}
+
+/// The shortest token that nobody guesses; the real ones are longer.
+const SHORTEST_TOKEN: usize = 16;
+
+/// The job's own token, one string for all its stages: <https://docs.gitlab.com/ci/jobs/ci_job_token/>. Only ever a key of ours.
+///
+/// # Errors
+/// Why there is none.
+pub fn job_token(env: &Env) -> Result<Secret, &'static str> {
+    let token = env.secret("CI_JOB_TOKEN").ok_or("`CI_JOB_TOKEN` is not set")?.trimmed();
+    if token.size() < SHORTEST_TOKEN { Err("`CI_JOB_TOKEN` is too short to be a key") } else { Ok(token) }
 }
 
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {

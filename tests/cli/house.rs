@@ -63,6 +63,8 @@ fn secrets_are_exposed_in_these_places_only() {
         ("jwt.rs", 1),
         ("kubeconfig.rs", 2),
         ("lease.rs", 1),
+        // A key of ours is made of the job's own token.
+        ("lease/seal.rs", 1),
         ("name.rs", 1),
         ("options.rs", 1),
         // To take it out of what is said.

@@ -14,6 +14,7 @@ mod clocks;
 mod crashes;
 mod deploying;
 mod filtering;
+mod foreseen;
 mod gitlab;
 mod harness;
 mod hiding;

@@ -76,6 +76,9 @@ impl<'w> Job<'w> {
             job.set(name, value);
         }
         job.set("CI_JOB_ID", "4711");
+        let token = format!("glcbt-64_{}", random());
+        world.secret(&token);
+        job.set("CI_JOB_TOKEN", token);
         job.set("CI_PROJECT_DIR", job.workspace());
         job.set("JOBPASS_KUBECONFIG", job.identity_file());
         job

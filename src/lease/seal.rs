@@ -1,0 +1,154 @@
+//! The seal of a GitLab job: by it no other job can foresee a lease's name, or write a lease file that is taken for this job's.
+//!
+//! Its key is `CI_JOB_TOKEN`, which all stages of one job share, `after_script` too, and no two jobs. It is never used to ask
+//! anybody for anything, and never said.
+
+use ring::hmac;
+
+use super::{Lease, derived};
+use crate::{
+    env::Env,
+    identity::Word,
+    name::{PREFIX, hex, unhex},
+    platform::{Platform, gitlab},
+    spec::ServiceAccount,
+};
+
+/// What a job can put its name to.
+#[derive(Clone, Debug)]
+pub enum Seal {
+    /// With a key that no other job has.
+    Keyed(hmac::Key),
+    /// There should be a key, and there is none.
+    Missing(&'static str),
+    /// On this platform there is none.
+    None,
+}
+
+impl Seal {
+    /// That of this job.
+    #[must_use]
+    pub fn of(platform: Platform, env: &Env) -> Self {
+        match platform {
+            Platform::Gitlab => match gitlab::job_token(env) {
+                Ok(token) => Self::Keyed(hmac::Key::new(hmac::HMAC_SHA256, token.expose().as_bytes())),
+                Err(why) => Self::Missing(why),
+            },
+            Platform::Github | Platform::Tekton | Platform::Local => Self::None,
+        }
+    }
+
+    /// Why a lease file is not known for this job's own, where it should be.
+    #[must_use]
+    pub fn why_not(&self) -> &'static str {
+        match self {
+            Self::Keyed(_) => "it was not written with the `CI_JOB_TOKEN` of this job as it is now",
+            Self::Missing(why) => why,
+            Self::None => "other containers of the pod can write it",
+        }
+    }
+
+    /// The name of this job's lease for a service account.
+    #[must_use]
+    pub fn name(&self, key: &str, account: &ServiceAccount) -> String {
+        match self {
+            // Neither a variable nor an argument can hold a zero byte.
+            Self::Keyed(seal) => format!("{PREFIX}{}", hex(&tag(seal, "name", &format!("{key}\0{account}")).as_ref()[..16])),
+            Self::Missing(_) | Self::None => derived(key, account),
+        }
+    }
+
+    /// A lease's JSON as its file holds it: with the seal, where there is one.
+    #[must_use]
+    pub fn json(&self, lease: &Lease) -> String {
+        let seal = match self {
+            Self::Keyed(seal) => Some(hex(tag(seal, "file", &content(lease)).as_ref())),
+            Self::Missing(_) | Self::None => None,
+        };
+        Lease { seal, ..lease.clone() }.json()
+    }
+
+    /// How far a lease that stood in a file is believed.
+    #[must_use]
+    pub fn word(&self, platform: Platform, lease: &Lease) -> Word {
+        match (platform, self) {
+            // A directory of this user, or of this job.
+            (Platform::Github | Platform::Local, _) => Word::Ours,
+            (Platform::Gitlab | Platform::Tekton, Self::Keyed(seal)) => {
+                let told = lease.seal.as_deref().and_then(unhex).unwrap_or_default();
+                let text = message("file", &content(lease));
+                if hmac::verify(seal, text.as_bytes(), &told).is_ok() { Word::Ours } else { Word::Hearsay }
+            }
+            (Platform::Gitlab | Platform::Tekton, Self::Missing(_) | Self::None) => Word::Hearsay,
+        }
+    }
+}
+
+/// All that a lease says but the seal itself.
+fn content(lease: &Lease) -> String {
+    Lease { seal: None, ..lease.clone() }.json()
+}
+
+fn tag(seal: &hmac::Key, label: &str, text: &str) -> hmac::Tag {
+    hmac::sign(seal, message(label, text).as_bytes())
+}
+
+/// What is said for one purpose is nothing for another.
+fn message(label: &str, text: &str) -> String {
+    format!("jobpass.dev/v1\0{label}\0{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::lease, *};
+
+    fn seal(token: &str) -> Seal {
+        Seal::of(Platform::Gitlab, &[("CI_JOB_TOKEN", token)].into_iter().collect())
+    }
+
+    fn account() -> ServiceAccount {
+        lease().service_account
+    }
+
+    #[test]
+    fn the_name_is_the_documented_one() {
+        // printf 'jobpass.dev/v1\0name\0gitlab.com/1/2\0ci/deploy-bot' | openssl dgst -sha256 -hmac glcbt-64_0123456789abcdef
+        let name = seal("glcbt-64_0123456789abcdef\n").name("gitlab.com/1/2", &account());
+        assert_eq!(name, "jobpass-6e3a282803ec83dff95820835a45959c");
+    }
+
+    #[test]
+    fn another_token_gives_another_name() {
+        let name = |token| seal(token).name("gitlab.com/1/2", &account());
+        assert_ne!(name("0123456789abcdef"), name("0123456789abcdeg"));
+        assert_eq!(name(""), derived("gitlab.com/1/2", &account()));
+    }
+
+    #[test]
+    fn a_token_that_is_too_short_is_no_key() {
+        assert!(matches!(seal("0123456789abcde"), Seal::Missing(why) if why.contains("too short")));
+        assert!(matches!(seal(" 0123456789abcde "), Seal::Missing(_)));
+        assert!(matches!(seal(""), Seal::Missing(why) if why.contains("not set")));
+        assert!(matches!(seal("0123456789abcdef"), Seal::Keyed(_)));
+    }
+
+    #[test]
+    fn a_file_is_ours_as_long_as_nobody_has_touched_it() {
+        let ours = seal("0123456789abcdef");
+        let read = |text: &str| Lease::parse(text).expect("a lease");
+        let text = ours.json(&Lease { uid: Some("u".into()), ..lease() });
+        let word = |seal: &Seal, text: &str| seal.word(Platform::Gitlab, &read(text));
+        assert_eq!(word(&ours, &text), Word::Ours);
+        for (old, new) in [("\"u\"", "\"v\""), ("deploy-bot", "other-bot"), ("127.0.0.1", "127.0.0.2"), ("\"seal\":\"", "\"seal\":\"00")] {
+            assert_eq!(word(&ours, &text.replace(old, new)), Word::Hearsay, "{old}");
+        }
+        assert_eq!(word(&seal("0123456789abcdeg"), &text), Word::Hearsay);
+        assert_eq!(word(&seal(""), &text), Word::Hearsay);
+        assert_eq!(word(&ours, &lease().json()), Word::Hearsay);
+    }
+
+    #[test]
+    fn the_key_is_not_in_the_debug_form() {
+        assert!(!format!("{:?}", seal("0123456789abcdef")).contains("0123456789"));
+    }
+}
