@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+
+use rank::Directions;
 
 use crate::{
     env::Env,
     failure::Failure,
     options::{self as o, Options},
     out::one_line,
-    place,
     platform::Platform,
     secret::Secret,
 };
@@ -23,10 +23,13 @@ pub mod credential;
 pub mod held;
 pub mod in_cluster;
 pub mod kubeconfig;
+mod mounted;
 mod plugin;
+pub mod rank;
 pub mod server;
 
 pub use plugin::is_asking as is_asking_a_plugin;
+pub use rank::Purpose;
 
 /// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,11 +81,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Finds the CI identity: what was asked for, else what `remembered` says, else what this place offers.
+    /// Finds the CI identity: what was asked for, else what the pass to be ended says, else what this place offers. With it comes what
+    /// was passed over, as it has no say in where its credential goes.
     ///
     /// # Errors
     /// When there is none, or the one there is is no good. Nothing has been sent by then.
-    pub fn find(options: &Options, env: &Env, platform: Platform, remembered: Option<(&Origin, Word)>) -> Result<Self, Failure> {
+    pub fn find(options: &Options, env: &Env, platform: Platform, purpose: Purpose<'_>) -> Result<(Self, Vec<Failure>), Failure> {
         options.exclusive(&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN)?;
         options.exclusive(&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG)?;
         for token in [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN] {
@@ -90,7 +94,10 @@ impl Identity {
                 options.exclusive(token, kubeconfig)?;
             }
         }
-        options.exclusive(&o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY)?;
+        let remembered = match purpose {
+            Purpose::Begin => None,
+            Purpose::End(remembered) => remembered,
+        };
         let found = match Self::asked(options, env)? {
             Some(asked) => asked,
             None => match remembered.map(|(origin, word)| Self::again(origin, options, env, platform, word)).transpose()?.flatten() {
@@ -103,17 +110,20 @@ impl Identity {
         {
             return Err(Failure::usage(format!("{} needs a kubeconfig", context.source)).cause(format!("the CI identity is {}", found.why)));
         }
-        found.with_overrides(options, env)
+        let directions = Directions::of(&found, options, env, purpose)?;
+        found.directed(&directions, env).map(|identity| (identity, directions.passed_over))
     }
 
     /// The identity that a setting names.
     fn asked(options: &Options, env: &Env) -> Result<Option<Self>, Failure> {
         if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
             let path = env.absolute(given.text.as_ref());
-            return bearer::from_file(&path, &given.source.to_string(), options).map(Some);
+            let identity = bearer::from_file(&path, &given.source.to_string(), options)?;
+            return mounted::directed(identity, env).map(Some);
         }
         if let Some((token, source)) = options.secret(&o::IDENTITY_TOKEN) {
-            return bearer::from_token(token, &source.to_string(), options).map(Some);
+            let identity = bearer::from_token(token, &source.to_string(), options)?;
+            return mounted::directed(identity, env).map(Some);
         }
         let context = options.text(&o::CONTEXT);
         if let Some(given) = options.get(&o::KUBECONFIG) {
@@ -147,7 +157,10 @@ impl Identity {
             }
             Origin::Bearer { token_file: Some(path) } if counts(path) && options.get(&o::SERVER).is_some() => {
                 let path = env.absolute(path.as_ref());
-                if path.exists() { bearer::from_file(&path, why, options).map(Some) } else { Ok(None) }
+                if !path.exists() {
+                    return Ok(None);
+                }
+                mounted::directed(bearer::from_file(&path, why, options)?, env).map(Some)
             }
             Origin::InCluster => in_cluster::find(env, Path::new(in_cluster::MOUNT)),
             Origin::Kubeconfig { .. } | Origin::Bearer { .. } | Origin::KubeconfigText => Ok(None),
@@ -185,47 +198,46 @@ impl Identity {
         Ok(None)
     }
 
-    /// Applies `--server`, `--certificate-authority` and `--insecure-skip-tls-verify`, and brings the rest into its plain form.
-    fn with_overrides(mut self, options: &Options, env: &Env) -> Result<Self, Failure> {
-        if let Some(given) = options.get(&o::SERVER) {
+    /// Applies the server, the authority and "no check" that have a say, and brings the rest into its plain form.
+    fn directed(mut self, directions: &Directions<'_>, env: &Env) -> Result<Self, Failure> {
+        if let Some(given) = directions.server {
             self.cluster.server = Some(given.text.clone());
             // Its pod may be none of that server's: as the owner of a lease there it would end it at once.
             self.pod_namespace = None;
         }
-        let source = options.get(&o::SERVER).map_or_else(|| self.why.clone(), |given| given.source.to_string());
+        let source = directions.server.map_or_else(|| self.why.clone(), |given| given.source.to_string());
         self.cluster.server = Some(server::plain(self.cluster.server.as_deref().unwrap_or_default(), &source)?);
-        if let Some(given) = options.get(&o::CERTIFICATE_AUTHORITY) {
+        if let Some(given) = directions.authority {
             let pem = server::authority(&given.text, &given.source.to_string(), env)?;
             self.cluster.certificate_authority_data = Some(STANDARD.encode(pem));
             self.cluster.certificate_authority = None;
             self.cluster.insecure_skip_tls_verify = None;
             self.authority = format!("the certificate authority of {}", given.source);
         }
-        if options.switch(&o::INSECURE_SKIP_TLS_VERIFY)? {
+        if directions.is_unchecked {
             self.cluster.insecure_skip_tls_verify = Some(true);
         }
         if self.cluster.insecure_skip_tls_verify == Some(true) {
             self.cluster.certificate_authority = None;
             self.cluster.certificate_authority_data = None;
             "nothing".clone_into(&mut self.authority);
-        } else if self.cluster.certificate_authority_data.is_some() || self.cluster.certificate_authority.is_some() {
-            let pem = match (&self.cluster.certificate_authority_data, self.cluster.certificate_authority.take()) {
-                (Some(data), _) => STANDARD.decode(data.trim()).map_err(|_| anyhow!("its base64 cannot be read")),
-                (None, Some(path)) => {
-                    place::read_named(path.as_ref()).map(String::into_bytes).with_context(|| format!("cannot read `{path}`"))
-                }
-                (None, None) => Ok(Vec::new()),
-            };
-            let pem = pem.and_then(|pem| server::checked_authority(&pem).map(|()| pem));
+        } else {
+            let pem = server::pem_of(&self.cluster).and_then(|pem| match pem {
+                Some(pem) => server::checked_authority(&pem).map(|()| Some(pem)),
+                None => Ok(None),
+            });
             let pem = pem.map_err(|cause| {
                 let what = format!("cannot use {}", self.authority);
                 let hint = "give the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace";
                 Failure::usage(what).chain(&cause).hint(hint)
             })?;
-            self.cluster.certificate_authority_data = Some(STANDARD.encode(pem));
-        } else {
-            "the system's roots, as no certificate authority was given".clone_into(&mut self.authority);
+            if pem.is_none() {
+                "the system's roots, as no certificate authority was given".clone_into(&mut self.authority);
+            }
+            self.cluster.certificate_authority = None;
+            self.cluster.certificate_authority_data = pem.map(|pem| STANDARD.encode(pem));
         }
+        mounted::guard(&self, env)?;
         Ok(self)
     }
 

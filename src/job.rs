@@ -10,7 +10,7 @@ use crate::{
     export::Export,
     failure::Failure,
     filter,
-    identity::Identity,
+    identity::{Identity, Purpose},
     lease::{self, Lease, seal::Seal},
     options::{self as o, Flags, Options},
     out::Out,
@@ -19,6 +19,7 @@ use crate::{
     platform::{self, Platform, github},
     run::{self, Command},
     secret::Secret,
+    shown::Kind,
     signals::Signals,
     spec::{self, TokenSpec},
     targets,
@@ -191,10 +192,13 @@ impl Job {
     ) -> Result<Pass, Failure> {
         let Self { options, env, platform, .. } = self;
         let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REQUEST);
+        for setting in [&o::JOB_KEY, &o::DIR, &o::KUBECONFIG_OUT] {
+            refuse_secret(options, setting)?;
+        }
         let base = platform.base(env, options.text(&o::DIR), self.user)?;
         spec::base_outside_workspace(&base.path, options, *platform, env)?;
         let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
-        let identity = Identity::find(options, env, *platform, None)?;
+        let (identity, _) = Identity::find(options, env, *platform, Purpose::Begin)?;
         meet(out, &identity);
         let seal = Seal::of(*platform, env);
         let name = lease::name(*platform, &seal, job_key.as_deref(), &spec.service_account);
@@ -243,6 +247,15 @@ impl Job {
             return Err(Failure::usage(what).hint("leave it out, or revoke in a step of its own"));
         }
         Ok(())
+    }
+}
+
+/// Refuses a credential in the place of what ends up in the lease.
+fn refuse_secret(options: &Options, setting: &o::Setting) -> Result<(), Failure> {
+    let Some(given) = options.get(setting) else { return Ok(()) };
+    match Kind::of(&given.text).filter(|kind| kind.is_surely_secret()) {
+        Some(kind) => Err(Failure::usage(format!("{} is none: it is {kind}", given.source)).hint("check which variable holds what")),
+        None => Ok(()),
     }
 }
 

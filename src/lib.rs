@@ -15,7 +15,7 @@
 //! one precedence) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`identity`] (as whom) → [`cluster`] (the only network) →
 //! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`export`] (mask, files, variables) → [`receipt`].
 //!
-//! A module uses only what stands to its left, and [`secret`], [`out`] and [`failure`].
+//! A module uses only what stands to its left, and [`secret`], [`shown`], [`out`] and [`failure`].
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -57,6 +57,7 @@ pub mod processes;
 pub mod receipt;
 pub mod run;
 pub mod secret;
+pub mod shown;
 pub mod signals;
 pub mod spec;
 pub mod targets;

@@ -19,7 +19,7 @@ use rustix::{
     io::retry_on_intr,
 };
 
-use crate::{failure::Failure, secret::Secret};
+use crate::{failure::Failure, secret::Secret, shown};
 
 /// The most of a foreign text that one line of ours repeats, in characters.
 const LINE: usize = 2000;
@@ -120,7 +120,7 @@ impl Out {
                 text = text.replace(secret.expose(), "[redacted]");
             }
         }
-        text.lines().map(|line| harmless(line) + "\n").collect()
+        text.lines().map(|line| harmless(&shown::harmless(line)) + "\n").collect()
     }
 
     /// Says what will not stop the job.
@@ -187,7 +187,7 @@ pub fn instant(at: Timestamp) -> String {
 /// One line out of a foreign text: no line break, no control or invisible formatting character, no token, not endless.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    let text = without_tokens(text);
+    let text = shown::harmless(&without_tokens(text));
     let mut line = String::new();
     for character in text.trim().chars().take(LINE) {
         match character {

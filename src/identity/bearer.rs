@@ -11,6 +11,7 @@ use crate::{
     options::{self as o, Options},
     place,
     secret::Secret,
+    shown::Kind,
 };
 
 /// A token that a setting holds.
@@ -21,7 +22,14 @@ pub(super) fn from_token(token: &Secret, source: &str, options: &Options) -> Res
 /// A token that stands in a file.
 pub(super) fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
     let text = place::read_named(path).with_context(|| format!("cannot read `{}`", path.display()));
-    let text = text.map_err(|error| Failure::usage(format!("cannot use the identity token of {source}")).chain(&error))?;
+    let text = text.map_err(|error| {
+        let failure = Failure::usage(format!("cannot use the identity token of {source}")).chain(&error);
+        match Kind::of(&path.to_string_lossy()) {
+            Some(_) => failure
+                .hint(format!("{source} takes a path; the token itself goes to `JOBPASS_IDENTITY_TOKEN` or the input `identity-token`")),
+            None => failure,
+        }
+    })?;
     let origin = Origin::Bearer { token_file: Some(path.to_string_lossy().into_owned()) };
     identity(&Secret::new(text), source, origin, options)
 }

@@ -6,7 +6,7 @@ use kube::config::AuthInfo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use secrecy::ExposeSecret;
 
-use super::{Identity, plugin};
+use super::{Identity, mounted, plugin};
 use crate::{failure::Failure, place, secret::Secret};
 
 /// The credential of a CI identity, ready to be shown.
@@ -37,6 +37,7 @@ impl Credential {
         } else if let Some(exec) = &user.exec {
             let status = plugin::run(exec, &identity.cluster, &what).await?;
             if let Some(token) = status.token {
+                mounted::guard_token(identity, &token, "its credential plugin printed it")?;
                 credential.bear(token);
             }
             if let (Some(certificate), Some(key)) = (status.client_certificate_data, status.client_key_data) {

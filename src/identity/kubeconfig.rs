@@ -7,11 +7,12 @@ use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Origin, token_of};
+use super::{Identity, Origin, mounted, token_of};
 use crate::{
     failure::{Failure, words},
     place,
     secret::Secret,
+    shown::Kind,
 };
 
 /// The name of the extension by which a kubeconfig of ours is known.
@@ -66,7 +67,13 @@ pub fn marked(text: &str) -> Option<Mark> {
 /// An identity from files, merged as kubectl merges them: the first to say something wins.
 pub(super) fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<Identity, Failure> {
     let shown = paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
-    let failed = |cause: String| Failure::usage(format!("cannot use the kubeconfig {shown}")).cause(cause);
+    let failed = |cause: String| {
+        let failure = Failure::usage(format!("cannot use the kubeconfig {shown}")).cause(cause);
+        match paths.iter().find_map(|path| Kind::of(&path.to_string_lossy())) {
+            Some(_) => failure.hint(format!("{source} takes a path; a kubeconfig's text or its base64 goes to `JOBPASS_IDENTITY_KUBECONFIG` or the input `identity-kubeconfig`")),
+            None => failure,
+        }
+    };
     let mut merged: Option<Kubeconfig> = None;
     for path in paths {
         // A list may name files that do not exist, as kubectl's may; a single one may not.
@@ -99,6 +106,7 @@ pub(super) fn from_text(text: &Secret, context: Option<&str>, source: &str) -> R
         Failure::usage(what.clone()).cause(why(&error)).hint(hint)
     })?;
     let config = without_blanks(config);
+    mounted::names_none(&config).map_err(|failure| failure.within(&what))?;
     let why = |context: &str| format!("context `{context}` of the kubeconfig in {source}");
     select(&config, context, Origin::KubeconfigText, why).map_err(|failure| failure.within(what))
 }

@@ -3,13 +3,14 @@
 use anyhow::{Context, anyhow, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Uri, uri::PathAndQuery};
+use kube::config::Cluster;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
 use super::words;
-use crate::{env::Env, failure::Failure, place};
+use crate::{env::Env, failure::Failure, place, shown::Kind};
 
 /// The plain form: `https`, no trailing slash; a path prefix, as Rancher has one, stays.
 pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
@@ -18,6 +19,9 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
     let text = server.trim();
     if text.is_empty() {
         return Err(Failure::usage(format!("{source} names no API server")).hint(hint));
+    }
+    if let Some(kind) = Kind::of(text).filter(|kind| *kind != Kind::Login) {
+        return Err(refused(&format!("it is {kind}")));
     }
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let uri: Uri = with_scheme.parse().map_err(|error: http::uri::InvalidUri| refused(&words(&error.to_string())))?;
@@ -67,6 +71,26 @@ pub(super) fn authority(given: &str, source: &str, env: &Env) -> Result<Vec<u8>,
     };
     checked_authority(&pem).map_err(refused)?;
     Ok(pem)
+}
+
+/// The certificate authority that a cluster has of its own, as PEM.
+pub(super) fn pem_of(cluster: &Cluster) -> anyhow::Result<Option<Vec<u8>>> {
+    match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
+        (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|_| anyhow!("its base64 cannot be read")),
+        (None, Some(path)) => {
+            let text = place::read_named(path.as_ref()).with_context(|| format!("cannot read `{path}`"))?;
+            Ok(Some(text.into_bytes()))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// The certificates in a PEM text, in one order, however they are written.
+pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let mut certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    certificates.dedup();
+    certificates
 }
 
 /// Refuses what holds no certificate before anybody is called.

@@ -10,7 +10,7 @@ use crate::{
     action::{self, Revoke},
     export::Export,
     failure::Failure,
-    identity::Identity,
+    identity::{Identity, Purpose},
     options as o,
     out::Out,
     pass::{Ended, Ending, Terms},
@@ -137,10 +137,13 @@ impl Job {
     async fn end(&self, out: &Out, ending: &Ending, terms: Terms, telling: Telling) -> Result<Option<Failure>, Failure> {
         let Self { options, env, platform, .. } = self;
         let remembered = ending.known.then_some((&ending.lease.identity, ending.word));
-        let identity = Identity::find(options, env, *platform, remembered);
-        if let Ok(identity) = &identity {
-            meet(out, identity);
-        }
+        let identity = Identity::find(options, env, *platform, Purpose::End(remembered)).map(|(identity, without)| {
+            meet(out, &identity);
+            for setting in &without {
+                passed_over(out, setting);
+            }
+            identity
+        });
         let ended = ending.end(identity, env, terms, out).await;
         let is_of_this_pod = |key: &str| *platform == Platform::Tekton && !ending.known && !holds_uuid(key);
         if ended.receipt.proof == Proof::Absent && options.text(&o::JOB_KEY).is_some_and(is_of_this_pod) {

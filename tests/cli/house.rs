@@ -60,6 +60,7 @@ fn secrets_are_exposed_in_these_places_only() {
         // What of others is hidden.
         ("identity/held.rs", 11),
         ("identity/kubeconfig.rs", 4),
+        ("identity/mounted.rs", 2),
         ("jwt.rs", 1),
         ("kubeconfig.rs", 2),
         ("lease.rs", 1),
@@ -120,7 +121,7 @@ fn a_module_uses_only_what_stands_to_its_left() {
         "lib",
     ];
     // Used by everybody, and `failure` and `out` by each other.
-    const COMMON: [&str; 3] = ["secret", "out", "failure"];
+    const COMMON: [&str; 4] = ["secret", "shown", "out", "failure"];
     let room = |name: &str| name.split(['/', '.']).next().unwrap_or_default().to_owned();
     let at = |room: &str| WAY.iter().position(|known| *known == room);
     let mut wrong = Vec::new();

@@ -1,0 +1,102 @@
+//! A pod's own credential: known wherever it is named from, and shown to the pod's own API server only.
+
+use std::path::Path;
+
+use kube::config::{AuthInfo, Kubeconfig};
+use rustix::fs::stat;
+use secrecy::ExposeSecret;
+
+use super::{Identity, in_cluster, server, token_of};
+use crate::{env::Env, failure::Failure, place, secret::Secret, spec::lies_in};
+
+/// Below which a pod's tokens are mounted; the first leads to the second nearly everywhere.
+const SECRETS: [&str; 2] = ["/var/run/secrets", "/run/secrets"];
+
+/// By which names every pod knows its own API server.
+const NAMES: [&str; 4] = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+
+/// Whether a file is one that a pod has from its node, by whatever way it is named.
+fn is_mounted(path: &Path) -> bool {
+    let token = Path::new(in_cluster::MOUNT).join("token");
+    let is_same = || stat(path).is_ok_and(|one| stat(&token).is_ok_and(|other| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)));
+    SECRETS.iter().any(|directory| lies_in(path, directory.as_ref())) || is_same()
+}
+
+/// Whether a token is the one that this pod has mounted.
+fn is_of_this_pod(token: &str) -> bool {
+    let mounted = place::read_named(&Path::new(in_cluster::MOUNT).join("token"));
+    mounted.is_ok_and(|mounted| !mounted.trim().is_empty() && mounted.trim() == token.trim())
+}
+
+/// Whether an identity's credential is a pod's own.
+pub(super) fn is_own(identity: &Identity) -> bool {
+    let AuthInfo { token, token_file, .. } = &identity.user;
+    token_file.as_ref().is_some_and(|path| is_mounted(path.as_ref()))
+        || token.as_ref().is_some_and(|token| is_of_this_pod(token.expose_secret()))
+}
+
+/// Gives a token of this pod, which somebody named as a token, the pod's own API server and authority.
+pub(super) fn directed(mut identity: Identity, env: &Env) -> Result<Identity, Failure> {
+    if is_own(&identity) {
+        let pod = in_cluster::find(env, Path::new(in_cluster::MOUNT))?;
+        let pod = pod.ok_or_else(|| {
+            Failure::usage(format!("cannot use {}", identity.why))
+                .cause("it is a pod's own token, and there is no API server of this pod (`KUBERNETES_SERVICE_HOST`)")
+                .hint("keep a token that is meant for another API server outside of `/var/run/secrets`")
+        })?;
+        (identity.cluster, identity.authority, identity.pod_namespace) = (pod.cluster, pod.authority, pod.pod_namespace);
+    }
+    Ok(identity)
+}
+
+/// Refuses to show a pod's own token, whoever named it, to anybody but the pod's own API server.
+pub(super) fn guard(identity: &Identity, env: &Env) -> Result<(), Failure> {
+    if !is_own(identity) {
+        return Ok(());
+    }
+    let pod = in_cluster::find(env, Path::new(in_cluster::MOUNT))?;
+    let own = pod.as_ref().and_then(|pod| server::plain(pod.cluster.server.as_deref()?, "this pod").ok());
+    let is_named = NAMES.iter().any(|name| identity.server() == format!("https://{name}"));
+    if (own.as_deref() == Some(identity.server()) || is_named) && is_checked_by_the_pods(identity) {
+        return Ok(());
+    }
+    Err(stray(identity))
+}
+
+/// The same for a token that a credential plugin printed: the pod's own authority is what matters.
+pub(super) fn guard_token(identity: &Identity, token: &Secret, token_is_from: &str) -> Result<(), Failure> {
+    if !is_of_this_pod(token_of(token).expose_secret()) || is_checked_by_the_pods(identity) {
+        return Ok(());
+    }
+    Err(stray(identity).cause(token_is_from))
+}
+
+fn stray(identity: &Identity) -> Failure {
+    Failure::usage(format!("cannot use {}", identity.why))
+        .cause("its token is a pod's own, which goes to the pod's own API server only, checked by the authority that the pod has mounted")
+        .hint("hand over an identity that is meant for this API server; keep its token outside of `/var/run/secrets`")
+}
+
+fn is_checked_by_the_pods(identity: &Identity) -> bool {
+    let mounted = place::read_named(&Path::new(in_cluster::MOUNT).join("ca.crt")).ok();
+    let own = server::pem_of(&identity.cluster).ok().flatten();
+    let is_checked = identity.cluster.insecure_skip_tls_verify != Some(true);
+    is_checked && mounted.zip(own).is_some_and(|(mounted, own)| server::certificates(mounted.as_bytes()) == server::certificates(&own))
+}
+
+/// Refuses a kubeconfig that came as a text, from wherever that is, and names files that a pod has mounted.
+pub(super) fn names_none(config: &Kubeconfig) -> Result<(), Failure> {
+    let users = config.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
+    let of_users = users.flat_map(|user| {
+        [("tokenFile", &user.token_file), ("client-certificate", &user.client_certificate), ("client-key", &user.client_key)]
+    });
+    let clusters = config.clusters.iter().filter_map(|named| named.cluster.as_ref());
+    let of_clusters = clusters.map(|cluster| ("certificate-authority", &cluster.certificate_authority));
+    for (field, path) in of_users.chain(of_clusters) {
+        if path.as_ref().is_some_and(|path| is_mounted(path.as_ref())) {
+            return Err(Failure::usage(format!("its `{field}` names a file that belongs to this pod"))
+                .hint("leave it out: in a pod its own service account is found without a kubeconfig"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Where a credential may go: server, authority and "no check" come from a source of at least the credential's own rank.
+
+use super::{Identity, Origin, Word, mounted, server};
+use crate::{
+    env::Env,
+    failure::Failure,
+    options::{self as o, Given, Options, Setting, Source},
+};
+
+/// What the CI identity is looked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose<'a> {
+    /// To begin a pass: a setting that has no say is a mistake of the call.
+    Begin,
+    /// To end one that says by what identity it was requested: a setting that has no say must not keep it alive.
+    End(Option<(&'a Origin, Word)>),
+}
+
+/// How far a source is out of reach for those who can set a variable of the job: the later, the further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Variable,
+    Input,
+    Flag,
+    /// The credential's own kubeconfig, which says where it goes.
+    Kubeconfig,
+    /// The credential's own pod.
+    Pod,
+}
+
+impl Rank {
+    fn of(source: &Source) -> Self {
+        match source {
+            Source::Flag(_) => Self::Flag,
+            Source::Input(_) => Self::Input,
+            Source::Variable(_) | Source::Default(_) => Self::Variable,
+        }
+    }
+
+    /// The rank of an identity's credential.
+    pub(super) fn of_credential(identity: &Identity, options: &Options, env: &Env) -> Self {
+        match &identity.origin {
+            _ if mounted::is_own(identity) => Self::Pod,
+            Origin::InCluster => Self::Pod,
+            Origin::Kubeconfig { .. } | Origin::KubeconfigText => Self::Kubeconfig,
+            Origin::Bearer { token_file } => {
+                let given = options.get(&o::IDENTITY_TOKEN_FILE).map(|given| &given.source);
+                let given = given.or_else(|| options.secret(&o::IDENTITY_TOKEN).map(|(_, source)| source));
+                match (given, token_file) {
+                    (Some(source), _) => Self::of(source),
+                    // The lease remembers the file, not who named it: a variable that names it still does.
+                    (None, Some(path)) if env.names_path(path.as_ref()) => Self::Variable,
+                    (None, _) => Self::Flag,
+                }
+            }
+        }
+    }
+
+    /// Whether a value of this rank may say where a credential of another one goes. A flag stands in the line that starts us, and
+    /// whoever writes that line hands over the kubeconfig too: it may put another server into it. Nobody may for a pod.
+    fn may_direct(self, credential: Self) -> bool {
+        match credential {
+            Self::Pod => false,
+            Self::Kubeconfig => self == Self::Flag,
+            Self::Flag | Self::Input | Self::Variable => self >= credential,
+        }
+    }
+}
+
+/// The settings that say where an identity's credential goes, as far as they have a say.
+#[derive(Default)]
+pub(super) struct Directions<'a> {
+    pub(super) server: Option<&'a Given>,
+    pub(super) authority: Option<&'a Given>,
+    pub(super) is_unchecked: bool,
+    /// Those that have none, and why.
+    pub(super) passed_over: Vec<Failure>,
+}
+
+impl<'a> Directions<'a> {
+    /// Sorts the settings for this identity.
+    ///
+    /// # Errors
+    /// When one has no say and is no mistake that a pass may be ended without, or two exclude each other.
+    pub(super) fn of(identity: &Identity, options: &'a Options, env: &Env, purpose: Purpose<'_>) -> Result<Self, Failure> {
+        let credential = Rank::of_credential(identity, options, env);
+        let mut directions = Self::default();
+        for setting in [&o::SERVER, &o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY] {
+            let Some(given) = options.get(setting) else { continue };
+            let rank = Rank::of(&given.source);
+            if rank.may_direct(credential) {
+                directions.take(setting, given, options)?;
+            } else if !changes_nothing(setting, given, identity, env) {
+                let refused = refused(setting, given, identity, credential);
+                match purpose {
+                    Purpose::End(_) if rank < Rank::Flag => directions.passed_over.push(refused),
+                    Purpose::End(_) | Purpose::Begin => return Err(refused),
+                }
+            }
+        }
+        if directions.authority.is_some() && directions.is_unchecked {
+            options.exclusive(&o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY)?;
+        }
+        Ok(directions)
+    }
+
+    fn take(&mut self, setting: &Setting, given: &'a Given, options: &Options) -> Result<(), Failure> {
+        if setting.name == o::SERVER.name {
+            self.server = Some(given);
+        } else if setting.name == o::CERTIFICATE_AUTHORITY.name {
+            self.authority = Some(given);
+        } else {
+            self.is_unchecked = options.switch(setting)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a setting says what the identity says itself.
+fn changes_nothing(setting: &Setting, given: &Given, identity: &Identity, env: &Env) -> bool {
+    let source = given.source.to_string();
+    if setting.name == o::SERVER.name {
+        let plain = |server: &str| server::plain(server, &source).ok();
+        let own = identity.cluster.server.as_deref().and_then(plain);
+        own.is_some() && plain(&given.text) == own
+    } else if setting.name == o::CERTIFICATE_AUTHORITY.name {
+        let own = server::pem_of(&identity.cluster).ok().flatten();
+        let other = server::authority(&given.text, &source, env).ok();
+        own.zip(other).is_some_and(|(own, other)| server::certificates(&own) == server::certificates(&other))
+    } else {
+        given.text == "false"
+    }
+}
+
+fn refused(setting: &Setting, given: &Given, identity: &Identity, credential: Rank) -> Failure {
+    let source = &given.source;
+    let whose = match source {
+        Source::Flag(_) => "a flag",
+        Source::Input(_) => "an input",
+        Source::Variable(_) | Source::Default(_) => "a variable",
+    };
+    let (why, hint) = match credential {
+        Rank::Pod => (
+            "a pod's own token goes to the pod's own API server only, whoever asks".to_owned(),
+            format!("leave {source} out, or hand over an identity that is meant for another API server"),
+        ),
+        Rank::Kubeconfig => (
+            format!("a kubeconfig's credential goes where the kubeconfig says; {whose} has no say in it"),
+            if setting.name == o::INSECURE_SKIP_TLS_VERIFY.name {
+                format!("leave {source} out, and put the right `certificate-authority-data` into the kubeconfig")
+            } else {
+                format!("leave {source} out, and put the right one into the kubeconfig")
+            },
+        ),
+        Rank::Flag => (format!("the token comes by a flag, and {whose} counts less"), format!("give `--{}` too", setting.name)),
+        Rank::Input | Rank::Variable => {
+            (format!("the token comes by an input, and {whose} counts less"), format!("give the input `{}` too", setting.name))
+        }
+    };
+    Failure::usage(format!("{source} may not say where the credential of {} goes", identity.why)).cause(why).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_counts_less_than_a_credential_directs_it() {
+        use Rank::{Flag, Input, Kubeconfig, Pod, Variable};
+        let directs = |credential: Rank| [Variable, Input, Flag].map(|rank| rank.may_direct(credential));
+        assert_eq!(directs(Variable), [true, true, true]);
+        assert_eq!(directs(Input), [false, true, true]);
+        assert_eq!(directs(Flag), [false, false, true]);
+        assert_eq!(directs(Kubeconfig), [false, false, true]);
+        assert_eq!(directs(Pod), [false, false, false]);
+    }
+}
