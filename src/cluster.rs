@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     clock::{ServerClock, ServerTime},
-    env::Env,
     failure::Failure,
     identity::Identity,
     jwt::Claims,
@@ -58,7 +57,6 @@ pub enum Patience {
 /// The API server, as the CI identity sees it.
 pub struct Cluster {
     identity: Identity,
-    env: Env,
     connector: Connector,
     deadline: Instant,
     timeout: Duration,
@@ -134,12 +132,12 @@ impl Cluster {
     ///
     /// # Errors
     /// When its credential cannot be had in time.
-    pub async fn connect(identity: Identity, env: &Env, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
+    pub async fn connect(identity: Identity, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
         let deadline = Instant::now() + timeout;
-        let connector = bounded(&identity, env, deadline, timeout).await?;
-        let (env, out) = (env.clone(), out.clone());
+        let connector = bounded(&identity, deadline, timeout).await?;
+        let out = out.clone();
         let clock = ServerClock::default();
-        Ok(Self { identity, env, connector, deadline, timeout, patience, renewed: false, out, said: false, clock, left_something: false })
+        Ok(Self { identity, connector, deadline, timeout, patience, renewed: false, out, said: false, clock, left_something: false })
     }
 
     /// The CI identity's own token, so that it can be masked.
@@ -255,8 +253,9 @@ impl Cluster {
             user: kube::config::AuthInfo { token: Some(token.expose().to_owned().into()), ..kube::config::AuthInfo::default() },
             authority: self.identity.authority.clone(),
             pod_namespace: None,
+            way: self.identity.way.clone(),
         };
-        let Ok(mut connector) = bounded(&as_token, &self.env, self.deadline, self.timeout).await else {
+        let Ok(mut connector) = bounded(&as_token, self.deadline, self.timeout).await else {
             return Probed::Unknown("the time was up".into());
         };
         match review::sent(&mut connector, self.deadline).await {

@@ -26,10 +26,13 @@ pub mod kubeconfig;
 mod mounted;
 mod plugin;
 pub mod rank;
+pub mod roots;
 pub mod server;
+pub mod way;
 
 pub use plugin::is_asking as is_asking_a_plugin;
 pub use rank::Purpose;
+use way::Way;
 
 /// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +81,8 @@ pub struct Identity {
     pub authority: String,
     /// The namespace of our pod, if the identity is its service account.
     pub pod_namespace: Option<String>,
+    /// The rest of the way to it, which the environment says: none until it is asked, see [`Way`].
+    pub way: Way,
 }
 
 impl Identity {

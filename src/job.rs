@@ -10,7 +10,7 @@ use crate::{
     export::Export,
     failure::Failure,
     filter,
-    identity::{Identity, Purpose},
+    identity::{Identity, Purpose, way::Way},
     lease::{self, Lease, seal::Seal},
     options::{self as o, Flags, Options},
     out::Out,
@@ -198,7 +198,8 @@ impl Job {
         let base = platform.base(env, options.text(&o::DIR), self.user)?;
         spec::base_outside_workspace(&base.path, options, *platform, env)?;
         let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
-        let (identity, _) = Identity::find(options, env, *platform, Purpose::Begin)?;
+        let (mut identity, _) = Identity::find(options, env, *platform, Purpose::Begin)?;
+        identity.way = Way::of(&identity, env)?;
         meet(out, &identity);
         let seal = Seal::of(*platform, env);
         let name = lease::name(*platform, &seal, job_key.as_deref(), &spec.service_account);
@@ -222,6 +223,7 @@ impl Job {
             lease.job = platform.job_key(env, None).ok().flatten();
         }
         lease.connection = (*platform == Platform::Github).then(|| options.connection());
+        lease.way = (*platform == Platform::Github).then(|| identity.way.mark.clone());
         let plan = Plan { spec, env, platform: *platform, lease, seal, place, timeout, save, forget, mask, signals, out };
         Box::pin(Pass::begin(plan, identity)).await
     }

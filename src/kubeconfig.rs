@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        identity::{Origin, kubeconfig::marked},
+        identity::{Origin, kubeconfig::marked, way::Way},
         lease::tests::lease,
     };
 
@@ -93,6 +93,7 @@ mod tests {
             user: AuthInfo { token: Some("the-identity-s-own".to_owned().into()), ..AuthInfo::default() },
             authority: String::new(),
             pod_namespace: None,
+            way: Way::default(),
         };
         render(&identity, &lease(), &Secret::new("tok".into()), Path::new("/run/token"), "prod").expose().to_owned()
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::{self, ServerTime},
     failure::Failure,
-    identity::{Identity, Origin},
+    identity::{Identity, Origin, way::Mark},
     name::{PREFIX, hex, is_name, random_hex},
     place::Place,
     platform::Platform,
@@ -76,6 +76,9 @@ pub struct Lease {
     /// can set variables for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Vec<String>>,
+    /// On GitHub the way to the server, as far as the environment has said it: any step can set that too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<Mark>,
     /// On GitLab what shows that this job has written all of this: see [`seal`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
@@ -242,6 +245,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
         place: place.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
         connection: None,
+        way: None,
         seal: None,
     }
 }
@@ -295,6 +299,7 @@ pub(crate) mod tests {
             place: "/run/jobpass/x".into(),
             kubeconfig_out: None,
             connection: None,
+            way: None,
             seal: None,
         }
     }

@@ -95,7 +95,7 @@ impl Pass {
         let Plan { spec, env, platform, mut lease, seal, place, timeout, save, forget, mask, signals, out } = plan;
         let former = former(&place, &lease, platform, &seal)?;
         let mut cluster = tokio::select! {
-            cluster = Cluster::connect(identity, env, timeout, Patience::Brief, out) => cluster?,
+            cluster = Cluster::connect(identity, timeout, Patience::Brief, out) => cluster?,
             signal = signals.ending_one() => return Err(interrupted(signal)),
         };
         let shown = cluster.identity_token().cloned();

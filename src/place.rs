@@ -29,7 +29,7 @@ mod named;
 use directory::{directory, is_ours_alone, parents, unmasked};
 pub use exchange::Exchange;
 use file::{create, read_at};
-pub use named::{append, read_named, remove_named, write_named};
+pub use named::{append, read_named, read_public, remove_named, write_named};
 
 /// The lease.
 pub const LEASE: &str = "lease.json";

@@ -265,6 +265,7 @@ fn of_name(base: Option<&Base>, namespace: &str, name: &str, named: Named) -> En
         place: String::new(),
         kubeconfig_out: None,
         connection: None,
+        way: None,
         seal: None,
     };
     Ending { lease, named, word: Word::Ours, known: false, place, token: None }

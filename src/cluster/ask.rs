@@ -15,7 +15,7 @@ use super::{
     hedge::{Again, Event, Tries},
     leaf, retry,
 };
-use crate::{env::Env, failure::Failure, identity::Identity, options::human};
+use crate::{failure::Failure, identity::Identity, options::human};
 
 /// How long it may take at least to look at a certificate that was refused.
 const LOOK: Duration = Duration::from_secs(1);
@@ -109,14 +109,14 @@ impl Cluster {
         {
             self.identity.user.token = Some(text.trim().to_owned().into());
         }
-        self.connector = bounded(&self.identity, &self.env, self.deadline, self.timeout).await?;
+        self.connector = bounded(&self.identity, self.deadline, self.timeout).await?;
         Ok(())
     }
 }
 
 /// Prepares a connection within the time there is.
-pub(super) async fn bounded(identity: &Identity, env: &Env, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
-    timeout_at(deadline, Connector::new(identity, env)).await.unwrap_or_else(|_| {
+pub(super) async fn bounded(identity: &Identity, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
+    timeout_at(deadline, Connector::new(identity)).await.unwrap_or_else(|_| {
         Err(Failure::new(format!("cannot use the CI identity: {}", identity.why))
             .cause(format!("its credential plugin did not answer within {}", human(timeout)))
             .hint("run the plugin by hand in the job; it must not ask questions"))

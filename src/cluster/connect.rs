@@ -24,10 +24,9 @@ use tower::{Service, ServiceExt as _};
 use super::{
     leaf::Witness,
     tls,
-    transport::{Transport, proxy, transport},
+    transport::{Transport, transport},
 };
 use crate::{
-    env::Env,
     failure::Failure,
     identity::{Identity, credential::Credential},
     secret::Secret,
@@ -72,14 +71,12 @@ impl Connector {
     ///
     /// # Errors
     /// When the identity's credential cannot be had or is none.
-    pub(super) async fn new(identity: &Identity, env: &Env) -> Result<Self, Failure> {
+    pub(super) async fn new(identity: &Identity) -> Result<Self, Failure> {
         let what = format!("cannot use the CI identity: {}", identity.why);
         let refused = |why: &str| Failure::usage(&what).cause(why);
         let cluster = &identity.cluster;
         let server: Uri = identity.server().parse().map_err(|_| refused("its server is no address"))?;
-        // Chosen here: kube fails on a `NO_PROXY` that curl and Go take, and holds it against the proxy's own address.
-        let proxy = proxy(cluster.proxy_url.as_deref(), &server, env)?;
-        let transport = transport(proxy.as_ref()).ok_or_else(|| refused("the system has no root certificates for its proxy"))?;
+        let transport = transport(&identity.way).ok_or_else(|| refused("the system has no root certificates for its proxy"))?;
         let server_name = cluster.tls_server_name.clone().map(ServerName::try_from).transpose();
         let server_name = server_name.map_err(|_| refused("its `tls-server-name` is no name"))?;
 

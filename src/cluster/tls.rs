@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
-};
-use rustls_platform_verifier::BuilderVerifierExt;
-
 use crate::{
     failure::Failure,
-    identity::{Identity, credential::Credential},
+    identity::{Identity, credential::Credential, way::Way},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
 /// ring's cryptography; of its cipher suites the one first that costs least where the server leaves the choice to us.
@@ -38,9 +39,8 @@ pub(super) fn settings(identity: &Identity, credential: &Credential, what: &str)
         let roots = roots(data).ok_or_else(|| refused("its certificate authority cannot be read"))?;
         builder.with_root_certificates(roots)
     } else {
-        builder
-            .with_platform_verifier()
-            .map_err(|_| refused("the system has no root certificates, and no certificate authority is given"))?
+        by_system(builder, &identity.way)
+            .ok_or_else(|| refused("the system has no root certificates, and no certificate authority is given"))?
     };
     match &credential.certificate {
         Some((chain, key)) => builder
@@ -51,9 +51,23 @@ pub(super) fn settings(identity: &Identity, credential: &Credential, what: &str)
 }
 
 /// The settings for a proxy: the system's roots, and nothing of ours is shown.
-pub(super) fn of_system() -> Option<ClientConfig> {
+pub(super) fn of_proxy(way: &Way) -> Option<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
-    Some(builder.with_platform_verifier().ok()?.with_no_client_auth())
+    Some(by_system(builder, way)?.with_no_client_auth())
+}
+
+type Trusting<State> = ConfigBuilder<ClientConfig, State>;
+
+/// Trusts the system's roots, as they were read when the way was chosen.
+#[cfg(target_os = "linux")]
+fn by_system(builder: Trusting<WantsVerifier>, way: &Way) -> Option<Trusting<WantsClientCert>> {
+    way.roots.as_ref().map(|roots| builder.with_root_certificates(roots.store.clone()))
+}
+
+/// Trusts what the system trusts.
+#[cfg(not(target_os = "linux"))]
+fn by_system(builder: Trusting<WantsVerifier>, _: &Way) -> Option<Trusting<WantsClientCert>> {
+    rustls_platform_verifier::BuilderVerifierExt::with_platform_verifier(builder).ok()
 }
 
 fn roots(data: &str) -> Option<RootCertStore> {

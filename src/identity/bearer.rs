@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use kube::config::{AuthInfo, Cluster};
 
-use super::{Identity, Origin, token_of};
+use super::{Identity, Origin, Way, token_of};
 use crate::{
     failure::Failure,
     options::{self as o, Options},
@@ -59,5 +59,6 @@ fn identity(token: &Secret, source: &str, origin: Origin, options: &Options) -> 
         user: AuthInfo { token: Some(token_of(token)), token_file, ..AuthInfo::default() },
         authority: String::new(),
         pod_namespace: None,
+        way: Way::default(),
     })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kube::config::{AuthInfo, Cluster};
 
-use super::{Identity, Origin, token_of};
+use super::{Identity, Origin, Way, token_of};
 use crate::{env::Env, failure::Failure, place, secret::Secret};
 
 /// Where kubelet mounts it.
@@ -38,6 +38,7 @@ pub(super) fn find(env: &Env, mount: &Path) -> Result<Option<Identity>, Failure>
         },
         authority: "the certificate authority that this pod has mounted".to_owned(),
         pod_namespace: read("namespace").ok().map(|text| text.trim().to_owned()),
+        way: Way::default(),
     }))
 }
 

@@ -7,7 +7,7 @@ use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Origin, mounted, token_of};
+use super::{Identity, Origin, Way, mounted, token_of};
 use crate::{
     failure::{Failure, words},
     place,
@@ -168,6 +168,7 @@ fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl 
         cluster,
         user: usable(user)?,
         pod_namespace: None,
+        way: Way::default(),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::{
     action::{self, Revoke},
     export::Export,
     failure::Failure,
-    identity::{Identity, Purpose},
+    identity::{Identity, Purpose, way::Way},
     options as o,
     out::Out,
     pass::{Ended, Ending, Terms},
@@ -144,7 +144,8 @@ impl Job {
             }
             identity
         });
-        let ended = ending.end(identity, env, terms, out).await;
+        let identity = identity.and_then(|identity| self.on_its_way(out, identity, ending));
+        let ended = ending.end(identity, terms, out).await;
         let is_of_this_pod = |key: &str| *platform == Platform::Tekton && !ending.known && !holds_uuid(key);
         if ended.receipt.proof == Proof::Absent && options.text(&o::JOB_KEY).is_some_and(is_of_this_pod) {
             // In a `finally` it would be another pod's pass that is meant.
@@ -161,6 +162,19 @@ impl Job {
                 .hint("check namespace and name; it may have been revoked already"));
         }
         Ok(self.tell(out, ended, ending.known, telling))
+    }
+
+    /// The identity with the way to its server. A post step goes that of its main step, whatever a step between has set.
+    fn on_its_way(&self, out: &Out, mut identity: Identity, ending: &Ending) -> Result<Identity, Failure> {
+        identity.way = if self.post {
+            let mark = ending.lease.way.clone().unwrap_or_default();
+            let (way, passed_over) = Way::again(&identity, &self.env, &mark)?;
+            passed_over.into_iter().for_each(|what| out.warn(what));
+            way
+        } else {
+            Way::of(&identity, &self.env)?
+        };
+        Ok(identity)
     }
 
     /// Tells what became of a pass, and returns what failed.

@@ -7,7 +7,6 @@ use jiff::SignedDuration;
 use crate::{
     clock::ServerTime,
     cluster::{Cluster, Deleted, Patience, Probed},
-    env::Env,
     failure::Failure,
     identity::{Identity, Word, kubeconfig::marked},
     lease::{Lease, named::Named},
@@ -82,8 +81,8 @@ impl Ending {
     }
 
     /// Deletes the lease, asks what the API server says to the token, and removes the files.
-    pub async fn end(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms, out: &Out) -> Ended {
-        match self.connected(identity, env, terms, out).await {
+    pub async fn end(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Ended {
+        match self.connected(identity, terms, out).await {
             Ok(mut cluster) => {
                 let elsewhere = self.is_said_elsewhere(cluster.identity()).then(|| {
                     let (told, ours) = (one_line(&self.lease.server), cluster.identity().server());
@@ -141,7 +140,7 @@ impl Ending {
         self.known && identity.server() != self.lease.server
     }
 
-    async fn connected(&self, identity: Result<Identity, Failure>, env: &Env, terms: Terms, out: &Out) -> Result<Cluster, Failure> {
+    async fn connected(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Result<Cluster, Failure> {
         let identity = identity?;
         // A name that follows from this job is this job's on every server that it asks.
         let is_passed_over = self.word == Word::Hearsay && self.named.is_ours_alone();
@@ -150,7 +149,7 @@ impl Ending {
                 .cause(format!("it is on `{}`, but the CI identity is for `{}`", self.lease.server, identity.server()))
                 .hint("name the right CI identity: a lease decides neither the server nor the credential"));
         }
-        Cluster::connect(identity, env, terms.timeout, Patience::Whole, out).await
+        Cluster::connect(identity, terms.timeout, Patience::Whole, out).await
     }
 
     async fn delete(&self, cluster: &mut Cluster, terms: Terms, outcome: &mut Outcome) -> Result<Proof, Failure> {

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -17,12 +17,27 @@ use super::{
 };
 use crate::failure::Failure;
 
+/// A bundle of root certificates has a quarter of it.
+const LARGEST: u64 = 4 << 20;
+
 /// Reads a file that the user named; links in its path are the user's business.
 ///
 /// # Errors
 /// When it cannot be read, is no text or is endless.
 pub fn read_named(path: &Path) -> anyhow::Result<String> {
     whole(fs::File::open(path).map_err(|error| anyhow!(plain(&error)))?)
+}
+
+/// Reads a public file of the system, such as its root certificates, if it is a regular one of a sensible size.
+#[must_use]
+pub fn read_public(path: &Path) -> Option<Vec<u8>> {
+    // NONBLOCK: a pipe must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+    let mut content = Vec::new();
+    let is_regular = file.metadata().ok()?.is_file();
+    let read = is_regular.then(|| file.take(LARGEST + 1).read_to_end(&mut content))?.ok()?;
+    (read as u64 <= LARGEST).then_some(content)
 }
 
 /// Writes a file that the user named: made anew, or a former one of ours replaced; never through a link.

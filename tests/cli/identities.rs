@@ -4,10 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -311,22 +308,40 @@ fn in_a_pod_a_whole_job_needs_no_setting_but_the_service_account() {
     job.assert_nothing_left();
 }
 
-/// A proxy that takes CONNECT for one address; counts how often.
-fn proxy(to: String) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("bound").to_string();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = count.clone();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let (to, counted) = (to.clone(), counted.clone());
-            std::thread::spawn(move || tunnel(client, &to, &counted));
-        }
-    });
-    (address, count)
+/// A proxy that takes CONNECT for one address, and remembers what it was asked.
+pub(crate) struct Proxy {
+    pub(crate) address: String,
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
-fn tunnel(mut client: TcpStream, to: &str, counted: &AtomicUsize) {
+impl Proxy {
+    /// One that does what it says.
+    pub(crate) fn new(world: &World) -> Self {
+        Self::astray(world, world)
+    }
+
+    /// One that takes connections for one world to another.
+    pub(crate) fn astray(world: &World, to: &World) -> Self {
+        let [asked, to] = [world, to].map(|world| world.url().trim_start_matches("https://").to_owned());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let heads = Arc::default();
+        let heard = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (asked, to, heard) = (asked.clone(), to.clone(), Arc::clone(&heard));
+                std::thread::spawn(move || tunnel(client, &asked, &to, &heard));
+            }
+        });
+        Self { address, heads }
+    }
+
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().expect("no test has panicked here").clone()
+    }
+}
+
+fn tunnel(mut client: TcpStream, asked: &str, to: &str, heads: &Mutex<Vec<String>>) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -336,9 +351,9 @@ fn tunnel(mut client: TcpStream, to: &str, counted: &AtomicUsize) {
         head.extend(byte);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    assert!(head.starts_with(&format!("CONNECT {to} ")), "{head}");
+    assert!(head.starts_with(&format!("CONNECT {asked} ")), "{head}");
     assert!(!head.contains("Bearer"), "the proxy must not see the credential");
-    counted.fetch_add(1, Ordering::SeqCst);
+    heads.lock().expect("no test has panicked here").push(head);
     let Ok(mut server) = doors::dial(to) else { return };
     if client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").is_err() {
         return;
@@ -356,23 +371,23 @@ fn tunnel(mut client: TcpStream, to: &str, counted: &AtomicUsize) {
 fn a_proxy_of_the_environment_is_used_by_every_connection() {
     let world = World::new();
     let job = Job::gitlab(&world);
-    let authority = world.url().trim_start_matches("https://").to_owned();
-    let (address, count) = proxy(authority);
+    let proxy = Proxy::new(&world);
+    let address = &proxy.address;
     job.set("HTTPS_PROXY", format!("http://{address}"));
     works(&job);
-    assert_eq!(count.load(Ordering::SeqCst), 3, "request, revoke and its probe");
+    assert_eq!(proxy.heads().len(), 3, "request, revoke and its probe");
     // Empty parts and other oddities are passed over, as curl and Go do it.
     job.set("NO_PROXY", "localhost,,127.0.0.0/8,");
     works(&job);
-    assert_eq!(count.load(Ordering::SeqCst), 3, "NO_PROXY names the server");
+    assert_eq!(proxy.heads().len(), 3, "NO_PROXY names the server");
 }
 
 #[test]
 fn a_proxy_of_the_kubeconfig_is_the_passs_too() {
     let world = World::new();
     let job = Job::gitlab(&world);
-    let authority = world.url().trim_start_matches("https://").to_owned();
-    let (address, count) = proxy(authority);
+    let proxy = Proxy::new(&world);
+    let address = &proxy.address;
     let line = format!("    server: {}\n", world.url());
     doors::write(&job.identity_file(), &world.kubeconfig().replace(&line, &format!("{line}    proxy-url: http://{address}\n")));
     let request = job.request().succeed();
@@ -380,5 +395,5 @@ fn a_proxy_of_the_kubeconfig_is_the_passs_too() {
     assert!(config.contains(&format!("http://{address}")), "kubectl must go the same way");
     assert!(request.is_success());
     job.revoke().succeed();
-    assert_eq!(count.load(Ordering::SeqCst), 3);
+    assert_eq!(proxy.heads().len(), 3);
 }

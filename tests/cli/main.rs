@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod action;
+mod astray;
 mod attacks;
 mod bad_day;
 mod captured;

@@ -1,0 +1,221 @@
+//! The way to the API server as far as its identity does not say it: the proxy and the roots of the environment.
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Identity,
+    roots::{ARE_FILES, Roots},
+};
+use crate::{env::Env, failure::Failure};
+
+/// By which way the API server is reached, and against what its certificate is checked where no certificate authority is given.
+#[derive(Clone, Default)]
+pub struct Way {
+    /// The proxy, if any.
+    pub proxy: Option<Uri>,
+    /// The system's roots, where they are needed and it has them in files.
+    pub roots: Option<Roots>,
+    /// How it is known again.
+    pub mark: Mark,
+}
+
+/// What a main step keeps of its way, so that no step after it can lead its post step another one. There is no user or password in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    /// Scheme, host and port of the environment's proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
+    /// SHA-256 of the system's roots that were used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    roots: Option<String>,
+}
+
+impl Way {
+    /// The way that the environment says.
+    ///
+    /// # Errors
+    /// When its proxy is none.
+    pub fn of(identity: &Identity, env: &Env) -> Result<Self, Failure> {
+        let proxy = proxy(identity, env)?;
+        let roots = if needs_roots(identity, proxy.as_ref()) { Roots::of(env) } else { None };
+        let environments = proxy.as_ref().filter(|_| own_proxy(identity).is_none());
+        let mark = Mark { proxy: environments.map(address), roots: roots.as_ref().map(|roots| roots.sha256.clone()) };
+        Ok(Self { proxy, roots, mark })
+    }
+
+    /// The same way once more, and what of the environment is passed over for it.
+    ///
+    /// # Errors
+    /// When the roots are others by now: whoever is trusted then may be a stranger, and is not asked.
+    pub fn again(identity: &Identity, env: &Env, mark: &Mark) -> Result<(Self, Vec<&'static str>), Failure> {
+        let mut passed_over = Vec::new();
+        let is_own = own_proxy(identity).is_some();
+        let proxy = match proxy(identity, env) {
+            Ok(proxy) if is_own || proxy.as_ref().map(address) == mark.proxy => proxy,
+            Err(failure) if is_own => return Err(failure),
+            Ok(_) | Err(_) => {
+                passed_over.push("the environment's proxy is not that of the main step: the API server is asked without one");
+                None
+            }
+        };
+        let mut roots = None;
+        if ARE_FILES && needs_roots(identity, proxy.as_ref()) {
+            let (same, others) = same(mark.roots.as_deref(), Roots::of(env), Roots::usual)?;
+            passed_over.extend(others);
+            roots = Some(same);
+        }
+        Ok((Self { proxy, roots, mark: mark.clone() }, passed_over))
+    }
+}
+
+/// Of the environment's roots and the usual ones those that were used before.
+fn same(before: Option<&str>, now: Option<Roots>, usual: impl Fn() -> Option<Roots>) -> Result<(Roots, Option<&'static str>), Failure> {
+    let is_same = |roots: &Roots| before == Some(roots.sha256.as_str());
+    if let Some(now) = now.filter(is_same) {
+        return Ok((now, None));
+    }
+    let others = "the environment's root certificates are not those of the main step: the system's usual ones are used";
+    usual().filter(is_same).map(|usual| (usual, Some(others))).ok_or_else(|| {
+        Failure::new("cannot check who the API server is")
+            .cause("the root certificates are not those of the main step: a step after it may have replaced them")
+            .hint("give the CI identity its server's certificate authority, which no step can replace")
+    })
+}
+
+/// Whether anybody is checked against the system's roots: a proxy always is.
+fn needs_roots(identity: &Identity, proxy: Option<&Uri>) -> bool {
+    let cluster = &identity.cluster;
+    let is_given = cluster.certificate_authority_data.is_some() || cluster.insecure_skip_tls_verify == Some(true);
+    !is_given || proxy.is_some_and(|proxy| proxy.scheme_str() == Some("https"))
+}
+
+fn own_proxy(identity: &Identity) -> Option<&str> {
+    identity.cluster.proxy_url.as_deref().filter(|own| !own.is_empty())
+}
+
+/// Scheme, host and port: all that a proxy's address has but its user and password.
+fn address(proxy: &Uri) -> String {
+    let port = proxy.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", proxy.scheme_str().unwrap_or_default(), proxy.host().unwrap_or_default().to_ascii_lowercase())
+}
+
+/// Which proxy, if any: the identity's own, else `HTTPS_PROXY` unless `NO_PROXY` names the API server. Chosen here, as kube fails on
+/// a `NO_PROXY` that curl and Go take, and holds it against the proxy's own address.
+fn proxy(identity: &Identity, env: &Env) -> Result<Option<Uri>, Failure> {
+    let Ok(server) = identity.server().parse() else { return Ok(None) };
+    chosen(own_proxy(identity), &server, env)
+}
+
+fn chosen(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option<Uri>, Failure> {
+    let refused = |source: &str| {
+        Failure::usage(format!("{source} is no address of a proxy"))
+            .hint("write it as `http://proxy.example.com:3128`; https and socks5 work too")
+    };
+    let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https" | "socks5" | "socks5h")) && uri.host().is_some();
+    if let Some(own) = own {
+        let uri = own.parse::<Uri>().ok().filter(known);
+        return uri.map(Some).ok_or_else(|| refused("the kubeconfig's `proxy-url`"));
+    }
+    let either =
+        |upper: &'static str, lower: &'static str| [upper, lower].into_iter().find_map(|name| env.get(name).map(|text| (name, text)));
+    let Some((name, proxy)) = either("HTTPS_PROXY", "https_proxy") else { return Ok(None) };
+    let none = either("NO_PROXY", "no_proxy").map_or("", |(_, text)| text);
+    let matcher = Matcher::builder().https("http://proxy.invalid").no(none).build();
+    // The matcher takes `*` for names only, not for addresses.
+    if matcher.intercept(server).is_none() || none.split(',').any(|entry| entry.trim() == "*") {
+        return Ok(None);
+    }
+    let with_scheme = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+    with_scheme.parse::<Uri>().ok().filter(known).map(Some).ok_or_else(|| refused(&format!("`{name}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(own: Option<&str>, env: &[(&str, &str)]) -> Option<String> {
+        let env = env.iter().copied().collect();
+        let server = Uri::from_static("https://10.1.2.3:6443/prefix");
+        super::chosen(own, &server, &env).expect("valid").map(|uri| uri.to_string())
+    }
+
+    #[test]
+    fn the_proxy_comes_from_the_environment_unless_no_proxy_names_the_server() {
+        let proxy = ("HTTPS_PROXY", "http://p:3128");
+        assert_eq!(chosen(None, &[]), None);
+        assert_eq!(chosen(None, &[proxy]).as_deref(), Some("http://p:3128/"));
+        assert_eq!(chosen(None, &[("https_proxy", "p:3128")]).as_deref(), Some("http://p:3128/"));
+        for none in ["10.0.0.0/8", "10.1.2.3", "*", "other.example, 10.1.2.3", "localhost,,10.1.2.3,", "a b,10.1.2.3"] {
+            assert_eq!(chosen(None, &[proxy, ("NO_PROXY", none)]), None, "{none}");
+        }
+        assert!(chosen(None, &[proxy, ("NO_PROXY", "p")]).is_some(), "the proxy's own name does not count");
+    }
+
+    #[test]
+    fn the_kubeconfigs_own_proxy_comes_first() {
+        let env = [("HTTPS_PROXY", "http://p:3128"), ("NO_PROXY", "*")];
+        assert_eq!(chosen(Some("socks5://s:1080"), &env).as_deref(), Some("socks5://s:1080/"));
+    }
+
+    #[test]
+    fn a_proxy_that_is_none_is_refused_by_name() {
+        let env = [("HTTPS_PROXY", "gopher://user:hunter2@p")].into_iter().collect();
+        let failure = super::chosen(None, &Uri::from_static("https://x"), &env).expect_err("no proxy").to_string();
+        assert!(failure.contains("`HTTPS_PROXY`") && !failure.contains("hunter2"), "{failure}");
+        let own =
+            super::chosen(Some("socks4://s:1080"), &Uri::from_static("https://x"), &Env::default()).expect_err("no proxy").to_string();
+        assert!(own.contains("`proxy-url`"), "{own}");
+    }
+
+    const OURS: &str = "-----BEGIN CERTIFICATE-----
+MIIBbjCCARWgAwIBAgIURNPC64IiZXKBZtJHyb0c1Xa7PgAwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYTAgFw0yNjExMjcyMjU1MjdaGA8yMTI2MTEwMzIyNTUyN1ow
+DDEKMAgGA1UEAwwBYTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABA516ulkfvpH
+VBlTN7josIwL45VGTjVtLvpxnP5aTFHroSdQdxjl+7BNCSImIViw9b1qNFTZQznV
+xgRbJEeenF6jUzBRMB0GA1UdDgQWBBSGYokfAHCalHyw/HGytVsGSvkHwjAfBgNV
+HSMEGDAWgBSGYokfAHCalHyw/HGytVsGSvkHwjAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqGSM49BAMCA0cAMEQCIDMQOzwV7d9MMoJkSvfK2YPUAXrGvuV8kkSK2vSF3Q0H
+AiAbyG8Y+G3txfabORC21QSo0KJDTmd2rEUFtImIVsTH+Q==
+-----END CERTIFICATE-----
+";
+    const THEIRS: &str = "-----BEGIN CERTIFICATE-----
+MIIBbzCCARWgAwIBAgIUIoZrUs8WQbIbDVHs4ioQhuouxjwwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYjAgFw0yNjExMjcyMjU1MjdaGA8yMTI2MTEwMzIyNTUyN1ow
+DDEKMAgGA1UEAwwBYjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABLFvxY+yEfua
+57GngxnFqTpZDDKrtKoNuPoogobxe33v2bDfEcMx7AJsgPj/F6kUR8iy1htQgrOS
+/XKLLcW9AaGjUzBRMB0GA1UdDgQWBBSgW5JY0tU7nTSM/eKPq8cKGQCuWDAfBgNV
+HSMEGDAWgBSgW5JY0tU7nTSM/eKPq8cKGQCuWDAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqGSM49BAMCA0gAMEUCIQC8Mce3wzbrN6/VIOoc8ShUZqmSziPFtKiwBcDl6jKZ
+wQIgLE8Msm61f+1qE/D0fT7rJmkqo36un9V4GKDmGeUV1bo=
+-----END CERTIFICATE-----
+";
+
+    /// Roots of a certificate authority of its own.
+    fn roots(of: &str) -> Roots {
+        Roots::new(of.as_bytes()).expect("a certificate")
+    }
+
+    #[test]
+    fn only_roots_of_before_are_used_again() {
+        let [ours, theirs] = [OURS, THEIRS].map(roots);
+        let before = Some(ours.sha256.as_str());
+        let kept = |now: &Roots, usual: &Roots| same(before, Some(now.clone()), || Some(usual.clone())).ok();
+        let is_ours = |kept: Option<(Roots, Option<&str>)>| kept.map(|(roots, said)| (roots.sha256 == ours.sha256, said.is_some()));
+        assert_eq!(is_ours(kept(&ours, &theirs)), Some((true, false)));
+        assert_eq!(is_ours(kept(&theirs, &ours)), Some((true, true)), "the usual ones are said");
+        assert_eq!(is_ours(kept(&theirs, &theirs)), None);
+        assert!(same(None, Some(theirs.clone()), || Some(theirs.clone())).is_err(), "there was a certificate authority before");
+        assert!(same(before, None, || None).is_err());
+    }
+
+    #[test]
+    fn a_proxy_is_known_again_by_all_but_its_password() {
+        let known = |text: &'static str| address(&Uri::from_static(text));
+        assert_eq!(known("http://user:hunter2@Proxy.example.com:3128"), "http://proxy.example.com:3128");
+        assert_ne!(known("http://p:3128"), known("https://p:3128"));
+        assert_ne!(known("http://p:3128"), known("http://p"));
+    }
+}
