@@ -15,7 +15,7 @@ use crate::{
     name::random_hex,
     out::{Out, instant},
     pass::Pass,
-    place,
+    place::{self, Accepts},
     platform::{
         Platform,
         github::{self, FileCommand},
@@ -64,7 +64,7 @@ impl Export<'_> {
         }
         for command in [FileCommand::State, FileCommand::Output, FileCommand::Env] {
             let path = self.file(command)?;
-            place::append(&path, "").map_err(|failure| {
+            place::check_append(&path, Accepts::File).map_err(|failure| {
                 let what = format!("cannot use the file that `{}` names", command.variable());
                 failure.within(what).hint("run it in a step of a job: the runner makes these files")
             })?;
@@ -78,7 +78,7 @@ impl Export<'_> {
     /// When it cannot be written.
     pub fn save(&self, lease: &Lease) -> Result<(), Failure> {
         match self.platform {
-            Platform::Github => place::append(&self.file(FileCommand::State)?, &github::state(lease)),
+            Platform::Github => place::append(&self.file(FileCommand::State)?, &github::state(lease), Accepts::File),
             Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
         }
     }
@@ -89,7 +89,7 @@ impl Export<'_> {
     /// When it cannot be written.
     pub fn forget(&self) -> Result<(), Failure> {
         match self.platform {
-            Platform::Github => place::append(&self.file(FileCommand::State)?, github::NO_STATE),
+            Platform::Github => place::append(&self.file(FileCommand::State)?, github::NO_STATE, Accepts::File),
             Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
         }
     }
@@ -181,7 +181,7 @@ impl Export<'_> {
             records += &github::record(name, value, &random)?;
         }
         let token = Secret::new(github::record("token", pass.token.expose(), &random)?);
-        place::append(&self.file(FileCommand::Output)?, &(records + token.expose()))?;
+        place::append(&self.file(FileCommand::Output)?, &(records + token.expose()), Accepts::File)?;
         self.summary("jobpass: a pass for this job", &outputs.rows());
         self.say(pass);
         // For the rest of this step. The shim has no shell that could source it.
@@ -198,7 +198,7 @@ impl Export<'_> {
         for (name, value) in outputs.variables() {
             variables += &github::record(name, &value, &random)?;
         }
-        place::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose())?;
+        place::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose(), Accepts::File)?;
         self.confirm(&pass.lease)
     }
 
@@ -319,7 +319,7 @@ impl Export<'_> {
             return;
         }
         let Some(path) = self.env.path(FileCommand::Summary.variable()) else { return };
-        if let Err(failure) = place::append(&path, &github::summary(title, rows)) {
+        if let Err(failure) = place::append(&path, &github::summary(title, rows), Accepts::Stream) {
             self.out.warn(failure.brief());
         }
     }

@@ -116,12 +116,15 @@ impl Identity {
             return Err(Failure::usage(format!("{} needs a kubeconfig", context.source)).cause(format!("the CI identity is {}", found.why)));
         }
         let directions = Directions::of(&found, options, env, purpose)?;
-        found.directed(&directions, env).map(|identity| (identity, directions.passed_over))
+        found.directed(&directions, options, env).map(|identity| (identity, directions.passed_over))
     }
 
     /// The identity that a setting names.
     fn asked(options: &Options, env: &Env) -> Result<Option<Self>, Failure> {
         if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
+            if let Some(token) = options.piped(&o::IDENTITY_TOKEN_FILE) {
+                return bearer::from_token(&token, &given.source.to_string(), options).map(Some);
+            }
             let path = env.absolute(given.text.as_ref());
             let identity = bearer::from_file(&path, &given.source.to_string(), options)?;
             return mounted::directed(identity, env).map(Some);
@@ -132,6 +135,9 @@ impl Identity {
         }
         let context = options.text(&o::CONTEXT);
         if let Some(given) = options.get(&o::KUBECONFIG) {
+            if let Some(text) = options.piped(&o::KUBECONFIG) {
+                return kubeconfig::from_text(&text, context, &given.source.to_string()).map(Some);
+            }
             let path = env.absolute(given.text.as_ref());
             return kubeconfig::from_files(&[path], context, &given.source.to_string()).map(Some);
         }
@@ -204,7 +210,7 @@ impl Identity {
     }
 
     /// Applies the server, the authority and "no check" that have a say, and brings the rest into its plain form.
-    fn directed(mut self, directions: &Directions<'_>, env: &Env) -> Result<Self, Failure> {
+    fn directed(mut self, directions: &Directions<'_>, options: &Options, env: &Env) -> Result<Self, Failure> {
         if let Some(given) = directions.server {
             self.cluster.server = Some(given.text.clone());
             // Its pod may be none of that server's: as the owner of a lease there it would end it at once.
@@ -213,7 +219,10 @@ impl Identity {
         let source = directions.server.map_or_else(|| self.why.clone(), |given| given.source.to_string());
         self.cluster.server = Some(server::plain(self.cluster.server.as_deref().unwrap_or_default(), &source)?);
         if let Some(given) = directions.authority {
-            let pem = server::authority(&given.text, &given.source.to_string(), env)?;
+            let pem = match options.piped(&o::CERTIFICATE_AUTHORITY) {
+                Some(pem) => server::authority_in(pem.expose().as_bytes().to_vec(), &given.source.to_string())?,
+                None => server::authority(&given.text, &given.source.to_string(), env)?,
+            };
             self.cluster.certificate_authority_data = Some(STANDARD.encode(pem));
             self.cluster.certificate_authority = None;
             self.cluster.insecure_skip_tls_verify = None;

@@ -1,6 +1,10 @@
 //! The job that we run in: each verb as one story.
 
-use std::{ffi::OsString, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use jobpass_scrub::SHORTEST_VALUE;
 
@@ -10,12 +14,12 @@ use crate::{
     export::Export,
     failure::Failure,
     filter,
-    identity::{Identity, Purpose, way::Way},
+    identity::{Identity, Purpose, kubeconfig::marked, way::Way},
     lease::{self, Lease, seal::Seal},
     options::{self as o, Flags, Options},
     out::Out,
     pass::{Pass, Plan, Terms},
-    place::{self, Place},
+    place::{self, Accepts, Place},
     platform::{self, Platform, github},
     run::{self, Command},
     secret::Secret,
@@ -25,6 +29,7 @@ use crate::{
     targets,
 };
 
+mod piped;
 mod require;
 mod revoke;
 
@@ -96,9 +101,15 @@ impl Job {
         }
         let spec = TokenSpec::of(options, *platform, env)?;
         export.check()?;
+        if let Some(path) = &spec.kubeconfig_out {
+            place::check_named(path, |text| marked(text).is_some())?;
+        }
         let forget = || export.forget();
         let mut signals = Signals::ending().ok_or_else(unheard)?;
         let pass = self.begin(&spec, out, &|lease| export.save(lease), &forget, &|token| export.mask(token), &mut signals).await?;
+        if self.is_identity_piped() {
+            out.warn("the CI identity came by a pipe, which is read once: `revoke` needs it again, as `request` got it");
+        }
         match export.hand_over(&pass, &spec) {
             Ok(()) => Ok(()),
             Err(failure) => Err(pass.undo(*platform, failure, &forget).await),
@@ -125,6 +136,7 @@ impl Job {
         let spec = TokenSpec::of(options, *platform, env)?.renewable(options, *platform, env)?;
         let strict = options.switch(&o::STRICT)?;
         let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REVOKE);
+        self.check_receipt()?;
         self.hide_values(out);
         let command = Command::of(command, options, env, *platform)?;
         command.secrets().for_each(|secret| out.hide(secret));
@@ -165,8 +177,10 @@ impl Job {
     ///
     /// # Errors
     /// When nothing is named to hide, or the streams fail.
-    pub fn scrub(&self, out: &Out) -> Result<(), Failure> {
+    pub async fn scrub(&self, out: &Out) -> Result<(), Failure> {
         self.hide_values(out);
+        // A signal ends a filter as it ends any.
+        self.take_pipes(&piped::LEASE, REQUEST, None).await?;
         let (patterns, warnings) = filter::patterns(&self.options, &self.env, self.platform, self.user)?;
         for warning in warnings {
             out.warn(warning);
@@ -192,18 +206,28 @@ impl Job {
     ) -> Result<Pass, Failure> {
         let Self { options, env, platform, .. } = self;
         let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REQUEST);
+        let end = Instant::now() + timeout;
         for setting in [&o::JOB_KEY, &o::DIR, &o::KUBECONFIG_OUT] {
             refuse_secret(options, setting)?;
         }
-        let base = platform.base(env, options.text(&o::DIR), self.user)?;
+        let mut base = platform.base(env, options.text(&o::DIR), self.user)?;
+        base.apart.take_if(|apart| platform.workspace(env).is_some_and(|workspace| spec::lies_in(apart, &workspace)));
         spec::base_outside_workspace(&base.path, options, *platform, env)?;
         let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
+        self.take_pipes(&piped::IDENTITY, timeout, Some(signals)).await?;
         let (mut identity, _) = Identity::find(options, env, *platform, Purpose::Begin)?;
         identity.way = Way::of(&identity, env)?;
         meet(out, &identity);
         let seal = Seal::of(*platform, env);
         let name = lease::name(*platform, &seal, job_key.as_deref(), &spec.service_account);
         let place = Place::of(&base, &name);
+        if let Some(path) = &spec.kubeconfig_out
+            && (spec::lies_in(&place.path(), path) || spec::lies_in(path, &place.path()))
+        {
+            let what = options.get(&o::KUBECONFIG_OUT).map(|given| given.source.to_string()).unwrap_or_default();
+            return Err(Failure::usage(format!("{what} lies in the way of the pass's own directory `{place}`"))
+                .hint("name another path, or leave it out: the directory has a kubeconfig of its own"));
+        }
         if spec.lifetime.is_some() {
             self.spare(&place, spec, &name)?;
         }
@@ -224,6 +248,7 @@ impl Job {
         }
         lease.connection = (*platform == Platform::Github).then(|| options.connection());
         lease.way = (*platform == Platform::Github).then(|| identity.way.mark.clone());
+        let timeout = end.saturating_duration_since(Instant::now()).max(TIMEOUT.0);
         let plan = Plan { spec, env, platform: *platform, lease, seal, place, timeout, save, forget, mask, signals, out };
         Box::pin(Pass::begin(plan, identity)).await
     }
@@ -243,6 +268,7 @@ impl Job {
     /// The inputs of our action that only its post step uses: refused in the main step, where a refusal loses nothing.
     fn check_post(&self) -> Result<(), Failure> {
         action::revoke(&self.env)?;
+        self.check_receipt()?;
         self.options.switch(&o::STRICT)?;
         if self.options.switch(&o::WAIT_DEAD)? {
             let what = "`wait-dead` takes longer than a post step of GitHub has";
@@ -258,6 +284,15 @@ fn refuse_secret(options: &Options, setting: &o::Setting) -> Result<(), Failure>
     match Kind::of(&given.text).filter(|kind| kind.is_surely_secret()) {
         Some(kind) => Err(Failure::usage(format!("{} is none: it is {kind}", given.source)).hint("check which variable holds what")),
         None => Ok(()),
+    }
+}
+
+impl Job {
+    /// Refuses a file for the receipt that takes none, before there is anything to tell of.
+    fn check_receipt(&self) -> Result<(), Failure> {
+        let Some(given) = self.options.get(&o::RECEIPT) else { return Ok(()) };
+        let checked = place::check_append(&self.env.absolute(given.text.as_ref()), Accepts::Stream);
+        checked.map_err(|failure| failure.within(format!("{} names no file that takes the receipt", given.source)))
     }
 }
 

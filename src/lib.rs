@@ -24,6 +24,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use tokio::runtime::{Builder, Runtime};
+
 use crate::{
     cli::{Cli, Verb},
     env::Env,
@@ -47,6 +49,7 @@ pub mod job;
 pub mod jwt;
 pub mod kubeconfig;
 pub mod lease;
+mod limits;
 pub mod name;
 pub mod options;
 pub mod out;
@@ -62,13 +65,37 @@ pub mod signals;
 pub mod spec;
 pub mod targets;
 
-/// Runs one verb and says how the process ends.
-pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let env = Env::of_process();
-    let arguments: Vec<_> = arguments.into_iter().collect();
+/// What a verb runs in, if the system has enough for it.
+///
+/// # Errors
+/// How the process ends where it has not, which is said.
+pub fn prepared(arguments: &[OsString]) -> Result<Runtime, ExitCode> {
+    let of_run = is_run(arguments);
+    let runtime = limits::check(of_run).and_then(|()| {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| Failure::new("cannot begin").cause(error))
+    });
+    runtime.map_err(|failure| {
+        tell(&failure, &Out::new(), &Env::of_process());
+        coded(failure.exit(), of_run)
+    })
+}
+
+fn is_run(arguments: &[OsString]) -> bool {
+    arguments.get(1).is_some_and(|verb| verb == "run")
+}
+
+fn coded(exit: Exit, of_run: bool) -> ExitCode {
     // All other codes are the command's own.
-    let of_run = arguments.get(1).is_some_and(|verb| verb == "run");
-    let code = |exit: Exit| ExitCode::from(if of_run { exit.code_of_run() } else { exit.code() });
+    ExitCode::from(if of_run { exit.code_of_run() } else { exit.code() })
+}
+
+/// Runs one verb and says how the process ends.
+pub async fn run(arguments: Vec<OsString>) -> ExitCode {
+    signals::outlive_limits();
+    let env = Env::of_process();
+    let of_run = is_run(&arguments);
+    let code = |exit: Exit| coded(exit, of_run);
     let out = Out::new();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -103,7 +130,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Revoke(_) => Box::pin(job.revoke(&out)).await,
         Verb::Require(_) => job.require(&out).map(|()| ExitCode::SUCCESS),
         Verb::Run(args) => Box::pin(job.run(&args.command, &out)).await,
-        Verb::Scrub(_) => job.scrub(&out).map(|()| ExitCode::SUCCESS),
+        Verb::Scrub(_) => Box::pin(job.scrub(&out)).await.map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|failure| {
         tell(&failure, &out, &env);

@@ -4,9 +4,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     harden();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return ExitCode::FAILURE };
-    let code = runtime.block_on(jobpass::run(std::env::args_os()));
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let runtime = match jobpass::prepared(&arguments) {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    let code = runtime.block_on(jobpass::run(arguments));
     // A credential plugin that hangs must not hold the process.
     runtime.shutdown_background();
     code

@@ -1,6 +1,6 @@
 //! Every setting, one row each: flag, action input, `JOBPASS_*` variable and default, resolved once for all verbs.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -181,6 +181,8 @@ pub struct Options {
     plain: BTreeMap<&'static str, Given>,
     secret: BTreeMap<&'static str, (Secret, Source)>,
     empty: Vec<String>,
+    /// What the pipes held that flags have named: a pipe is read once.
+    piped: RefCell<BTreeMap<&'static str, Secret>>,
     /// Whether our own shim has started us, so that inputs count.
     inputs: bool,
 }
@@ -193,7 +195,7 @@ impl Options {
     pub fn resolve(flags: &Flags, env: &Env) -> Result<Self, Failure> {
         let inputs = action::phase(env).is_some();
         let variables = env.prefixed("JOBPASS_");
-        let mut options = Self { plain: BTreeMap::new(), secret: BTreeMap::new(), empty: Vec::new(), inputs };
+        let mut options = Self { plain: BTreeMap::new(), secret: BTreeMap::new(), empty: Vec::new(), piped: RefCell::default(), inputs };
         for setting in ALL {
             let input_name = setting.input();
             let input = if inputs { env.secret(&input_name).map(|value| (value, Source::Input(setting.name))) } else { None };
@@ -231,6 +233,17 @@ impl Options {
     #[must_use]
     pub fn chosen(&self, setting: &Setting) -> Option<&Given> {
         self.get(setting).filter(|given| !matches!(given.source, Source::Default(_)))
+    }
+
+    /// What the pipe held that a flag has named, where it has named one.
+    #[must_use]
+    pub fn piped(&self, setting: &Setting) -> Option<Secret> {
+        self.piped.borrow().get(setting.name).cloned()
+    }
+
+    /// Keeps what a pipe held.
+    pub fn keep_piped(&self, setting: &'static Setting, held: Secret) {
+        self.piped.borrow_mut().insert(setting.name, held);
     }
 
     /// The value of a setting, if the command line says it.

@@ -14,7 +14,7 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::FileType,
     io::retry_on_intr,
 };
@@ -137,11 +137,17 @@ impl Out {
     pub fn say_aside(&self, text: impl AsRef<str>) {
         let lines = self.speakable(text.as_ref());
         let (done, written) = mpsc::channel();
-        thread::spawn(move || {
+        let kept = lines.clone();
+        let started = thread::Builder::new().spawn(move || {
             let _ = io::stderr().write_all(lines.as_bytes());
             let _ = done.send(());
         });
-        let _ = written.recv_timeout(ASIDE);
+        match started {
+            Ok(_) => drop(written.recv_timeout(ASIDE)),
+            // No thread is left for us: then it is said only if that holds nobody up.
+            Err(_) if takes_more() => drop(io::stderr().write_all(kept.as_bytes())),
+            Err(_) => {}
+        }
     }
 
     /// Writes a workflow command as it is: lines that the platform itself rendered, such as masks.
@@ -176,6 +182,12 @@ impl Out {
         let is_stream = |stat: rustix::fs::Stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket);
         rustix::fs::fstat(io::stderr()).is_ok_and(is_stream) || io::stderr().is_terminal()
     }
+}
+
+/// Whether stderr takes a line at once.
+fn takes_more() -> bool {
+    let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
+    poll(&mut [PollFd::new(&io::stderr(), PollFlags::OUT)], now).is_ok_and(|ready| ready > 0)
 }
 
 /// A moment as we print it: RFC 3339, whole seconds, UTC.

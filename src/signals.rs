@@ -147,6 +147,12 @@ impl Signals {
     }
 }
 
+/// A file that may not grow any more is an error where it is written, not the end of this process with its pass alive.
+pub fn outlive_limits() {
+    // The handler stays when what listens to it is gone; a command has the default again.
+    let _ = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+}
+
 /// Waits for a signal that is repeated: what is nearly done is done in spite of the first one, which `heard` is told of.
 ///
 /// Nobody's death is among them: whoever waits for no answer any more wants no less that it is done.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -224,11 +224,43 @@ fn outside_workspace(path: &Path, given: &Given, platform: Platform, env: &Env) 
     Err(Failure::usage(what).hint("choose a path outside of it, or leave it out"))
 }
 
-/// Whether a path lies in a directory: as written, or as the directories really lie, so that neither `..` nor a link leads back in.
+/// Whether a path lies in a directory: as written, or as the directories really lie, so that neither `..` nor a link nor a second
+/// mount leads in or out unseen.
 #[must_use]
 pub fn lies_in(path: &Path, directory: &Path) -> bool {
-    let real = path.ancestors().find_map(|above| above.canonicalize().ok()).unwrap_or_default();
-    path.starts_with(directory) || real.starts_with(directory.canonicalize().unwrap_or_else(|_| directory.to_owned()))
+    let is_written = written(path).starts_with(written(directory));
+    let (path, directory) = (real(path), real(directory));
+    let identity = |path: &Path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    let own = identity(&directory);
+    is_written || path.starts_with(&directory) || own.is_some() && path.ancestors().any(|above| identity(above) == own)
+}
+
+/// A path without `.` and `..`, as it is written.
+fn written(path: &Path) -> PathBuf {
+    let mut written = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(written.pop()),
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => written.push(part),
+        }
+    }
+    written
+}
+
+/// A path without links, as far as it is there, and without `..` behind that.
+fn real(path: &Path) -> PathBuf {
+    let mut real = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => real.push(part),
+        }
+        // `..` leads out of where a link leads, not out of where it lies.
+        real = real.canonicalize().unwrap_or(real);
+    }
+    real
 }
 
 #[cfg(test)]
@@ -329,6 +361,25 @@ mod tests {
         assert_eq!(with("0640").expect("valid").file_mode, 0o640);
         for mode in ["0644", "777", "rw", "0"] {
             assert!(with(mode).is_err(), "{mode}");
+        }
+    }
+
+    #[test]
+    fn a_path_lies_in_a_directory_by_whatever_name() {
+        let root = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| root.path().join(name);
+        for name in ["work", "other"] {
+            std::fs::create_dir_all(at(name)).expect("made");
+        }
+        for (target, link) in [("work", "in"), ("other", "work/out")] {
+            std::os::unix::fs::symlink(at(target), at(link)).expect("a link");
+        }
+        for name in ["work", "work/", "work//x", "other/../work/x", "in/x", "other/../in", "work/./x", "work/out/x"] {
+            assert!(lies_in(&at(name), &at("work")), "{name}");
+        }
+        assert!(lies_in(&at("work/x"), &at("in/")));
+        for name in ["other", "work/../other", "work/../work.tmp", "workshop"] {
+            assert!(!lies_in(&at(name), &at("work")), "{name}");
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     pass::Ending,
     place::{self, Place},
     platform::{Base, Platform},
+    secret::Secret,
     spec::{self, ServiceAccount, is_label},
 };
 
@@ -70,7 +71,7 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
     if let Some(given) = options.flag(&o::LEASE_FILE) {
         let path = env.absolute(given.text.as_ref());
         // Whoever names a file means one that is there: a mistyped path must not pass for a pass that is over.
-        return match from_file(&path, base().ok())? {
+        return match from_file(&path, options.piped(&o::LEASE_FILE), base().ok())? {
             None => Err(Failure::new(format!("there is no lease file `{}`", path.display()))
                 .hint("check the path; a `revoke` before this one may have ended the pass and removed it")),
             Some(ending) => Ok(Some(judge.one(ending)).into()),
@@ -127,7 +128,7 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
 /// When what was named is no lease, or it is not clear which one is meant.
 pub fn to_hide(options: &Options, env: &Env, platform: Platform, user: u32) -> Result<Found, Failure> {
     match options.get(&o::LEASE_FILE).filter(|given| matches!(given.source, Source::Variable(_))) {
-        Some(given) if options.flag(&o::LEASE).is_none() => from_file(&env.absolute(given.text.as_ref()), None).map(Found::from),
+        Some(given) if options.flag(&o::LEASE).is_none() => from_file(&env.absolute(given.text.as_ref()), None, None).map(Found::from),
         Some(_) | None => find(options, env, platform, user),
     }
 }
@@ -223,8 +224,13 @@ fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
 }
 
 /// The lease in a file that was named. A file that is not there is a pass that is over.
-fn from_file(path: &Path, base: Option<Base>) -> Result<Option<Ending>, Failure> {
+fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) -> Result<Option<Ending>, Failure> {
     let what = format!("cannot use the lease file `{}`", path.display());
+    if let Some(text) = piped {
+        let lease = Lease::parse(text.expose()).map_err(|failure| failure.within(&what))?;
+        let place = base.map(|base| Place::of(&base, &lease.name));
+        return Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }));
+    }
     if path.try_exists().is_ok_and(|exists| !exists) {
         return Ok(None);
     }

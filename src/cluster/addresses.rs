@@ -1,47 +1,64 @@
 //! The addresses of a name, one further with each connection: where the first one is dead, the next connection begins with another.
+//!
+//! The system is asked by a thread of its own. Where none can be started, as a command may have taken all that its user may have,
+//! what was known before is good enough to end a pass.
 
 use std::{
-    future::Future,
+    future::{Future, ready},
     io,
-    net::SocketAddr,
+    net::{SocketAddr, ToSocketAddrs},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    vec,
+    thread, vec,
 };
 
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::Name;
+use tokio::sync::oneshot;
 use tower::Service;
 
-/// The system's resolver, and how often it was asked.
-#[derive(Clone)]
+/// What the system has last said, and how often it was asked.
+#[derive(Clone, Default)]
 pub(super) struct Addresses {
-    system: GaiResolver,
+    known: Arc<Mutex<Option<Known>>>,
     turn: Arc<AtomicUsize>,
 }
 
-impl Addresses {
-    pub(super) fn new() -> Self {
-        Self { system: GaiResolver::new(), turn: Arc::default() }
-    }
-}
+/// A name and its addresses.
+type Known = (String, Vec<SocketAddr>);
 
 impl Service<Name> for Addresses {
     type Response = vec::IntoIter<SocketAddr>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.system.poll_ready(context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let found = self.system.call(name);
-        Box::pin(async move { Ok(turned(found.await?.collect(), turn).into_iter()) })
+        let (found, asked) = oneshot::channel();
+        let (known, name) = (self.known.clone(), name.as_str().to_owned());
+        let asking = name.clone();
+        let started = thread::Builder::new().name("addresses".to_owned()).spawn(move || {
+            let addresses = (asking.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+            let _ = found.send(addresses);
+        });
+        if let Err(error) = started {
+            let before = known.lock().ok().and_then(|known| known.clone()).filter(|(known, _)| *known == name);
+            return Box::pin(ready(before.map(|(_, addresses)| turned(addresses, turn).into_iter()).ok_or(error)));
+        }
+        Box::pin(async move {
+            let addresses = asked.await.map_err(io::Error::other)??;
+            if let Ok(mut known) = known.lock() {
+                *known = Some((name, addresses.clone()));
+            }
+            Ok(turned(addresses, turn).into_iter())
+        })
     }
 }
 

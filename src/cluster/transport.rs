@@ -57,7 +57,7 @@ impl Connection for Stream {
 
 /// Makes the transport: straight, or through a proxy. None where a proxy is to be reached by TLS and there is nobody to trust.
 pub(super) fn transport(way: &Way) -> Option<Transport> {
-    let mut tcp = HttpConnector::new_with_resolver(Addresses::new());
+    let mut tcp = HttpConnector::new_with_resolver(Addresses::default());
     tcp.enforce_http(false);
     // With Nagle's delay the first request waits for the answer to the last packet of the handshake: one round trip in every run.
     tcp.set_nodelay(true);

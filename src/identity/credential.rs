@@ -71,7 +71,7 @@ fn header(scheme: &str, secret: &Secret) -> Option<HeaderValue> {
 fn of_kubeconfig(user: &AuthInfo, what: &str) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, Failure> {
     let pem = |data: Option<&str>, path: Option<&str>| match (data, path) {
         (Some(data), _) => Some(STANDARD.decode(data.trim()).ok()),
-        (None, Some(path)) => Some(place::read_named(path.as_ref()).ok().map(String::into_bytes)),
+        (None, Some(path)) => Some(place::read_bytes(path.as_ref()).ok().map(|bytes| bytes.to_vec())),
         (None, None) => None,
     };
     let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref());

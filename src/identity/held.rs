@@ -10,7 +10,7 @@ use base64::{
 use kube::config::{AuthInfo, Kubeconfig};
 use secrecy::ExposeSecret;
 
-use super::{Identity, Origin};
+use super::{Identity, Origin, kubeconfig::text_of};
 use crate::{jwt::Claims, place, secret::Secret};
 
 /// A secret that must not be seen.
@@ -74,7 +74,7 @@ pub fn of_identity(identity: &Identity) -> Vec<Held> {
 /// one; what the kernel makes up says that it is empty, and may wait for something to happen.
 fn read(path: &Path) -> Option<Secret> {
     path.metadata().ok().filter(|file| file.is_file() && (1..=LARGEST).contains(&file.len()))?;
-    place::read_named(path).ok().map(Secret::new)
+    text_of(place::read_bytes(path).ok()?.to_vec()).ok().map(Secret::new)
 }
 
 /// Whether a text is a kubeconfig, whole or in some other text.
@@ -172,17 +172,7 @@ fn decoded(text: &str) -> Option<Secret> {
     }
     let engines = [STANDARD, URL_SAFE].map(|alphabet| GeneralPurpose::new(&alphabet, ANY));
     let bytes = engines.iter().find_map(|engine| engine.decode(compact.expose()).ok())?;
-    text_of(bytes).map(Secret::new)
-}
-
-/// Bytes that are a text; of UTF-16, as PowerShell writes it, too.
-fn text_of(bytes: Vec<u8>) -> Option<String> {
-    let units = |of: fn([u8; 2]) -> u16| bytes[2..].chunks_exact(2).map(|pair| of([pair[0], pair[1]])).collect::<Vec<_>>();
-    match bytes.get(..2) {
-        Some([0xff, 0xfe]) => String::from_utf16(&units(u16::from_le_bytes)).ok(),
-        Some([0xfe, 0xff]) => String::from_utf16(&units(u16::from_be_bytes)).ok(),
-        _ => String::from_utf8(bytes).ok(),
-    }
+    text_of(bytes).ok().map(Secret::new)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 use secrecy::ExposeSecret;
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Identity, Origin, Way, mounted, token_of};
 use crate::{
-    failure::{Failure, words},
-    place,
+    failure::Failure,
+    place::{self, Unusual},
     secret::Secret,
     shown::Kind,
 };
@@ -80,7 +81,15 @@ pub(super) fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str)
         if paths.len() > 1 && !path.exists() {
             continue;
         }
-        let config = without_blanks(Kubeconfig::read_from(path).map_err(|error| failed(why(&error)))?);
+        let config = without_blanks(read(path).map_err(|cause| {
+            match cause.downcast_ref::<Unusual>() {
+                Some(Unusual::Pipe) => failed(format!("{source} names it"))
+                    .cause(cause)
+                    .hint("name a file; only a flag may name a pipe, such as `--kubeconfig <(…)`"),
+                Some(_) => failed(format!("{source} names it")).cause(cause),
+                None => failed(cause.to_string()),
+            }
+        })?);
         merged = Some(match merged {
             Some(merged) => merged.merge(config).map_err(|error| failed(why(&error)))?,
             None => config,
@@ -95,11 +104,52 @@ pub(super) fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str)
     select(&config, context, origin, why).map_err(|failure| failure.within(format!("cannot use the kubeconfig {shown}")))
 }
 
+/// A kubeconfig file, with its paths as kubectl takes them: seen from where the file is.
+fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
+    let text = text_of(place::read_bytes(path)?.to_vec()).map(Secret::new)?;
+    let mut config = Kubeconfig::from_yaml(text.expose()).map_err(|error| anyhow!(why(&error)))?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let seen = |field: &mut Option<String>| {
+        if let Some(named) = field.as_mut().filter(|named| !named.is_empty() && Path::new(named.as_str()).is_relative()) {
+            *named = directory.join(named.as_str()).to_string_lossy().into_owned();
+        }
+    };
+    for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        seen(&mut cluster.certificate_authority);
+    }
+    for user in config.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+        [&mut user.client_certificate, &mut user.client_key, &mut user.token_file].into_iter().for_each(seen);
+        // A bare name is one of `PATH`.
+        if let Some(exec) = user.exec.as_mut().filter(|exec| exec.command.as_ref().is_some_and(|command| command.contains('/'))) {
+            seen(&mut exec.command);
+        }
+    }
+    Ok(config)
+}
+
+/// The text of a file that an editor or a shell of Windows may have written: by its byte order mark.
+pub fn text_of(mut bytes: Vec<u8>) -> anyhow::Result<String> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<_> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        String::from_utf16(&units).map_err(|_| anyhow!("it is no UTF-16, which it begins as"))
+    };
+    match bytes.as_slice() {
+        [0xFF, 0xFE, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => wide(rest, u16::from_be_bytes),
+        _ => {
+            if bytes.starts_with(b"\xEF\xBB\xBF") {
+                bytes.drain(..3);
+            }
+            String::from_utf8(bytes).map_err(|_| anyhow!("it is not UTF-8"))
+        }
+    }
+}
+
 /// An identity from a kubeconfig that a variable or input holds, as it is or in base64.
 pub(super) fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Identity, Failure> {
     let what = format!("cannot use the kubeconfig of {source}");
     let compact: String = text.expose().split_whitespace().collect();
-    let decoded = STANDARD.decode(compact).ok().and_then(|bytes| String::from_utf8(bytes).ok()).map(Secret::new);
+    let decoded = STANDARD.decode(compact).ok().and_then(|bytes| text_of(bytes).ok()).map(Secret::new);
     let text = decoded.as_ref().unwrap_or(text);
     let config = Kubeconfig::from_yaml(text.expose()).map_err(|error| {
         let hint = "hand over the whole kubeconfig, as it is or in base64; a path goes to `--kubeconfig`";
@@ -192,7 +242,6 @@ fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
 /// The error in our words: kube's own ones quote the file, which may hold secrets.
 fn why(error: &KubeconfigError) -> String {
     match error {
-        KubeconfigError::ReadConfig(error, _) => words(error),
         KubeconfigError::Parse(error) => match error.location() {
             Some(location) => format!("it is no kubeconfig: line {} cannot be read", location.line()),
             None => "it is no kubeconfig".into(),

@@ -55,21 +55,22 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
 
 /// A certificate authority given as PEM text, as base64 of it, or as a file.
 pub(super) fn authority(given: &str, source: &str, env: &Env) -> Result<Vec<u8>, Failure> {
-    let refused = |cause: anyhow::Error| {
-        Failure::usage(format!("cannot use the certificate authority of {source}"))
-            .chain(&cause)
-            .hint("give a file, PEM text or base64 of it: the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace")
-    };
+    let refused = |cause: anyhow::Error| refused(source, &cause);
     let path = env.absolute(given.as_ref());
     let pem = if given.contains("-----BEGIN") {
         given.as_bytes().to_vec()
     } else if !given.contains('\n') && path.exists() {
-        place::read_named(&path).with_context(|| format!("cannot read `{}`", path.display())).map_err(refused)?.into_bytes()
+        place::read_bytes(&path).with_context(|| format!("cannot read `{}`", path.display())).map_err(refused)?.to_vec()
     } else {
         let compact: String = given.split_whitespace().collect();
         STANDARD.decode(compact).map_err(|_| refused(anyhow!("it is neither a file that exists, nor PEM text, nor base64")))?
     };
-    checked_authority(&pem).map_err(refused)?;
+    authority_in(pem, source)
+}
+
+/// A certificate authority that is PEM for sure.
+pub(super) fn authority_in(pem: Vec<u8>, source: &str) -> Result<Vec<u8>, Failure> {
+    checked_authority(&pem).map_err(|cause| refused(source, &cause))?;
     Ok(pem)
 }
 
@@ -78,8 +79,8 @@ pub(super) fn pem_of(cluster: &Cluster) -> anyhow::Result<Option<Vec<u8>>> {
     match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
         (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|_| anyhow!("its base64 cannot be read")),
         (None, Some(path)) => {
-            let text = place::read_named(path.as_ref()).with_context(|| format!("cannot read `{path}`"))?;
-            Ok(Some(text.into_bytes()))
+            let bytes = place::read_bytes(path.as_ref()).with_context(|| format!("cannot read `{path}`"))?;
+            Ok(Some(bytes.to_vec()))
         }
         (None, None) => Ok(None),
     }
@@ -91,6 +92,12 @@ pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
     certificates.dedup();
     certificates
+}
+
+fn refused(source: &str, cause: &anyhow::Error) -> Failure {
+    Failure::usage(format!("cannot use the certificate authority of {source}"))
+        .chain(cause)
+        .hint("give a file, PEM text or base64 of it: the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace")
 }
 
 /// Refuses what holds no certificate before anybody is called.

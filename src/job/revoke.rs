@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Job, NOTHING, REVOKE, TIMEOUT, meet};
+use super::{Job, NOTHING, REVOKE, TIMEOUT, meet, piped, unheard};
 use crate::{
     action::{self, Revoke},
     export::Export,
@@ -17,7 +17,7 @@ use crate::{
     place,
     platform::{Platform, github, key::holds_uuid},
     receipt::Proof,
-    signals,
+    signals::{self, Signals},
     targets::{self, Found},
 };
 
@@ -55,6 +55,8 @@ impl Job {
     /// When it is not clear which passes are meant, or with `--strict` when one could not be ended.
     pub async fn revoke(&self, out: &Out) -> Result<ExitCode, Failure> {
         let Self { options, env, platform, post, .. } = self;
+        let limit = options.duration(&o::TIMEOUT, TIMEOUT).ok().flatten().unwrap_or(REVOKE);
+        self.take_flags(&piped::LEASE, limit).await?;
         // First of all: where there is nothing to revoke, nothing else needs to be right.
         let found = match targets::find(options, env, *platform, self.user) {
             // A post step fails its job only where it is asked to.
@@ -98,8 +100,9 @@ impl Job {
         if !strict {
             unknown.drain(..).for_each(|unknown| warn_of(out, &unknown, *post));
         }
+        let end = Instant::now() + timeout;
+        self.take_flags(&piped::IDENTITY, timeout).await?;
         let work = async {
-            let end = Instant::now() + timeout;
             let mut failed = None;
             for ending in &found.endings {
                 // The time is for all of them together, with a little for each that comes late.
@@ -128,6 +131,15 @@ impl Job {
         let first = failures.next();
         failures.for_each(|unknown| warn_of(out, &unknown, false));
         first.map_or(Ok(ExitCode::SUCCESS), Err)
+    }
+
+    /// Reads the pipes that these flags name. Only where there is one is a signal kept from ending us.
+    async fn take_flags(&self, settings: &[&'static o::Setting], limit: Duration) -> Result<(), Failure> {
+        if settings.iter().all(|setting| self.options.flag(setting).is_none()) {
+            return Ok(());
+        }
+        let mut signals = Signals::ending().ok_or_else(unheard)?;
+        self.take_pipes(settings, limit, Some(&mut signals)).await
     }
 
     /// Ends one pass and tells what became of it. Whatever fails here is returned, so that the next one still gets its turn.
@@ -218,7 +230,7 @@ impl Job {
         export.summarise(&receipt);
         let mut written = Ok(());
         if let Some(given) = options.get(&o::RECEIPT) {
-            written = place::append(&env.absolute(given.text.as_ref()), &(receipt.json() + "\n"));
+            written = place::append(&env.absolute(given.text.as_ref()), &(receipt.json() + "\n"), place::Accepts::Stream);
         }
         if *json {
             written = written.and(out.data(&receipt.json()));

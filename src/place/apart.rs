@@ -25,7 +25,12 @@ impl Place {
         let (directory, name) = own(&usual);
         let new = directory.join(format!("{name}-{}", &random_hex()[..8]));
         let mut all = memories(&usual).into_iter().chain([new]);
-        self.memory = all.find(|path| self.at(path).create(false).is_ok());
+        let found = all.find(|path| self.is(&self.at(path)) || self.at(path).create(false).is_ok());
+        if found.as_ref().is_some_and(|path| self.is(&self.at(path))) {
+            // They lie there already.
+            return (self, None);
+        }
+        self.memory = found;
         let warning = match &self.memory {
             Some(path) if *path == usual => None,
             Some(path) => Some(format!(
@@ -44,12 +49,19 @@ impl Place {
     /// The places that they may be in if they are apart: of this command's pass, or of an earlier one.
     pub(super) fn aparts(&self) -> impl Iterator<Item = Self> {
         let all = self.base.apart.as_deref().map(memories).unwrap_or_default();
-        all.into_iter().map(|path| self.at(&path))
+        all.into_iter().map(|path| self.at(&path)).filter(|apart| !self.is(apart))
     }
 
     fn at(&self, memory: &Path) -> Self {
         let base = Base { in_memory: true, private: true, ..Base::at(memory.to_owned()) };
         Self::of(&base, &self.name)
+    }
+
+    /// Whether both are one directory, by whatever names: the variables that name them may say the same, in other words, over links
+    /// or mounts. As long as neither is there, nothing of either is.
+    fn is(&self, other: &Self) -> bool {
+        let identity = |place: &Self| rustix::fs::fstat(place.open().ok()?).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        identity(self).is_some_and(|own| identity(other) == Some(own))
     }
 
     /// The place where such a file is written.

@@ -15,8 +15,8 @@ use rustix::{
 
 use super::{plain, reason};
 
-/// No file of ours is ever larger.
-const LARGEST: u64 = 1 << 20;
+/// No file of ours is ever larger, and none that we read.
+pub(super) const LARGEST: u64 = 1 << 20;
 
 pub(super) fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -46,7 +46,7 @@ pub(super) fn read_at(at: &OwnedFd, name: &str) -> anyhow::Result<Option<String>
 }
 
 /// The text of a file, which is never endless.
-pub(super) fn whole(file: fs::File) -> anyhow::Result<String> {
+fn whole(file: fs::File) -> anyhow::Result<String> {
     let mut text = String::new();
     let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| anyhow!(plain(&error)))?;
     ensure!(read as u64 <= LARGEST, "it is larger than 1 MiB");

@@ -1,18 +1,24 @@
-//! Files that the user or the platform named: read, written, appended to and removed, where they are what they should be.
+//! Files that the user or the platform named: written, appended to and removed, where they are what they should be.
 #![expect(clippy::disallowed_methods, reason = "this is the door to files outside of a place")]
 
 use std::{
-    fs,
+    fs, io,
     io::{Read, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use anyhow::anyhow;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use anyhow::{anyhow, bail};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Access, AtFlags, FileType, Mode, OFlags},
+    io::Errno,
+};
 
 use super::{
     DIRECTORY,
-    file::{create, read_at, whole},
+    file::{create, read_at},
+    foreign::Unusual,
     plain, reason, unwritable,
 };
 use crate::failure::Failure;
@@ -20,12 +26,16 @@ use crate::failure::Failure;
 /// A bundle of root certificates has a quarter of it.
 const LARGEST: u64 = 4 << 20;
 
-/// Reads a file that the user named; links in its path are the user's business.
-///
-/// # Errors
-/// When it cannot be read, is no text or is endless.
-pub fn read_named(path: &Path) -> anyhow::Result<String> {
-    whole(fs::File::open(path).map_err(|error| anyhow!(plain(&error)))?)
+/// How long whoever reads a pipe that we write to is waited for.
+const READER: Duration = Duration::from_secs(1);
+
+/// What may be behind the name of a file that is appended to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepts {
+    /// A regular file: somebody reads it later.
+    File,
+    /// A pipe that somebody reads, a terminal, `/dev/null` too.
+    Stream,
 }
 
 /// Reads a public file of the system, such as its root certificates, if it is a regular one of a sensible size.
@@ -51,6 +61,23 @@ pub fn write_named(path: &Path, content: &[u8], mode: u32, is_former: impl Fn(&s
     open().and_then(|parent| create(&parent, &name, content, mode)).map_err(|error| unwritable(path, error))
 }
 
+/// Whether such a file could be written, as far as that can be told before.
+///
+/// # Errors
+/// When something else is there, or its directory is not there or takes nothing.
+pub fn check_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    let (parent, name) = split(path);
+    let directory = rustix::fs::open(&parent, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty());
+    let directory = directory.map_err(|error| unwritable(path, error))?;
+    let is_free = match read_at(&directory, &name) {
+        Ok(None) => Ok(()),
+        Ok(Some(text)) if is_former(&text) => Ok(()),
+        Ok(Some(_)) => Err(occupied(path, "another file is there")),
+        Err(cause) => Err(occupied(path, &cause.to_string())),
+    };
+    is_free.and_then(|()| takes_files(&parent).map_err(|error| unwritable(path, error)))
+}
+
 /// Removes a file that an earlier run of ours wrote where the user named it. Nothing there is success.
 ///
 /// # Errors
@@ -69,13 +96,98 @@ pub fn remove_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(),
     }
 }
 
-/// Appends to a file of the platform or the user in one write.
+/// Appends to a file of the platform or the user in one write: all of it, or nothing as far as that is in our hands.
 ///
 /// # Errors
-/// When it cannot be written.
-pub fn append(path: &Path, content: &str) -> Result<(), Failure> {
-    let append = || fs::OpenOptions::new().append(true).create(true).open(path)?.write_all(content.as_bytes());
-    append().map_err(|error| Failure::new(format!("cannot write `{}`", path.display())).cause(plain(&error)))
+/// When it cannot be written, or is not what is accepted.
+pub fn append(path: &Path, content: &str, accepts: Accepts) -> Result<(), Failure> {
+    let append = || {
+        let file = opened(path, accepts, OFlags::empty()).or_else(|error| match error.downcast_ref::<Errno>() {
+            // Never through a link that leads nowhere: whoever made it chooses what is made.
+            Some(&Errno::NOENT) => opened(path, accepts, OFlags::CREATE | OFlags::EXCL),
+            _ => Err(error),
+        })?;
+        written(&file, content.as_bytes()).map_err(|error| anyhow!(plain(&error)))
+    };
+    append().map_err(|cause| unappendable(path, &cause))
+}
+
+/// Whether it could be appended to, as far as that can be told before; nothing is made.
+///
+/// # Errors
+/// When it is not what is accepted, or its directory is not there or takes nothing.
+pub fn check_append(path: &Path, accepts: Accepts) -> Result<(), Failure> {
+    let check = || match opened(path, accepts, OFlags::empty()) {
+        Err(error) if error.downcast_ref::<Errno>() == Some(&Errno::NOENT) => {
+            if path.is_symlink() {
+                bail!(Errno::EXIST);
+            }
+            Ok(takes_files(&split(path).0)?)
+        }
+        opened => opened.map(drop),
+    };
+    check().map_err(|cause| unappendable(path, &cause))
+}
+
+/// Opens it without waiting for anybody.
+fn opened(path: &Path, accepts: Accepts, more: OFlags) -> anyhow::Result<fs::File> {
+    let refuse = |stat: &rustix::fs::Stat| match (Unusual::of(stat), accepts) {
+        (None, _) | (Some(Unusual::Pipe), Accepts::Stream) => Ok(()),
+        (Some(_), Accepts::Stream) if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => Ok(()),
+        (Some(unusual), _) => Err(anyhow!(unusual)),
+    };
+    // A device may do something when it is opened.
+    rustix::fs::stat(path).map_or(Ok(()), |stat| refuse(&stat))?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
+    let mode = Mode::from_raw_mode(0o666);
+    let file = match rustix::fs::open(path, flags, mode) {
+        Err(Errno::NXIO) => bail!("it is a pipe that nobody reads"),
+        file => file?,
+    };
+    refuse(&rustix::fs::fstat(&file)?)?;
+    Ok(file.into())
+}
+
+fn written(mut file: &fs::File, content: &[u8]) -> io::Result<()> {
+    let length = || file.metadata().ok().filter(fs::Metadata::is_file).map(|file| file.len());
+    let (before, mut left, end) = (length(), content, Instant::now() + READER);
+    while !left.is_empty() {
+        let error = match file.write(left) {
+            Ok(written) => {
+                left = &left[written..];
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => error,
+        };
+        let patience = end.saturating_duration_since(Instant::now());
+        if error.kind() == io::ErrorKind::WouldBlock && !patience.is_zero() {
+            let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+            let _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&patience));
+            continue;
+        }
+        // Half a record would make nonsense of what others write after it.
+        let half = (content.len() - left.len()) as u64;
+        if let Some(before) = before.filter(|before| half > 0 && length() == Some(before + half)) {
+            let _ = file.set_len(before);
+        }
+        return Err(if error.kind() == io::ErrorKind::WouldBlock { io::Error::other("its reader does not read") } else { error });
+    }
+    Ok(())
+}
+
+/// Whether files can be made in a directory.
+fn takes_files(directory: &Path) -> Result<(), Errno> {
+    rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
+}
+
+fn unappendable(path: &Path, cause: &anyhow::Error) -> Failure {
+    let failure = Failure::new(format!("cannot write `{}`", path.display()));
+    match cause.downcast_ref::<Errno>() {
+        Some(&Errno::EXIST) => failure.cause("it is a link that leads nowhere"),
+        Some(&error) => failure.cause(plain(&error.into())),
+        None => failure.cause(cause),
+    }
 }
 
 fn occupied(path: &Path, cause: &str) -> Failure {

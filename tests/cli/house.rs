@@ -54,12 +54,12 @@ fn secrets_are_exposed_in_these_places_only() {
         ("cluster/retry.rs", 1),
         // Masks, files and variables: what the job is given.
         ("export.rs", 9),
-        ("identity.rs", 2),
+        ("identity.rs", 3),
         ("identity/bearer.rs", 1),
         ("identity/credential.rs", 6),
         // What of others is hidden.
         ("identity/held.rs", 11),
-        ("identity/kubeconfig.rs", 4),
+        ("identity/kubeconfig.rs", 5),
         ("identity/mounted.rs", 2),
         ("jwt.rs", 1),
         ("kubeconfig.rs", 2),
@@ -80,6 +80,8 @@ fn secrets_are_exposed_in_these_places_only() {
         ("run.rs", 4),
         ("run/hidden.rs", 4),
         ("run/renewal.rs", 2),
+        // A lease that came by a pipe; it holds none, as what else comes so does.
+        ("targets.rs", 1),
     ];
     let expected: BTreeMap<_, _> = expected.map(|(name, calls)| (name.to_owned(), calls)).into();
     assert_eq!(exposed, expected);
@@ -89,12 +91,13 @@ fn secrets_are_exposed_in_these_places_only() {
 fn each_door_is_opened_by_one_file() {
     let open: Vec<_> =
         sources("src").into_iter().filter(|(_, text)| code(text).contains("clippy::disallowed_methods")).map(|(name, _)| name).collect();
-    assert_eq!(open, ["env.rs", "identity/plugin.rs", "out.rs", "place/named.rs", "place.rs", "run/child.rs"]);
+    assert_eq!(open, ["env.rs", "identity/plugin.rs", "out.rs", "place/foreign.rs", "place/named.rs", "place.rs", "run/child.rs"]);
 }
 
 #[test]
 fn a_module_uses_only_what_stands_to_its_left() {
-    const WAY: [&str; 24] = [
+    const WAY: [&str; 25] = [
+        "limits",
         "env",
         "action",
         "name",

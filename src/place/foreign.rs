@@ -1,0 +1,207 @@
+//! Files of others, as they are read: links are followed, nobody is waited for, nothing is endless.
+#![expect(clippy::disallowed_methods, reason = "this is the door to the files of others")]
+
+use std::{
+    fmt, fs,
+    io::{self, Read},
+    os::fd::OwnedFd,
+    path::Path,
+};
+
+use anyhow::{anyhow, ensure};
+use rustix::{
+    fs::{FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+use tokio::net::unix::pipe::Receiver;
+use zeroize::Zeroizing;
+
+use super::{file::LARGEST, reason};
+
+/// What is no regular file, by its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusual {
+    /// A pipe, with a name or without.
+    Pipe,
+    /// A directory.
+    Directory,
+    /// A socket.
+    Socket,
+    /// A device that is not `/dev/null`.
+    Device,
+}
+
+impl fmt::Display for Unusual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pipe => "it is a pipe",
+            Self::Directory => "it is a directory",
+            Self::Socket => "it is a socket",
+            Self::Device => "it is a device",
+        })
+    }
+}
+
+impl std::error::Error for Unusual {}
+
+impl Unusual {
+    /// What a file is, if it is no regular one.
+    pub(super) fn of(stat: &Stat) -> Option<Self> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => None,
+            FileType::Fifo => Some(Self::Pipe),
+            FileType::Directory => Some(Self::Directory),
+            FileType::Socket => Some(Self::Socket),
+            _ => Some(Self::Device),
+        }
+    }
+}
+
+/// `/dev/null`, by whatever name: from the kernel's `Documentation/admin-guide/devices.txt`.
+pub(super) fn is_null(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == rustix::fs::makedev(1, 3)
+}
+
+/// Reads a text that the user or the platform named.
+///
+/// # Errors
+/// When it cannot be read, is no regular file, no text, or larger than 1 MiB.
+pub fn read_named(path: &Path) -> anyhow::Result<String> {
+    String::from_utf8(read_bytes(path)?.to_vec()).map_err(|_| anyhow!("it is not UTF-8"))
+}
+
+/// Reads a file that the user or the platform named, whatever its bytes are. `/dev/null` is an empty one.
+///
+/// # Errors
+/// When it cannot be read, is no regular file, or larger than 1 MiB.
+pub fn read_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    // A device may do something when it is opened.
+    let stat = rustix::fs::stat(path).map_err(named)?;
+    if is_null(&stat) {
+        return Ok(bytes);
+    }
+    if let Some(unusual) = Unusual::of(&stat) {
+        return Err(unusual.into());
+    }
+    let file = open(path)?;
+    // It may be another one by now.
+    if let Some(unusual) = Unusual::of(&rustix::fs::fstat(&file).map_err(named)?) {
+        return Err(unusual.into());
+    }
+    let read = fs::File::from(file).take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| anyhow!(super::plain(&error)))?;
+    ensure!(read as u64 <= LARGEST, "it is larger than 1 MiB");
+    Ok(bytes)
+}
+
+/// Refuses what a library of ours would read without looking at it first. What is not there is its business.
+///
+/// # Errors
+/// When it is no regular file.
+pub fn check_regular(path: &Path) -> anyhow::Result<()> {
+    match rustix::fs::stat(path) {
+        Ok(stat) if !is_null(&stat) => Unusual::of(&stat).map_or(Ok(()), |unusual| Err(unusual.into())),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Without waiting for whoever may be at its other end.
+fn open(path: &Path) -> anyhow::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(named)
+}
+
+/// The system's words for a path in which links are nobody's fault.
+fn named(error: Errno) -> anyhow::Error {
+    match error {
+        Errno::LOOP | Errno::NOTDIR | Errno::EXIST => anyhow!(super::plain(&io::Error::from(error))),
+        error => anyhow!(reason(error)),
+    }
+}
+
+/// A pipe that is to be read once, by somebody who can wait and do something else meanwhile.
+pub struct Pipe(Receiver);
+
+impl Pipe {
+    /// The pipe of this name, if it is one. Nothing is read yet.
+    ///
+    /// # Errors
+    /// When it is one and cannot be opened.
+    pub fn at(path: &Path) -> anyhow::Result<Option<Self>> {
+        let is_pipe = |stat: &Stat| Unusual::of(stat) == Some(Unusual::Pipe);
+        if !rustix::fs::stat(path).is_ok_and(|stat| is_pipe(&stat)) {
+            return Ok(None);
+        }
+        let file = open(path)?;
+        if !rustix::fs::fstat(&file).is_ok_and(|stat| is_pipe(&stat)) {
+            return Ok(None);
+        }
+        let pipe = Receiver::from_owned_fd(file).map_err(|error| anyhow!(super::plain(&error)))?;
+        Ok(Some(Self(pipe)))
+    }
+
+    /// Reads it to its end. One that has a name waits for its first writer.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds more than 1 MiB.
+    pub async fn read(self) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+        const PIECE: usize = 4096;
+        let mut bytes = Zeroizing::new(Vec::new());
+        let mut piece = Zeroizing::new([0; PIECE]);
+        loop {
+            self.0.readable().await.map_err(|error| anyhow!(super::plain(&error)))?;
+            match self.0.try_read(&mut piece[..]) {
+                Ok(0) => return Ok(bytes),
+                Ok(length) => bytes.extend_from_slice(&piece[..length]),
+                // It was somebody else's, or nothing is there yet.
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(anyhow!(super::plain(&error))),
+            }
+            ensure!(bytes.len() as u64 <= LARGEST, "it holds more than 1 MiB");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn refusal(path: &str) -> String {
+        read_named(path.as_ref()).expect_err(path).to_string()
+    }
+
+    #[test]
+    fn only_a_regular_file_is_read_and_null_is_an_empty_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
+        symlink(at("pipe"), at("link")).expect("a link");
+        symlink("/dev/null", at("null")).expect("a link");
+        symlink(at("nothing"), at("dangling")).expect("a link");
+        let said = |name: &str| read_named(&at(name)).map_err(|error| error.to_string());
+        assert_eq!(refusal("/dev/zero"), "it is a device");
+        assert_eq!(refusal("/dev/random"), "it is a device");
+        assert_eq!(refusal("/"), "it is a directory");
+        for (name, words) in [("pipe", "it is a pipe"), ("link", "it is a pipe"), ("socket", "it is a socket")] {
+            assert_eq!(said(name), Err(words.to_owned()), "{name}");
+        }
+        assert_eq!(said("null").as_deref(), Ok(""));
+        assert_eq!(said("dangling"), Err("no such file or directory".to_owned()));
+    }
+
+    #[test]
+    fn nothing_is_larger_than_a_mebibyte_and_bytes_need_be_no_text() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("f");
+        fs::write(&path, vec![b'x'; 1 << 20]).expect("written");
+        assert_eq!(read_named(&path).expect("it is not larger").len(), 1 << 20);
+        fs::write(&path, vec![b'x'; (1 << 20) + 1]).expect("written");
+        assert_eq!(read_named(&path).expect_err("larger").to_string(), "it is larger than 1 MiB");
+        fs::write(&path, b"\xe4").expect("written");
+        assert_eq!(read_named(&path).expect_err("Latin-1").to_string(), "it is not UTF-8");
+        assert_eq!(read_bytes(&path).expect("bytes").as_slice(), b"\xe4");
+    }
+}
