@@ -6,6 +6,8 @@ use jiff::SignedDuration;
 
 use crate::{action, env::Env, failure::Failure, secret::Secret};
 
+mod piped;
+
 /// What a setting's text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -181,7 +183,6 @@ pub struct Options {
     plain: BTreeMap<&'static str, Given>,
     secret: BTreeMap<&'static str, (Secret, Source)>,
     empty: Vec<String>,
-    /// What the pipes held that flags have named: a pipe is read once.
     piped: RefCell<BTreeMap<&'static str, Secret>>,
     /// Whether our own shim has started us, so that inputs count.
     inputs: bool,
@@ -233,17 +234,6 @@ impl Options {
     #[must_use]
     pub fn chosen(&self, setting: &Setting) -> Option<&Given> {
         self.get(setting).filter(|given| !matches!(given.source, Source::Default(_)))
-    }
-
-    /// What the pipe held that a flag has named, where it has named one.
-    #[must_use]
-    pub fn piped(&self, setting: &Setting) -> Option<Secret> {
-        self.piped.borrow().get(setting.name).cloned()
-    }
-
-    /// Keeps what a pipe held.
-    pub fn keep_piped(&self, setting: &'static Setting, held: Secret) {
-        self.piped.borrow_mut().insert(setting.name, held);
     }
 
     /// The value of a setting, if the command line says it.

@@ -139,8 +139,7 @@ fn opened(path: &Path, accepts: Accepts, more: OFlags) -> anyhow::Result<fs::Fil
     // A device may do something when it is opened.
     rustix::fs::stat(path).map_or(Ok(()), |stat| refuse(&stat))?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
-    let mode = Mode::from_raw_mode(0o666);
-    let file = match rustix::fs::open(path, flags, mode) {
+    let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)) {
         Err(Errno::NXIO) => bail!("it is a pipe that nobody reads"),
         file => file?,
     };

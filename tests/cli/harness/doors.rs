@@ -145,3 +145,25 @@ pub(crate) fn dial(to: &str) -> std::io::Result<TcpStream> {
 pub(crate) fn knock(at: SocketAddr) {
     let _ = TcpStream::connect(at);
 }
+
+/// Makes a pipe with a name.
+pub(crate) fn pipe(path: &Path) {
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0)
+        .expect("a pipe can be made");
+}
+
+/// Holds a pipe open and neither reads nor writes.
+pub(crate) fn hold_pipe(path: &Path) -> fs::File {
+    OpenOptions::new().read(true).write(true).open(path).expect("the pipe is there")
+}
+
+/// A writer of a pipe, as soon as somebody reads it.
+pub(crate) fn writer(path: &Path) -> fs::File {
+    let mut writer = None;
+    super::eventually("somebody reads the pipe", || {
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        writer = OpenOptions::new().write(true).custom_flags(flags).open(path).ok();
+        writer.is_some()
+    });
+    writer.expect("it is there")
+}
