@@ -35,8 +35,8 @@ fn works_or_says(job: &Job<'_>, limit: &str, why: &[&str]) -> bool {
 fn too_few_files() {
     let world = World::new();
     let job = Job::local(&world);
-    let words = ["cannot open enough files to begin"];
-    let works: Vec<_> = (3..=20).chain([28, 40, 64]).map(|limit| works_or_says(&job, &format!("ulimit -n {limit}"), &words)).collect();
+    let why = ["cannot open enough files to begin"];
+    let works: Vec<_> = (3..=20).chain([28, 40, 64]).map(|limit| works_or_says(&job, &format!("ulimit -n {limit}"), &why)).collect();
     assert!(!works[0] && works[works.len() - 1], "{works:?}");
     // A soft limit alone keeps nobody from ending a pass.
     job.request().succeed();
