@@ -182,15 +182,16 @@ impl Pass {
         Ok(Some(Renewed { token, lease, expires_at, lifetime }))
     }
 
-    /// Puts a renewed token in the place of the former one.
+    /// Puts a renewed token in the place of the former one. Says whether its lease could be saved too, which matters to nobody but a
+    /// `revoke` after our death.
     ///
     /// # Errors
     /// When it cannot be written; then the former one stays.
-    pub fn take(&mut self, renewed: Renewed, spec: &TokenSpec) -> Result<(), Failure> {
+    pub fn take(&mut self, renewed: Renewed, spec: &TokenSpec) -> Result<Result<(), Failure>, Failure> {
         self.place.replace(place::TOKEN, renewed.token.expose().as_bytes(), spec.file_mode)?;
         let Renewed { token, lease, expires_at, lifetime } = renewed;
         (self.token, self.lease, self.expires_at, self.lifetime) = (token, lease, expires_at, lifetime);
-        self.place.save_lease(&self.seal.json(&self.lease))
+        Ok(self.place.save_lease(&self.seal.json(&self.lease)))
     }
 
     /// Puts the token that holds now into the kubeconfig, which the command may have changed: nothing else of it changes.

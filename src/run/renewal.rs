@@ -90,19 +90,25 @@ impl Renewal {
             patterns.token(token.expose());
         }
         let taken = renewed.and_then(|renewed| {
-            let Some(renewed) = renewed else { return Ok(false) };
+            let Some(renewed) = renewed else { return Ok(None) };
             patterns.token(renewed.token.expose());
             pipes.hide(patterns);
-            pass.take(renewed, spec).map(|()| true)
+            pass.take(renewed, spec).map(Some)
         });
         let ends = pass.expires_at;
         self.at = match taken {
-            Ok(true) => {
+            Ok(Some(saved)) => {
                 self.warned = false;
+                if let Err(failure) = saved {
+                    out.warn_aside(format!(
+                        "the token is renewed and ends at {ends}, but its lease file tells of the former one: {}",
+                        failure.brief()
+                    ));
+                }
                 self.kubeconfig.begin(pass, out);
                 Some(Instant::now() + due(pass.lifetime))
             }
-            Ok(false) => {
+            Ok(None) => {
                 out.warn_aside(format!(
                     "the lease ends at {} and has no time for another token: the last one ends at {ends}",
                     instant(pass.lease.expires_at)

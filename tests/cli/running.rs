@@ -140,6 +140,23 @@ fn a_renewal_that_fails_is_warned_of_once_and_the_command_goes_on() {
     assert_eq!(ran.stderr.matches("the token is not renewed").count(), 1, "{}", ran.transcript());
 }
 
+#[test]
+fn a_lease_that_cannot_be_saved_with_a_renewed_token_is_told_and_the_token_is_there() {
+    let world = World::sandbox("a real server grants no token for seconds");
+    world.on_sandbox().max_token_expiration(2);
+    let job = Job::local(&world);
+    let script = "place=$(dirname \"$JOBPASS_TOKEN_FILE\"); first=$(cat \"$JOBPASS_TOKEN_FILE\"); mkdir \"$place/lease.json.new\"; i=0
+until [ \"$(cat \"$JOBPASS_TOKEN_FILE\")\" != \"$first\" ] || [ $((i+=1)) -gt 500 ]; do sleep 0.02; done
+[ $i -le 500 ]; until grep -qF 'the token is renewed' err || [ $((i+=1)) -gt 1000 ]; do sleep 0.02; done; rmdir \"$place/lease.json.new\"";
+    doors::write(&job.workspace().join("script"), &format!("set -eu\n{script}"));
+    let ran =
+        job.shell("sh", &format!("jobpass run -s {} -- sh script 2>err; code=$?; cat err >&2; exit $code", world.account())).succeed();
+    let said: Vec<_> = ran.stderr.lines().filter(|line| line.contains("renewed")).collect();
+    assert_snapshot!(world.plain(said.first().expect("said")));
+    assert!(!ran.stderr.contains("the token is not renewed"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
 // Its output.
 
 #[test]
