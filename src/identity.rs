@@ -68,6 +68,7 @@ pub enum Word {
 }
 
 /// Who we are to the API server, and how it is reached.
+#[derive(Clone)]
 pub struct Identity {
     /// Where it was found.
     pub origin: Origin,

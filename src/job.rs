@@ -18,7 +18,7 @@ use crate::{
     lease::{self, Lease, seal::Seal},
     options::{self as o, Flags, Options},
     out::Out,
-    pass::{Pass, Plan, Terms},
+    pass::{Pass, Plan, Terms, UNDO},
     place::{self, Accepts, Place},
     platform::{self, Platform, github},
     run::{self, Command},
@@ -112,7 +112,7 @@ impl Job {
         }
         match export.hand_over(&pass, &spec) {
             Ok(()) => Ok(()),
-            Err(failure) => Err(pass.undo(*platform, failure, &forget).await),
+            Err(failure) => Err(pass.undo(UNDO, failure, &forget).await),
         }
     }
 
@@ -157,13 +157,14 @@ impl Job {
         let export = Export { platform: *platform, env, out, json: true };
         let variables = match export.to_command(&pass, &spec) {
             Ok(variables) => variables,
-            Err(failure) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
+            Err(failure) => return Err(pass.undo(UNDO, failure, &|| Ok(())).await),
         };
         export.announce(&pass);
         let terms = Terms { timeout, wait_dead: false };
         let done = match Box::pin(run::run(pass, command, variables, &spec, out, terms, &mut signals)).await {
             Ok(done) => done,
-            Err((failure, pass)) => return Err(pass.undo(*platform, failure, &|| Ok(())).await),
+            // It may be a signal that has kept the command from its start.
+            Err((failure, pass)) => return Err(pass.undo(platform.signal_budget(), failure, &|| Ok(())).await),
         };
         let telling = if strict { Telling::Returned } else { Telling::Warned { annotated: false } };
         let failed = self.tell(out, done.ended, true, telling);

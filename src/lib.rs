@@ -15,7 +15,7 @@
 //! one precedence) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`identity`] (as whom) → [`cluster`] (the only network) →
 //! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`export`] (mask, files, variables) → [`receipt`].
 //!
-//! A module uses only what stands to its left, and [`secret`], [`shown`], [`out`] and [`failure`].
+//! A module uses only what stands to its left, and [`secret`], [`shown`], [`out`] and [`failure`]. [`fault`] is what ends a pass when we fail ourselves.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -43,6 +43,7 @@ pub mod cluster;
 pub mod env;
 pub mod export;
 pub mod failure;
+pub mod fault;
 pub mod filter;
 pub mod identity;
 pub mod job;
@@ -87,7 +88,11 @@ fn is_run(arguments: &[OsString]) -> bool {
 
 fn coded(exit: Exit, of_run: bool) -> ExitCode {
     // All other codes are the command's own.
-    ExitCode::from(if of_run { exit.code_of_run() } else { exit.code() })
+    ExitCode::from(number(exit, of_run))
+}
+
+fn number(exit: Exit, of_run: bool) -> u8 {
+    if of_run { exit.code_of_run() } else { exit.code() }
 }
 
 /// Runs one verb and says how the process ends.
@@ -96,6 +101,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     let env = Env::of_process();
     let of_run = is_run(&arguments);
     let code = |exit: Exit| coded(exit, of_run);
+    fault::watch_over(number(Exit::Failed, of_run));
     let out = Out::new();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -132,10 +138,12 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Verb::Run(args) => Box::pin(job.run(&args.command, &out)).await,
         Verb::Scrub(_) => Box::pin(job.scrub(&out)).await.map(|()| ExitCode::SUCCESS),
     };
-    done.unwrap_or_else(|failure| {
+    let code = done.unwrap_or_else(|failure| {
         tell(&failure, &out, &env);
         code(failure.exit())
-    })
+    });
+    fault::settle();
+    code
 }
 
 /// Says what has failed. Of our action also on the page of the run, where nobody else says why.

@@ -7,6 +7,7 @@ use crate::{
     cluster::{Cluster, Deleted, Granted, Patience},
     env::Env,
     failure::Failure,
+    fault::Watch,
     identity::{Identity, Word, kubeconfig::marked},
     jwt::Claims,
     kubeconfig,
@@ -44,6 +45,8 @@ pub struct Pass {
     seal: Seal,
     /// Held as long as we live, so that no other process takes this pass for one that is over.
     _lock: Option<OwnedFd>,
+    /// A fault of our own ends it too.
+    watch: Watch,
 }
 
 /// One more token, not yet taken over.
@@ -54,6 +57,9 @@ pub struct Renewed {
     expires_at: ServerTime,
     lifetime: Duration,
 }
+
+/// How long it may take to undo a pass where no runner is about to kill us.
+pub const UNDO: Duration = Duration::from_secs(10);
 
 /// The API server grants no token for less.
 const SHORTEST: Duration = Duration::from_mins(10);
@@ -121,7 +127,8 @@ impl Pass {
         // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
         let (place, warning) = if spec.lifetime.is_some() && !shared { place.parted() } else { (place, None) };
         warnings.extend(warning);
-        let outcome = {
+        let watch = Watch::over(&lease, Named::Here, &cluster, Some(&place));
+        let (outcome, time) = {
             let steps = async {
                 let secret = object::secret(&lease, spec, env, platform, &cluster.maker().await);
                 let made = cluster.create_lease(&lease, &secret).await?;
@@ -132,6 +139,7 @@ impl Pass {
                 if let Some(at) = made.at {
                     lease.created(at);
                 }
+                watch.update(&lease);
                 place.save_lease(&seal.json(&lease))?;
                 warnings.extend(cluster.skew().map(|skew| format!("{skew}: the times of this pass are the server's")));
                 let granted = cluster.request_token(&lease, spec).await?;
@@ -140,8 +148,8 @@ impl Pass {
                 Ok((token, expires_at, lifetime))
             };
             tokio::select! {
-                outcome = steps => outcome,
-                signal = signals.ending_one() => Err(interrupted(signal)),
+                outcome = steps => (outcome, UNDO),
+                signal = signals.ending_one() => (Err(interrupted(signal)), platform.signal_budget()),
             }
         };
         // A credential that was read anew meanwhile is one more.
@@ -152,14 +160,15 @@ impl Pass {
             Ok((token, expires_at, lifetime)) => (token, expires_at, lifetime, None),
             Err(failure) => (Secret::new(String::new()), ended_at_once, spec.ttl, Some(failure)),
         };
-        let pass = Self { lease, token, place, cluster, warnings, expires_at, lifetime, seal, _lock: lock };
+        let pass = Self { lease, token, place, cluster, warnings, expires_at, lifetime, seal, _lock: lock, watch };
+        pass.watch.update(&pass.lease);
         if let Some(failure) = failure {
-            return Err(pass.undo(platform, failure, forget).await);
+            return Err(pass.undo(time, failure, forget).await);
         }
         let saved = pass.place.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| save(&pass.lease));
         match saved {
             Ok(()) => Ok(pass),
-            Err(failure) => Err(pass.undo(platform, failure, forget).await),
+            Err(failure) => Err(pass.undo(time, failure, forget).await),
         }
     }
 
@@ -191,6 +200,7 @@ impl Pass {
         self.place.replace(place::TOKEN, renewed.token.expose().as_bytes(), spec.file_mode)?;
         let Renewed { token, lease, expires_at, lifetime } = renewed;
         (self.token, self.lease, self.expires_at, self.lifetime) = (token, lease, expires_at, lifetime);
+        self.watch.update(&self.lease);
         Ok(self.place.save_lease(&self.seal.json(&self.lease)))
     }
 
@@ -216,14 +226,14 @@ impl Pass {
     }
 
     /// Ends a pass that could not be handed over, and says so if that does not work either.
-    pub async fn undo(mut self, platform: Platform, failure: Failure, forget: &dyn Fn() -> Result<(), Failure>) -> Failure {
+    pub async fn undo(mut self, time: Duration, failure: Failure, forget: &dyn Fn() -> Result<(), Failure>) -> Failure {
         if let Some(path) = &self.lease.kubeconfig_out {
             let _ = place::remove_named(path.as_ref(), |text| marked(text).is_some_and(|mark| mark.lease == self.lease.id()));
         }
         if !self.cluster.left_something {
             return cleared(&self.place, failure, forget);
         }
-        self.cluster.extend(platform.signal_budget());
+        self.cluster.extend(time);
         let why = match self.cluster.delete_lease_for_good(&self.lease, Named::Here).await {
             Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),
             Ok(Deleted::Replaced) => "another Secret has its name".to_owned(),

@@ -181,7 +181,9 @@ impl Job {
         identity.way = if self.post {
             let mark = ending.lease.way.clone().unwrap_or_default();
             let (way, passed_over) = Way::again(&identity, &self.env, &mark)?;
-            passed_over.into_iter().for_each(|what| out.warn(what));
+            for what in passed_over {
+                out.warn(what);
+            }
             way
         } else {
             Way::of(&identity, &self.env)?

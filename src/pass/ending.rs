@@ -8,6 +8,7 @@ use crate::{
     clock::ServerTime,
     cluster::{Cluster, Deleted, Patience, Probed},
     failure::Failure,
+    fault::Watch,
     identity::{Identity, Word, kubeconfig::marked},
     lease::{Lease, named::Named},
     out::{Out, one_line},
@@ -97,6 +98,7 @@ impl Ending {
 
     /// The same over a connection that is there.
     pub(super) async fn end_over(&self, cluster: &mut Cluster, terms: Terms) -> Ended {
+        let _watch = Watch::over(&self.lease, self.named, cluster, self.place.as_ref());
         let mut outcome = Outcome { proof: Ok(Proof::Removed), at: None, warning: None };
         outcome.proof = self.delete(cluster, terms, &mut outcome).await;
         if outcome.proof.is_err() {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::pipes::Ends;
-use crate::{identity, signals::Life};
+use crate::{fault, identity, signals::Life};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,7 @@ impl Child {
             let (stdout, stderr) = (ends.stdout.try_clone()?, ends.stderr.try_clone()?);
             prepared.args(&command.arguments).stdin(Stdio::inherit()).stdout(stdout).stderr(stderr).spawn()
         };
+        let starting = fault::starting();
         let started = match connected(prepared(&command.program, &command.name)) {
             // A script without its first line: every shell runs it by itself.
             Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
@@ -80,6 +81,7 @@ impl Child {
         // Or its end would never come.
         drop(ends);
         let pid = Pid::from_child(&started);
+        starting.started(pid, grouped);
         Ok(Self { pid, grouped, adopts: is_init || is_reaper, changed, life: Life::of(pid), status: None })
     }
 
@@ -154,6 +156,7 @@ impl Child {
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
         self.reap();
+        fault::spare();
         is_there
     }
 }

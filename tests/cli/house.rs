@@ -114,6 +114,7 @@ fn a_module_uses_only_what_stands_to_its_left() {
         "kubeconfig",
         "receipt",
         "signals",
+        "fault",
         "pass",
         "targets",
         "export",

@@ -16,6 +16,7 @@ mod crashes;
 mod deploying;
 mod directories;
 mod exhausted;
+mod faults;
 mod filtering;
 mod foreseen;
 mod gitlab;

@@ -100,6 +100,19 @@ fn a_server_that_needs_five_seconds_for_every_answer() {
 }
 
 #[test]
+fn a_request_that_fails_at_a_slow_server_is_undone() {
+    let world = World::sandbox("a real server has no script of faults");
+    world.on_sandbox().fault(Fault::on("POST", "/token").answer(403, json!({"kind": "Status", "code": 403, "message": "no"})));
+    world.on_sandbox().fault(Fault::on("DELETE", "/secrets").always().delay_after(Duration::from_secs(5)));
+    // Its runner would kill after a signal, and there was none.
+    let job = Job::gitlab(&world);
+    let ran = job.request().run();
+    assert_eq!(ran.end, End::Code(1));
+    assert!(!ran.said().contains("left behind"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
 fn the_slow_answer_of_the_creation_is_waited_for() {
     let world = World::sandbox("a real server has no script of faults");
     world.on_sandbox().fault(Fault::on("POST", "/secrets").delay_after(Duration::from_secs(3)));

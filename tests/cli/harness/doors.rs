@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the scenarios play the CI system, which starts jobpass and makes its files")]
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -46,6 +46,13 @@ fn hear_signals() {
 /// The directory of a running `jobpass-cluster up`, if the scenarios are to run there.
 pub(crate) fn control_plane() -> Option<PathBuf> {
     std::env::var_os("JOBPASS_TEST_CLUSTER").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// What the process is to do that is started in the place of jobpass: where its fault is asked for, and the arguments.
+pub(crate) fn fault() -> Option<(PathBuf, Vec<OsString>)> {
+    let pipe = std::env::var_os("FAULT_PIPE")?;
+    let arguments = std::env::var("FAULT_ARGUMENTS").ok()?;
+    Some((pipe.into(), std::iter::once("jobpass").chain(arguments.lines()).map(OsString::from).collect()))
 }
 
 /// The shells that must be there: `sh`, which every machine with jobpass's users has, and those that `.ci/run` installed.

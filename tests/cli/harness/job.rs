@@ -220,6 +220,14 @@ impl<'w> Job<'w> {
         }
     }
 
+    /// The same, with a fault of its own as soon as somebody has written to the pipe.
+    pub(crate) fn faulty(&self, pipe: &Path, arguments: &[&str]) -> Command<'_> {
+        let program = std::env::current_exe().expect("this process has a program");
+        let command = Command::new(self, program, self.variables.borrow().clone());
+        let command = command.before(&["--exact", "faults::a_jobpass_with_a_fault", "--nocapture"]);
+        command.env("FAULT_PIPE", pipe).env("FAULT_ARGUMENTS", arguments.join("\n"))
+    }
+
     /// The same in a pod that has this service-account token mounted, as its only identity. It takes a mount namespace, and so root.
     pub(crate) fn in_pod(&self, token: &str) -> Command<'_> {
         let mounted = self.directory.path().join("identity.mount");
