@@ -51,7 +51,7 @@ fn a_post_step_asks_no_stranger() {
     // Roots beside the right ones are others, too.
     let both = job.directory().join("both.crt");
     doors::write(&both, &format!("{}{}", world.ca_pem(), other.ca_pem()));
-    job.post().env("HTTPS_PROXY", address.as_str()).env("SSL_CERT_FILE", both.to_string_lossy()).succeed();
+    job.post().env("HTTPS_PROXY", address.as_str()).env("SSL_CERT_FILE", both.to_string_lossy().into_owned()).succeed();
     nobody();
     // None at all, and a pipe.
     let pipe = job.directory().join("pipe");
