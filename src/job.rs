@@ -212,7 +212,7 @@ impl Job {
             refuse_secret(options, setting)?;
         }
         let mut base = platform.base(env, options.text(&o::DIR), self.user)?;
-        base.apart.take_if(|apart| platform.workspace(env).is_some_and(|workspace| spec::lies_in(apart, &workspace)));
+        let in_workspace = base.apart.take_if(|apart| platform.workspace(env).is_some_and(|workspace| spec::lies_in(apart, &workspace)));
         spec::base_outside_workspace(&base.path, options, *platform, env)?;
         let job_key = platform.job_key(env, options.text(&o::JOB_KEY))?;
         self.take_pipes(&piped::IDENTITY, timeout, Some(signals)).await?;
@@ -222,6 +222,12 @@ impl Job {
         let seal = Seal::of(*platform, env);
         let name = lease::name(*platform, &seal, job_key.as_deref(), &spec.service_account);
         let place = Place::of(&base, &name);
+        if let Some(apart) = in_workspace.filter(|_| spec.lifetime.is_some() && spec.file_mode & 0o040 == 0) {
+            out.warn(format!(
+                "there is no directory in memory that is this user's alone, as `{}` lies in the workspace: the token's files are in `{place}`",
+                apart.display()
+            ));
+        }
         if let Some(path) = &spec.kubeconfig_out
             && (spec::lies_in(&place.path(), path) || spec::lies_in(path, &place.path()))
         {

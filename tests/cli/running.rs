@@ -151,7 +151,7 @@ until [ \"$(cat \"$JOBPASS_TOKEN_FILE\")\" != \"$first\" ] || [ $((i+=1)) -gt 50
     doors::write(&job.workspace().join("script"), &format!("set -eu\n{script}"));
     let ran =
         job.shell("sh", &format!("jobpass run -s {} -- sh script 2>err; code=$?; cat err >&2; exit $code", world.account())).succeed();
-    let said: Vec<_> = ran.stderr.lines().filter(|line| line.contains("renewed")).collect();
+    let said: Vec<_> = ran.stderr.lines().filter(|line| line.contains("the token is ")).collect();
     assert_snapshot!(world.plain(said.first().expect("said")));
     assert!(!ran.stderr.contains("the token is not renewed"), "{}", ran.transcript());
     job.assert_nothing_left();
