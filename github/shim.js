@@ -51,7 +51,8 @@ module.exports = function run(phase, verb) {
   } catch (error) {
     return fail(error);
   }
-  const child = spawn(file, [verb], { stdio: 'inherit', env: { ...process.env, JOBPASS_ACTION: phase } });
+  // By an argument: a variable could be set by any step of the job.
+  const child = spawn(file, [verb, '--action', phase], { stdio: 'inherit' });
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
   child.on('error', fail);
   child.on('exit', (code, signal) => process.exit(signal ? 128 + os.constants.signals[signal] : code));

@@ -1,9 +1,18 @@
 //! Our action on GitHub: the step of it that the shim has started us for, and the inputs that are settings of no verb.
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use crate::{env::Env, failure::Failure};
 
-/// A step of the action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The flag by which the shim says its step. Nothing in the environment does: any step of the job can set a variable for all that
+/// follow, but no argument of theirs.
+pub const FLAG: &str = "action";
+
+/// A step of the action. Only where there is one do inputs count, as the runner leaves one action's inputs in the environment of
+/// everything that the action starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The step that the workflow names.
     Main,
@@ -20,17 +29,6 @@ pub enum Revoke {
     No,
     /// End the pass; a failure fails the job.
     Strict,
-}
-
-/// The step that the shim has started us for. Only then do inputs count, as the runner leaves one action's inputs in the
-/// environment of everything that the action starts.
-#[must_use]
-pub fn phase(env: &Env) -> Option<Phase> {
-    match env.get("JOBPASS_ACTION") {
-        Some("main") => Some(Phase::Main),
-        Some("post") => Some(Phase::Post),
-        _ => None,
-    }
 }
 
 /// What the post step is to do.
@@ -83,11 +81,5 @@ mod tests {
         let env = [("INPUT_REVOKE", "no"), ("INPUT_EXPORT", "no")].into_iter().collect();
         assert!(revoke(&env).expect_err("none").to_string().contains("input `revoke`"));
         assert!(exports(&env).expect_err("none").to_string().contains("input `export`"));
-    }
-
-    #[test]
-    fn only_the_shim_makes_a_phase() {
-        assert_eq!(phase(&[("JOBPASS_ACTION", "post")].into_iter().collect()), Some(Phase::Post));
-        assert_eq!(phase(&[("GITHUB_ACTION", "main")].into_iter().collect()), None);
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::options as o;
+use crate::{action::Phase, options as o};
 
 /// A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends
 #[derive(Debug, Parser)]
@@ -42,6 +42,9 @@ pub enum Verb {
 Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.
 The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG.")]
 pub struct RequestArgs {
+    /// The step of our GitHub action that this is: its shim says it, and nobody else has a use for it.
+    #[arg(long, value_enum, hide = true)]
+    pub action: Option<Phase>,
     #[command(flatten)]
     #[serde(flatten)]
     token: TokenArgs,
@@ -70,6 +73,9 @@ Only the flags --lease and --lease-file name another one: JOBPASS_LEASE and JOBP
 Nothing to revoke is success, unless a flag names it."
 )]
 pub struct RevokeArgs {
+    /// See [`RequestArgs::action`].
+    #[arg(long, value_enum, hide = true)]
+    pub action: Option<Phase>,
     #[arg(long, value_name = "NAMESPACE/NAME", help = o::LEASE.help)]
     lease: Option<String>,
     #[arg(long, value_name = "PATH", help = o::LEASE_FILE.help)]
@@ -250,7 +256,7 @@ mod tests {
             .get_subcommands()
             .flat_map(clap::Command::get_arguments)
             .filter_map(|arg| arg.get_long())
-            .filter(|name| *name != "help")
+            .filter(|name| !["help", crate::action::FLAG].contains(name))
             .collect();
         let plain = |setting: &&&o::Setting| setting.kind != o::Kind::Secret;
         let settings: BTreeSet<_> = o::ALL.iter().filter(plain).map(|setting| setting.name).collect();

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::de::DeserializeOwned;
+
 use crate::secret::Secret;
 
 /// What the process was started with. Its `Debug` shows names only, as any value may be a secret.
@@ -19,7 +21,7 @@ pub struct Env {
 }
 
 impl Env {
-    /// The environment of this process. Variables that are not UTF-8 are passed over: none of ours ever is.
+    /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let mut env = Self { directory: std::env::current_dir().unwrap_or_default(), ..Self::default() };
@@ -43,6 +45,14 @@ impl Env {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The same without one of its variables.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let mut env = self.clone();
+        env.variables.remove(name);
+        env
     }
 
     /// Whether a variable is there although it holds nothing: what an absent CI secret looks like.
@@ -105,13 +115,21 @@ impl Env {
         })
     }
 
-    /// Every variable whose name begins with `prefix`, under the rest of its name in kebab-case.
-    ///
-    /// All values are kept as secrets until the setting that they belong to says otherwise.
+    /// The names of all variables, text or not, that begin so in capitals or not.
+    pub fn names_like(&self, prefix: &str) -> impl Iterator<Item = &str> {
+        let begins = move |name: &&str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
+        self.variables.keys().chain(&self.unreadable).map(String::as_str).filter(begins)
+    }
+
+    /// What a CI system says in variables that begin so, each in a field of type `Option<String>`: `GITHUB_RUN_ID` in `run_id`.
     #[must_use]
-    pub fn prefixed(&self, prefix: &str) -> BTreeMap<String, Secret> {
-        let values: BTreeMap<String, Secret> = envy::prefixed(prefix).from_iter(self.variables.clone()).unwrap_or_default();
-        values.into_iter().map(|(name, value)| (name.replace('_', "-"), value)).collect()
+    pub fn typed<T: DeserializeOwned + Default>(&self, prefix: &str) -> T {
+        // To envy `github_run_id` is the same, and the last one wins: only the name as it is written counts.
+        let is_meant = |(name, value): &(&String, &String)| {
+            name.starts_with(prefix) && !name.bytes().any(|byte| byte.is_ascii_lowercase()) && !value.is_empty()
+        };
+        let variables = self.variables.iter().filter(is_meant).map(|(name, value)| (name.clone(), value.clone()));
+        envy::prefixed(prefix).from_iter(variables).unwrap_or_default()
     }
 }
 
@@ -140,11 +158,20 @@ mod tests {
     }
 
     #[test]
-    fn prefixed_variables_come_in_kebab_case_and_as_secrets() {
-        let env: Env = [("JOBPASS_SERVICE_ACCOUNT", "ci/x"), ("JOBPASS_TTL", "1h"), ("OTHER", "o")].into_iter().collect();
-        let settings = env.prefixed("JOBPASS_");
-        assert_eq!(settings.keys().collect::<Vec<_>>(), ["service-account", "ttl"]);
-        assert!(!format!("{settings:?}").contains("ci/x"));
+    fn a_variable_of_a_platform_counts_as_it_is_written_and_where_it_says_something() {
+        #[derive(Default, PartialEq, Debug, serde::Deserialize)]
+        struct Said {
+            run_id: Option<String>,
+            job: Option<String>,
+        }
+        let env: Env = [("CI_RUN_ID", "7"), ("CI_run_id", "8"), ("ci_run_id", "9"), ("CI_JOB", ""), ("JOB", "x")].into_iter().collect();
+        assert_eq!(env.typed::<Said>("CI_"), Said { run_id: Some("7".into()), job: None });
+    }
+
+    #[test]
+    fn names_are_alike_in_whatever_case() {
+        let env: Env = [("JOBPASS_A", ""), ("jobpass_a", ""), ("JOBPAS", ""), ("XJOBPASS_A", ""), ("JOBPASSä", "")].into_iter().collect();
+        assert_eq!(env.names_like("JOBPASS_").collect::<Vec<_>>(), ["JOBPASS_A", "jobpass_a"]);
     }
 
     #[test]

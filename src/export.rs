@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use serde_json::json;
 
 use crate::{
-    action,
+    action::Phase,
     env::Env,
     failure::Failure,
     identity::kubeconfig::{marked, pass_of},
@@ -45,6 +45,8 @@ pub struct Export<'a> {
     pub env: &'a Env,
     /// The way out.
     pub out: &'a Out,
+    /// The step of our action that its shim has started us for.
+    pub phase: Option<Phase>,
     /// Whether stdout is JSON.
     pub json: bool,
 }
@@ -185,7 +187,7 @@ impl Export<'_> {
         self.summary("jobpass: a pass for this job", &outputs.rows());
         self.say(pass);
         // For the rest of this step. The shim has no shell that could source it.
-        let env_file = action::phase(self.env).is_none().then(|| self.env_file(pass, spec, &outputs.variables())).transpose()?;
+        let env_file = self.phase.is_none().then(|| self.env_file(pass, spec, &outputs.variables())).transpose()?;
         match &env_file {
             Some(path) => self.answer(outputs, path)?,
             None if self.json => self.out.data(&outputs.json(None))?,

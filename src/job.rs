@@ -1,6 +1,7 @@
 //! The job that we run in: each verb as one story.
 
 use std::{
+    cell::RefCell,
     ffi::OsString,
     process::ExitCode,
     time::{Duration, Instant},
@@ -15,12 +16,12 @@ use crate::{
     failure::Failure,
     filter,
     identity::{Identity, Purpose, kubeconfig::marked, way::Way},
-    lease::{self, Lease, seal::Seal},
+    lease::{self, Lease, mark::Mark, seal::Seal},
     options::{self as o, Flags, Options},
     out::Out,
     pass::{Pass, Plan, Terms, UNDO},
     place::{self, Accepts, Place},
-    platform::{self, Platform, github},
+    platform::{self, Base, Platform, github, marks::Marks},
     run::{self, Command},
     secret::Secret,
     shown::Kind,
@@ -61,7 +62,13 @@ pub struct Job {
     options: Options,
     env: Env,
     platform: Platform,
+    /// Other platforms that a pass may have been requested on: only the end of one looks at them.
+    others: Vec<Platform>,
+    /// Settings without which `revoke` goes on, and why.
+    passed_over: Vec<Failure>,
     json: bool,
+    /// The lease of which a mark is left.
+    marked: RefCell<Option<String>>,
     /// Whether this is the post step of our action: then nothing but the revocation itself may fail.
     post: bool,
     user: u32,
@@ -72,18 +79,43 @@ impl Job {
     ///
     /// # Errors
     /// When a setting that all verbs share is no good.
-    pub fn of(flags: &Flags, env: &Env, stdout: Stdout) -> Result<Self, Failure> {
-        let mut options = Options::resolve(flags, env)?;
-        let post = targets::is_post(env);
-        if post && let Some(names) = targets::connection_of_main(env) {
+    pub fn of(options: Options, env: &Env, stdout: Stdout) -> Result<Self, Failure> {
+        let platform = Platform::detect(&options, env, in_tekton)?;
+        output(&options)?;
+        Ok(Self::on(platform, options, env, stdout))
+    }
+
+    /// The same for the end of a pass, which no variable and no input that is no good may stop.
+    ///
+    /// # Errors
+    /// When a flag is no good.
+    pub fn to_end(mut options: Options, flags: &Flags, env: &Env, stdout: Stdout) -> Result<Self, Failure> {
+        if options.is_post()
+            && let Some(names) = targets::connection_of_main(env)
+        {
             options.forget_other_connections(&names);
         }
-        let platform = if post { Platform::Github } else { Platform::detect(&options, env, in_tekton)? };
-        if let Some(given) = options.get(&o::OUTPUT).filter(|given| !post && !matches!(given.text.as_str(), "text" | "json")) {
-            return Err(Failure::usage(format!("{} is neither `text` nor `json`", given.source)));
+        let marks = match options.phase() {
+            Some(_) => Marks { platform: Platform::Github, others: Vec::new(), passed_over: None },
+            None => Platform::marks(&options, env, in_tekton)?,
+        };
+        let ((), no_output) = options.tolerated(&[&o::OUTPUT], output(&options))?;
+        let passed_over = options.passed_over(flags).cloned().chain(marks.passed_over).chain(no_output).collect();
+        Ok(Self { others: marks.others, passed_over, ..Self::on(marks.platform, options, env, stdout) })
+    }
+
+    fn on(platform: Platform, options: Options, env: &Env, stdout: Stdout) -> Self {
+        Self {
+            json: stdout == Stdout::Data && options.text(&o::OUTPUT) == Some("json"),
+            post: options.is_post(),
+            options,
+            env: env.clone(),
+            platform,
+            others: Vec::new(),
+            passed_over: Vec::new(),
+            marked: RefCell::default(),
+            user: rustix::process::geteuid().as_raw(),
         }
-        let json = stdout == Stdout::Data && options.text(&o::OUTPUT) == Some("json");
-        Ok(Self { options, env: env.clone(), platform, json, post, user: rustix::process::geteuid().as_raw() })
     }
 
     /// Validate, find out who asks, begin, hand over; undone if the hand-over fails.
@@ -92,8 +124,9 @@ impl Job {
     /// When there is no pass; then nothing is left of it either, or the error says until when.
     pub async fn request(&self, out: &Out) -> Result<(), Failure> {
         let Self { options, env, platform, json, .. } = self;
-        let export = Export { platform: *platform, env, out, json: *json };
-        if action::phase(env) == Some(Phase::Main) {
+        let export = Export { platform: *platform, env, out, phase: options.phase(), json: *json };
+        self.warn_of_unknown(out);
+        if options.phase() == Some(Phase::Main) {
             self.check_post()?;
             if !action::exports(env)? {
                 return self.only_install(out);
@@ -104,7 +137,10 @@ impl Job {
         if let Some(path) = &spec.kubeconfig_out {
             place::check_named(path, |text| marked(text).is_some())?;
         }
-        let forget = || export.forget();
+        let forget = || {
+            self.unmark();
+            export.forget()
+        };
         let mut signals = Signals::ending().ok_or_else(unheard)?;
         let pass = self.begin(&spec, out, &|lease| export.save(lease), &forget, &|token| export.mask(token), &mut signals).await?;
         if self.is_identity_piped() {
@@ -133,6 +169,7 @@ impl Job {
     /// When the command was not run, or with `--strict` when its pass could not be ended.
     pub async fn run(&self, command: &[OsString], out: &Out) -> Result<ExitCode, Failure> {
         let Self { options, env, platform, .. } = self;
+        self.warn_of_unknown(out);
         let spec = TokenSpec::of(options, *platform, env)?.renewable(options, *platform, env)?;
         let strict = options.switch(&o::STRICT)?;
         let timeout = options.duration(&o::TIMEOUT, TIMEOUT)?.unwrap_or(REVOKE);
@@ -153,19 +190,26 @@ impl Job {
         // From here on no signal ends us before the pass is ended.
         let mut signals = Signals::all().ok_or_else(unheard)?;
         // The job's own processes do not learn of it: nothing is saved beside the place, where `revoke` finds it after a crash.
-        let pass = self.begin(&spec, out, &|_| Ok(()), &|| Ok(()), &hide, &mut signals).await?;
-        let export = Export { platform: *platform, env, out, json: true };
+        let forget = || {
+            self.unmark();
+            Ok(())
+        };
+        let pass = self.begin(&spec, out, &|_| Ok(()), &forget, &hide, &mut signals).await?;
+        let export = Export { platform: *platform, env, out, phase: options.phase(), json: true };
         let variables = match export.to_command(&pass, &spec) {
             Ok(variables) => variables,
-            Err(failure) => return Err(pass.undo(UNDO, failure, &|| Ok(())).await),
+            Err(failure) => return Err(pass.undo(UNDO, failure, &forget).await),
         };
         export.announce(&pass);
         let terms = Terms { timeout, wait_dead: false };
         let done = match Box::pin(run::run(pass, command, variables, &spec, out, terms, &mut signals)).await {
             Ok(done) => done,
             // It may be a signal that has kept the command from its start.
-            Err((failure, pass)) => return Err(pass.undo(platform.signal_budget(), failure, &|| Ok(())).await),
+            Err((failure, pass)) => return Err(pass.undo(platform.signal_budget(), failure, &forget).await),
         };
+        if done.ended.receipt.proof.is_success() {
+            self.unmark();
+        }
         let telling = if strict { Telling::Returned } else { Telling::Warned { annotated: false } };
         let failed = self.tell(out, done.ended, true, telling);
         match failed {
@@ -187,6 +231,13 @@ impl Job {
             out.warn(warning);
         }
         filter::pass_on(&patterns)
+    }
+
+    /// Whoever has mistyped the name of a variable learns of it where the job begins.
+    fn warn_of_unknown(&self, out: &Out) {
+        for warning in o::unknown::warnings(&self.env) {
+            out.warn(warning);
+        }
     }
 
     /// What is hidden in the output of others is not said by ourselves either.
@@ -256,8 +307,42 @@ impl Job {
         lease.connection = (*platform == Platform::Github).then(|| options.connection());
         lease.way = (*platform == Platform::Github).then(|| identity.way.mark.clone());
         let timeout = end.saturating_duration_since(Instant::now()).max(TIMEOUT.0);
+        let save = |lease: &Lease| {
+            self.mark(lease);
+            save(lease)
+        };
+        let save = &save;
         let plan = Plan { spec, env, platform: *platform, lease, seal, place, timeout, save, forget, mask, signals, out };
         Box::pin(Pass::begin(plan, identity)).await
+    }
+
+    /// Leaves the mark of a pass: see [`lease::mark`].
+    fn mark(&self, lease: &Lease) {
+        let Self { env, platform, .. } = self;
+        let base = match platform {
+            // Its volume holds nothing but passes, and is gone with the pod.
+            Platform::Tekton => None,
+            Platform::Github | Platform::Gitlab | Platform::Local => targets::own_bases(env, *platform, self.user).ok(),
+        };
+        let base = base.and_then(|bases| bases.into_iter().next());
+        let is_outside = |base: &Base| !platform.workspace(env).is_some_and(|workspace| spec::lies_in(&base.path, &workspace));
+        if let Some(base) = base.filter(is_outside) {
+            Mark::of(lease, platform.job_key(env, None).ok().flatten()).leave(&base);
+            self.marked.replace(Some(lease.name.clone()));
+        }
+    }
+
+    /// Takes the mark away of a pass that is over, or did not come to be.
+    fn unmark(&self) {
+        if let Some(name) = self.marked.take() {
+            self.unmark_of(self.platform, &name);
+        }
+    }
+
+    fn unmark_of(&self, platform: Platform, name: &str) {
+        for base in targets::own_bases(&self.env, platform, self.user).into_iter().flatten() {
+            Mark::remove(&base, name);
+        }
     }
 
     /// Refuses to end the pass that the rest of the job's script still uses, only to run one command under another one.
@@ -282,6 +367,16 @@ impl Job {
             return Err(Failure::usage(what).hint("leave it out, or revoke in a step of its own"));
         }
         Ok(())
+    }
+}
+
+/// What stdout carries.
+fn output(options: &Options) -> Result<(), Failure> {
+    match options.get(&o::OUTPUT) {
+        Some(given) if !matches!(given.text.as_str(), "text" | "json") => {
+            Err(Failure::usage(format!("{} is neither `text` nor `json`", given.source)))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

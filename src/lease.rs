@@ -15,6 +15,7 @@ use crate::{
     spec::{ServiceAccount, TokenSpec, is_label, is_subdomain},
 };
 
+pub mod mark;
 pub mod named;
 pub mod object;
 pub mod seal;

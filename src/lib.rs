@@ -11,7 +11,7 @@
 //!
 //! # The way of the data
 //!
-//! [`mod@env`] (the environment, once; [`action`]: who of our action asks) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
+//! [`mod@env`] (the environment, once; [`action`]: the inputs of our own) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
 //! one precedence) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`identity`] (as whom) → [`cluster`] (the only network) →
 //! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`export`] (mask, files, variables) → [`receipt`].
 //!
@@ -27,11 +27,12 @@ use clap::{
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    action::Phase,
     cli::{Cli, Verb},
     env::Env,
     failure::{Exit, Failure},
     job::{Job, Stdout},
-    options::Flags,
+    options::{Flags, Options},
     out::Out,
     platform::github,
 };
@@ -77,7 +78,7 @@ pub fn prepared(arguments: &[OsString]) -> Result<Runtime, ExitCode> {
         runtime.map_err(|error| Failure::new("cannot begin").cause(error))
     });
     runtime.map_err(|failure| {
-        tell(&failure, &Out::new(), &Env::of_process());
+        tell(&failure, &Out::new(), None);
         coded(failure.exit(), of_run)
     })
 }
@@ -107,6 +108,11 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refused(&error, &out, code),
     };
+    let phase = match &cli.verb {
+        Verb::Request(args) => args.action,
+        Verb::Revoke(args) => args.action,
+        Verb::Require(_) | Verb::Run(_) | Verb::Scrub(_) => None,
+    };
     let flags = match &cli.verb {
         Verb::Request(args) => serde_json::to_value(args),
         Verb::Revoke(args) => serde_json::to_value(args),
@@ -119,15 +125,16 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Verb::Run(_) | Verb::Scrub(_) => Stdout::Bytes,
         Verb::Request(_) | Verb::Revoke(_) | Verb::Require(_) => Stdout::Data,
     };
-    if matches!(cli.verb, Verb::Revoke(_)) && targets::is_post_of_nothing(&env) {
-        // Before any input is looked at: a main step that failed on one must not fail its post step too.
-        out.say(job::NOTHING);
-        return ExitCode::SUCCESS;
-    }
-    let job = match Job::of(&flags, &env, stdout) {
+    let job = match cli.verb {
+        Verb::Revoke(_) => Options::tolerant(&flags, &env).and_then(|options| Job::to_end(options, &flags, &env, stdout)),
+        Verb::Request(_) | Verb::Require(_) | Verb::Run(_) | Verb::Scrub(_) => {
+            Options::resolve(&flags, &env).and_then(|options| Job::of(options, &env, stdout))
+        }
+    };
+    let job = match job {
         Ok(job) => job,
         Err(failure) => {
-            tell(&failure, &out, &env);
+            tell(&failure, &out, phase);
             return code(failure.exit());
         }
     };
@@ -139,7 +146,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Verb::Scrub(_) => Box::pin(job.scrub(&out)).await.map(|()| ExitCode::SUCCESS),
     };
     let code = done.unwrap_or_else(|failure| {
-        tell(&failure, &out, &env);
+        tell(&failure, &out, phase);
         code(failure.exit())
     });
     fault::settle();
@@ -147,8 +154,8 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
 }
 
 /// Says what has failed. Of our action also on the page of the run, where nobody else says why.
-fn tell(failure: &Failure, out: &Out, env: &Env) {
-    match action::phase(env).filter(|_| env.is_true("GITHUB_ACTIONS")) {
+fn tell(failure: &Failure, out: &Out, phase: Option<Phase>) {
+    match phase {
         Some(_) => out.say_as(failure.to_string(), |text| github::annotation("error", text)),
         None => out.say(failure.to_string()),
     }

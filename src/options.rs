@@ -4,7 +4,10 @@ use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
 
 use jiff::SignedDuration;
 
-use crate::{action, env::Env, failure::Failure, secret::Secret};
+use crate::{action::Phase, failure::Failure, secret::Secret};
+
+mod resolve;
+pub mod unknown;
 
 mod piped;
 
@@ -178,50 +181,29 @@ pub struct Given {
 pub type Flags = BTreeMap<String, serde_json::Value>;
 
 /// All settings of this run, by one precedence: flag, action input, `JOBPASS_*`, default. Empty counts as unset.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     plain: BTreeMap<&'static str, Given>,
     secret: BTreeMap<&'static str, (Secret, Source)>,
     empty: Vec<String>,
     piped: RefCell<BTreeMap<&'static str, Secret>>,
-    /// Whether our own shim has started us, so that inputs count.
-    inputs: bool,
+    /// The step of our action that its shim has started us for; only then do inputs count.
+    phase: Option<Phase>,
+    /// Why a setting that somebody has set is as if nobody had: its text has a form that no value of it has.
+    bad: BTreeMap<&'static str, Failure>,
 }
 
 impl Options {
-    /// Resolves every setting.
-    ///
-    /// # Errors
-    /// When one of them holds a line break where one line is needed.
-    pub fn resolve(flags: &Flags, env: &Env) -> Result<Self, Failure> {
-        let inputs = action::phase(env).is_some();
-        let variables = env.prefixed("JOBPASS_");
-        let mut options = Self { plain: BTreeMap::new(), secret: BTreeMap::new(), empty: Vec::new(), piped: RefCell::default(), inputs };
-        for setting in ALL {
-            let input_name = setting.input();
-            let input = if inputs { env.secret(&input_name).map(|value| (value, Source::Input(setting.name))) } else { None };
-            let variable = || {
-                let value = variables.get(setting.name).filter(|value| !value.is_blank())?;
-                Some((value.clone(), Source::Variable(setting.variable())))
-            };
-            let outside = input.filter(|(value, _)| !value.is_blank()).or_else(variable);
-            if setting.kind == Kind::Secret {
-                match outside {
-                    Some(found) => drop(options.secret.insert(setting.name, found)),
-                    None if inputs && env.is_empty(&input_name) => options.empty.push(Source::Input(setting.name).to_string()),
-                    None if env.is_empty(&setting.variable()) => options.empty.push(format!("`{}`", setting.variable())),
-                    None => {}
-                }
-                continue;
-            }
-            let flag = flags.get(setting.name).and_then(flag_text).map(|text| Given { text, source: Source::Flag(setting.name) });
-            let outside = || outside.map(|(value, source)| Given { text: value.expose().trim().to_owned(), source });
-            let default = || setting.default.map(|text| Given { text: text.to_owned(), source: Source::Default(setting.name) });
-            if let Some(given) = flag.or_else(outside).or_else(default) {
-                options.plain.insert(setting.name, checked(setting, given)?);
-            }
-        }
-        Ok(options)
+    /// The step of our action that its shim has started us for.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        self.phase
+    }
+
+    /// Whether this is the post step of our action: then nothing but the revocation itself may fail.
+    #[must_use]
+    pub fn is_post(&self) -> bool {
+        self.phase == Some(Phase::Post)
     }
 
     /// The value of a setting.
@@ -255,6 +237,17 @@ impl Options {
         }
     }
 
+    /// The same settings without some that a verb goes on without.
+    #[must_use]
+    pub fn without(&self, settings: &[&Setting]) -> Self {
+        let mut options = self.clone();
+        for setting in settings {
+            options.plain.remove(setting.name);
+            options.secret.remove(setting.name);
+        }
+        options
+    }
+
     /// The names of the settings that decide about the connection, as far as somebody has set them.
     #[must_use]
     pub fn connection(&self) -> Vec<String> {
@@ -280,10 +273,17 @@ impl Options {
         ALL.iter().filter(is_input).copied().collect()
     }
 
+    /// How a message names a setting that somebody has set, whatever it holds.
+    #[must_use]
+    pub fn named(&self, setting: &Setting) -> String {
+        let source = self.get(setting).map(|given| &given.source).or_else(|| self.secret(setting).map(|(_, source)| source));
+        source.map_or_else(|| self.missing(setting), Source::to_string)
+    }
+
     /// How a message names a setting that nobody has set.
     #[must_use]
     pub fn missing(&self, setting: &Setting) -> String {
-        if self.inputs {
+        if self.phase.is_some() {
             return Source::Input(setting.name).to_string();
         }
         match setting.kind {
@@ -378,26 +378,6 @@ pub fn human(length: Duration) -> String {
     }
 }
 
-/// The text of a flag; an empty one counts as not given.
-fn flag_text(value: &serde_json::Value) -> Option<String> {
-    let text = match value {
-        serde_json::Value::String(text) => text.trim().to_owned(),
-        serde_json::Value::Bool(true) => "true".to_owned(),
-        serde_json::Value::Array(items) => items.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("\n"),
-        _ => return None,
-    };
-    (!text.trim().is_empty()).then_some(text)
-}
-
-/// Only lists and PEM text have more than one line; anywhere else a line break would end up in a file of ours.
-fn checked(setting: &Setting, given: Given) -> Result<Given, Failure> {
-    let several = setting.kind == Kind::List || setting.name == CERTIFICATE_AUTHORITY.name;
-    if given.text.chars().any(|c| c.is_control() && !(several && matches!(c, '\n' | '\r' | '\t'))) {
-        return Err(Failure::usage(format!("{} must be one line without control characters", given.source)));
-    }
-    Ok(given)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,50 +385,6 @@ mod tests {
     fn options(flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<Options, Failure> {
         let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
         Options::resolve(&flags, &env.iter().copied().collect())
-    }
-
-    #[test]
-    fn a_flag_beats_an_input_beats_a_variable_beats_the_default() {
-        let env = [("JOBPASS_ACTION", "main"), ("INPUT_TTL", "2h"), ("JOBPASS_TTL", "3h")];
-        let text = |flags: &[(&str, &str)], env: &[(&str, &str)]| options(flags, env).expect("valid").text(&TTL).map(str::to_owned);
-        assert_eq!(text(&[("ttl", "20m")], &env).as_deref(), Some("20m"));
-        assert_eq!(text(&[], &env).as_deref(), Some("2h"));
-        assert_eq!(text(&[], &env[2..]).as_deref(), Some("3h"));
-        assert_eq!(text(&[], &[]), None);
-        assert_eq!(options(&[], &[]).expect("valid").text(&GRACE), Some("5s"));
-    }
-
-    #[test]
-    fn inputs_of_another_action_are_not_ours() {
-        let options = options(&[], &[("INPUT_SERVICE-ACCOUNT", "evil/one"), ("INPUT_IDENTITY-TOKEN", "t")]).expect("valid");
-        assert!(options.get(&SERVICE_ACCOUNT).is_none());
-        assert!(options.secret(&IDENTITY_TOKEN).is_none());
-    }
-
-    #[test]
-    fn an_empty_input_falls_through_to_the_variable() {
-        let env = [("JOBPASS_ACTION", "main"), ("INPUT_SERVICE-ACCOUNT", ""), ("JOBPASS_SERVICE_ACCOUNT", "ci/x")];
-        assert_eq!(options(&[], &env).expect("valid").text(&SERVICE_ACCOUNT), Some("ci/x"));
-    }
-
-    #[test]
-    fn an_empty_identity_is_remembered_by_name() {
-        let env = [("JOBPASS_ACTION", "main"), ("INPUT_IDENTITY-TOKEN", ""), ("JOBPASS_IDENTITY_KUBECONFIG", "")];
-        let options = options(&[], &env).expect("valid");
-        assert_eq!(options.empty_secrets(), ["input `identity-token`", "`JOBPASS_IDENTITY_KUBECONFIG`"]);
-    }
-
-    #[test]
-    fn a_secret_cannot_come_from_a_flag() {
-        let options = options(&[("identity-token", "tok")], &[]).expect("valid");
-        assert!(options.secret(&IDENTITY_TOKEN).is_none());
-    }
-
-    #[test]
-    fn a_line_break_is_refused_where_one_line_is_needed() {
-        let failure = options(&[], &[("JOBPASS_SERVICE_ACCOUNT", "ci/x\nevil=1")]).expect_err("two lines");
-        assert_eq!(failure.to_string(), "error: `JOBPASS_SERVICE_ACCOUNT` must be one line without control characters");
-        assert!(options(&[("audience", "a\nb")], &[]).is_ok());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod apart;
+mod beside;
 mod directory;
 mod exchange;
 mod file;
@@ -27,6 +28,7 @@ mod foreign;
 mod making;
 mod named;
 
+pub use beside::{read_beside, remove_beside, write_beside};
 use directory::{directory, is_ours_alone, parents, unmasked};
 pub use exchange::Exchange;
 use file::{create, read_at};

@@ -14,6 +14,7 @@ pub mod github;
 pub mod gitlab;
 pub mod key;
 pub mod local;
+pub mod marks;
 pub mod mask;
 pub mod shell;
 pub mod tekton;

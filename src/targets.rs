@@ -5,11 +5,10 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::{
-    action::{self, Phase},
     env::Env,
     failure::Failure,
     identity::{Origin, Word},
-    lease::{self, API_VERSION, Lease, Times, named::Named},
+    lease::{API_VERSION, Lease, Times, mark::Mark, named::Named},
     name::is_name,
     options::{self as o, Given, Options, Source},
     pass::Ending,
@@ -20,8 +19,11 @@ use crate::{
 };
 
 mod judged;
+mod search;
 
 use judged::Judge;
+use search::Search;
+pub use search::own_bases;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -34,6 +36,8 @@ pub struct Found {
     pub passed_over: Vec<Failure>,
     /// What the person who reads the log should know of the files.
     pub notes: Vec<String>,
+    /// Where passes were looked for.
+    pub looked: Vec<String>,
 }
 
 impl Found {
@@ -41,6 +45,16 @@ impl Found {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.endings.is_empty() && self.unknown.is_empty()
+    }
+
+    fn take(&mut self, other: Self) {
+        let is_new = |ending: &Ending| !self.endings.iter().any(|known| known.lease.id() == ending.lease.id());
+        let endings: Vec<_> = other.endings.into_iter().filter(is_new).collect();
+        self.endings.extend(endings);
+        self.unknown.extend(other.unknown);
+        self.passed_over.extend(other.passed_over);
+        self.notes.extend(other.notes);
+        self.looked.extend(other.looked);
     }
 }
 
@@ -50,28 +64,26 @@ impl From<Option<Ending>> for Found {
     }
 }
 
-/// Finds the passes that are to end. None is no error.
+/// Finds the passes that are to end. None is no error. The first of the platforms is the one whose ways count; on the others a pass
+/// may have been requested, too.
 ///
 /// # Errors
 /// When what was named is no lease, or it is not clear which one is meant.
-pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Result<Found, Failure> {
-    if is_post(env) {
-        // Whatever else is set: an earlier step of the job could have set it.
-        return from_state(options, env, user).map(Found::from);
-    }
+pub fn find(options: &Options, env: &Env, platforms: &[Platform], user: u32) -> Result<Found, Failure> {
     for (one, other) in [(&o::LEASE, &o::LEASE_FILE), (&o::LEASE, &o::ALL_LEASES), (&o::LEASE_FILE, &o::ALL_LEASES)] {
         if options.flag(one).is_some() && options.flag(other).is_some() {
             options.exclusive(one, other)?;
         }
     }
-    let base = || platform.base(env, options.text(&o::DIR), user);
-    let judge = Judge::of(platform, env);
+    let searches: Vec<_> = platforms.iter().map(|platform| Search::of(options, env, *platform, user)).collect();
+    let bases = || searches.iter().flatten().flat_map(|search| &search.bases);
+    let judge = Judge::of(platforms.first().copied().unwrap_or(Platform::Local), env);
     // A variable names none: that of the lease says which pass the shell has, as the env file exports it, and a file that is not
     // there would look like a pass that is over.
     if let Some(given) = options.flag(&o::LEASE_FILE) {
         let path = env.absolute(given.text.as_ref());
         // Whoever names a file means one that is there: a mistyped path must not pass for a pass that is over.
-        return match from_file(&path, options.piped(&o::LEASE_FILE), base().ok())? {
+        return match from_file(&path, options.piped(&o::LEASE_FILE), bases().next().cloned())? {
             None => Err(Failure::new(format!("there is no lease file `{}`", path.display()))
                 .hint("check the path; a `revoke` before this one may have ended the pass and removed it")),
             Some(ending) => Ok(Some(judge.one(ending)).into()),
@@ -81,42 +93,121 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
         let (namespace, name) = named(&given.text).ok_or_else(|| {
             Failure::usage(format!("{} names no lease of jobpass", given.source)).hint("write it as `request` said it: NAMESPACE/jobpass-…")
         })?;
-        return Ok(Some(judge.one(of_name(base().ok().as_ref(), namespace, name, Named::Flag))).into());
+        return Ok(Some(judge.one(of_name(bases(), namespace, name, Named::Flag))).into());
     }
-    let mut passed_over: Vec<_> = options.get(&o::LEASE_FILE).into_iter().map(names_none).collect();
+    if options.is_post() && options.flag(&o::ALL_LEASES).is_none() {
+        // Whatever else is set: an earlier step of the job could have set it.
+        return from_state(env, bases()).map(Found::from);
+    }
+    let mut found = Found { passed_over: options.get(&o::LEASE_FILE).into_iter().map(names_none).collect(), ..Found::default() };
     let (every, no_switch) = options.tolerated(&[&o::ALL_LEASES], options.switch(&o::ALL_LEASES))?;
-    passed_over.extend(no_switch);
-    if every {
-        let mut found = Found { passed_over, ..all(&base()?) };
-        judge.all(&mut found, &platform.job_key(env, options.text(&o::JOB_KEY)).ok().flatten().into_iter().collect::<Vec<_>>());
-        return Ok(found);
+    found.passed_over.extend(no_switch);
+    // Only the call itself can say that less is to be asked for.
+    let if_here = options.flag(&o::IF_HERE).is_some();
+    let (narrows, no_switch) = options.tolerated(&[&o::IF_HERE], options.switch(&o::IF_HERE))?;
+    found.passed_over.extend(no_switch);
+    if narrows
+        && !if_here
+        && let Some(given) = options.get(&o::IF_HERE)
+    {
+        found
+            .passed_over
+            .push(Failure::usage(format!("{} keeps nothing from being asked for, as only the flag `--if-here` does", given.source)));
     }
-    if platform == Platform::Local {
-        return one_of(Found { passed_over, ..all(&base()?) }, env);
+    let (account, not_meant) = meant(options)?;
+    found.passed_over.extend(not_meant);
+    let mut failed = None;
+    for search in searches {
+        let search = match search {
+            Ok(search) => search,
+            Err(failure) => {
+                failed = failed.or(Some(failure));
+                continue;
+            }
+        };
+        let is_first = platforms.first() == Some(&search.platform);
+        let looked = found.looked.clone();
+        let more = match (every, search.platform) {
+            (true, _) => of_user(&search),
+            (false, Platform::Local) if is_first => one_of(of_user(&search), &search.marks, env)?,
+            (false, Platform::Local) if !found.endings.iter().any(|ending| ending.known) => of_a_shell(of_user(&search)),
+            (false, Platform::Local) => Found::default(),
+            (false, Platform::Github | Platform::Gitlab | Platform::Tekton) => of_job(&search, account.as_ref(), if_here)?,
+        };
+        found.looked.extend(search.places().filter(|place| !looked.contains(place)).collect::<Vec<_>>());
+        found.take(more);
     }
-    let (account, no_account) = options.tolerated(&[&o::SERVICE_ACCOUNT, &o::NAMESPACE], spec::service_account(options))?;
-    passed_over.extend(no_account);
-    let (if_here, no_switch) = options.tolerated(&[&o::IF_HERE], options.switch(&o::IF_HERE))?;
-    passed_over.extend(no_switch);
-    let own = own_name(options, env, &judge, account.as_ref());
-    let (mut found, hidden) = readable(&base()?, own.as_deref());
-    found.passed_over = passed_over;
+    match failed {
+        // There was no place to look at.
+        Some(failure) if found.looked.is_empty() => Err(failure),
+        Some(_) | None => Ok(found),
+    }
+}
+
+/// The service account that is named, for its lease by its name. A variable that is at odds with the rest is passed over.
+fn meant(options: &Options) -> Result<(Option<ServiceAccount>, Option<Failure>), Failure> {
+    let bad = match spec::service_account(options) {
+        Ok(account) => return Ok((account, None)),
+        Err(bad) => bad,
+    };
+    for setting in [&o::NAMESPACE, &o::SERVICE_ACCOUNT] {
+        if options.flag(setting).is_none() && options.chosen(setting).is_some() {
+            let without = options.without(&[setting]);
+            if let Ok(account) = spec::service_account(&without) {
+                return Ok((account, Some(bad)));
+            }
+        }
+    }
+    options.tolerated(&[&o::SERVICE_ACCOUNT, &o::NAMESPACE], Err(bad))
+}
+
+/// Every pass of this user that can be found.
+fn of_user(search: &Search<'_>) -> Found {
+    let mut found = all(&search.bases);
+    let marked = search.marked(&found.endings);
+    found.endings.extend(marked);
+    search.judge.all(&mut found, &search.keys);
+    found
+}
+
+/// The passes of this job, and where its lease has a name that follows from what is known also that whose file is lost.
+///
+/// # Errors
+/// When a flag names the job by what is no key of it.
+fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) -> Result<Found, Failure> {
+    let Search { platform, judge, bases, keys, marks, .. } = search;
+    let derived = account.filter(|_| platform.derives_names());
+    let own = |name: &str| derived.is_some_and(|account| keys.iter().any(|key| judge.seal.name(key, account) == name));
+    let (mut found, hidden) = readable(bases, derived.filter(|_| !keys.is_empty()).map(|_| &own as &dyn Fn(&str) -> bool));
     // What cannot be looked at may be ours: then the API server is asked of our own by its name.
-    let by_name = platform.derives_names() && account.is_some() && (!if_here || hidden.is_some() || !found.unknown.is_empty());
-    if own.is_none() {
+    let by_name = derived.filter(|_| !if_here || hidden.is_some() || !found.unknown.is_empty());
+    if derived.is_none() || keys.is_empty() {
         found.unknown.extend(hidden);
     }
-    if found.is_empty() && !by_name {
+    let marked = search.marked(&found.endings);
+    found.endings.extend(marked);
+    if found.is_empty() && by_name.is_none() && marks.is_empty() {
         return Ok(found);
     }
-    let asked = options.text(&o::JOB_KEY);
-    let job_key = platform.job_key(env, asked)?;
+    search.name(&mut found)?;
     // The directory may have seen other jobs: one that names ours may do so with a lease of somebody else's.
-    judge.own(&mut found, job_key.as_slice());
-    if let (Some(account), Some(key), true) = (account, &job_key, by_name) {
-        let name = lease::name(platform, &judge.seal, Some(key), &account);
-        if !found.endings.iter().any(|ending| ending.lease.name == name) {
-            found.endings.push(judge.one(of_name(base().ok().as_ref(), &account.namespace, &name, Named::Key)));
+    judge.own(&mut found, keys);
+    for (account, key) in by_name.into_iter().flat_map(|account| keys.iter().map(move |key| (account, key))) {
+        let name = judge.seal.name(key, account);
+        let of_another_key = key != &keys[0] && !found.endings.is_empty();
+        if !of_another_key && !found.endings.iter().any(|ending| ending.lease.name == name) {
+            found.endings.push(judge.one(of_name(bases.iter(), &account.namespace, &name, Named::Key)));
+        }
+    }
+    for mark in marks {
+        if found.endings.iter().any(|ending| ending.lease.name == mark.name) {
+            continue;
+        }
+        // A name that follows from this job's key is nobody else's, whoever has left the mark.
+        if platform.derives_names() && keys.iter().any(|key| judge.seal.name(key, &mark.service_account) == mark.name) {
+            found.endings.push(judge.one(of_name(bases.iter(), &mark.service_account.namespace, &mark.name, Named::Key)));
+        } else {
+            found.unknown.push(mark.lost());
         }
     }
     Ok(found)
@@ -129,7 +220,7 @@ pub fn find(options: &Options, env: &Env, platform: Platform, user: u32) -> Resu
 pub fn to_hide(options: &Options, env: &Env, platform: Platform, user: u32) -> Result<Found, Failure> {
     match options.get(&o::LEASE_FILE).filter(|given| matches!(given.source, Source::Variable(_))) {
         Some(given) if options.flag(&o::LEASE).is_none() => from_file(&env.absolute(given.text.as_ref()), None, None).map(Found::from),
-        Some(_) | None => find(options, env, platform, user),
+        Some(_) | None => find(options, env, &[platform], user),
     }
 }
 
@@ -138,46 +229,31 @@ fn names_none(given: &Given) -> Failure {
     Failure::usage(format!("{} names no pass to revoke, as only the flag `--lease-file` does", given.source))
 }
 
-/// The name of the lease that is this job's, where it follows from what is known.
-fn own_name(options: &Options, env: &Env, judge: &Judge<'_>, account: Option<&ServiceAccount>) -> Option<String> {
-    let key = judge.platform.job_key(env, options.text(&o::JOB_KEY)).ok()??;
-    account.filter(|_| judge.platform.derives_names()).map(|account| judge.seal.name(&key, account))
-}
-
-/// Every pass in a directory, the oldest first. What cannot be read is said.
-fn all(base: &Base) -> Found {
-    let (mut found, hidden) = readable(base, None);
+/// Every pass in these directories, the oldest first. What cannot be read is said.
+fn all(bases: &[Base]) -> Found {
+    let (mut found, hidden) = readable(bases, None);
     found.unknown.extend(hidden);
     found
 }
 
-/// The same, and why there may be some that we cannot see. What cannot be read is said, unless it is known to be another job's than
-/// `own`.
-fn readable(base: &Base, own: Option<&str>) -> (Found, Option<Failure>) {
-    let (places, hidden) = place::list(base);
-    let mut found = Found::default();
-    for place in places {
-        let is_anothers = own.is_some_and(|own| !place.path().ends_with(own));
-        match known(place) {
-            Ok(ending) => found.endings.extend(ending),
-            Err(_) if is_anothers => {}
-            Err(failure) => found.unknown.push(failure),
+/// The same, and why there may be some that we cannot see. What cannot be read is said, unless its name says that it is not `own`.
+fn readable(bases: &[Base], own: Option<&dyn Fn(&str) -> bool>) -> (Found, Option<Failure>) {
+    let (mut found, mut hidden) = (Found::default(), None);
+    for base in bases {
+        let (places, unseen) = place::list(base);
+        hidden = hidden.or(unseen);
+        for place in places {
+            let path = place.path();
+            let is_anothers = || own.is_some_and(|own| !path.file_name().is_some_and(|name| own(&name.to_string_lossy())));
+            match known(place) {
+                Ok(ending) => found.endings.extend(ending),
+                Err(_) if is_anothers() => {}
+                Err(failure) => found.unknown.push(failure),
+            }
         }
     }
     found.endings.sort_by_key(|ending| ending.lease.issued_at);
     (found, hidden)
-}
-
-/// Whether we are the post step of our own action.
-#[must_use]
-pub fn is_post(env: &Env) -> bool {
-    env.is_true("GITHUB_ACTIONS") && action::phase(env) == Some(Phase::Post)
-}
-
-/// Whether this is a post step whose main step never came to the point where a lease is saved.
-#[must_use]
-pub fn is_post_of_nothing(env: &Env) -> bool {
-    is_post(env) && env.get("STATE_lease").is_none()
 }
 
 /// The settings by which the main step of a post step has found its API server, as far as its state says them.
@@ -187,16 +263,31 @@ pub fn connection_of_main(env: &Env) -> Option<Vec<String>> {
 }
 
 /// GitHub's post: the state is the runner's word, a file is not, as any step of the job could have written it.
-fn from_state(options: &Options, env: &Env, user: u32) -> Result<Option<Ending>, Failure> {
+fn from_state<'a>(env: &Env, bases: impl Iterator<Item = &'a Base>) -> Result<Option<Ending>, Failure> {
     let Some(state) = env.get("STATE_lease") else { return Ok(None) };
     let lease = Lease::parse(state).map_err(|failure| failure.within("cannot use the state of this step"))?;
-    let base = Platform::Github.base(env, options.text(&o::DIR), user).ok();
-    let place = base.map(|base| Place::of(&base, &lease.name));
+    let said = Place::around(&Path::new(&lease.place).join(place::LEASE), place::LEASE, &lease.name, None);
+    let place = said.or_else(|| place_of(bases, &lease.name));
     Ok(Some(Ending { lease, named: Named::State, word: Word::Ours, known: true, place, token: None }))
 }
 
+/// The place of a lease in one of these directories: where it is, else where it would be.
+fn place_of<'a>(bases: impl Iterator<Item = &'a Base>, name: &str) -> Option<Place> {
+    let mut places = bases.map(|base| Place::of(base, name));
+    let first = places.next()?;
+    let there = |place: &Place| place.exists().unwrap_or(true);
+    if there(&first) { Some(first) } else { Some(places.find(there).unwrap_or(first)) }
+}
+
+/// A pass of a plain shell, where this is said to be another platform by nobody but a variable.
+fn of_a_shell(mut found: Found) -> Found {
+    found.endings.retain(|ending| ending.lease.platform == Platform::Local.name());
+    found.unknown.clear();
+    found
+}
+
 /// A plain shell: the pass that the shell has, else the only one there is.
-fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
+fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure> {
     if let Some((namespace, name)) = env.get("JOBPASS_LEASE").and_then(named) {
         let is_meant = |ending: &Ending| ending.lease.name == name && ending.lease.service_account.namespace == namespace;
         let ending = match found.endings.iter().position(is_meant) {
@@ -210,9 +301,14 @@ fn one_of(mut found: Found, env: &Env) -> Result<Found, Failure> {
                 .flatten()
                 .filter(is_meant),
         };
-        return Ok(Found { endings: ending.into_iter().collect(), unknown: Vec::new(), ..found });
+        let lost = marks.iter().filter(|mark| ending.is_none() && mark.name == name && mark.service_account.namespace == namespace);
+        return Ok(Found { unknown: lost.map(Mark::lost).collect(), endings: ending.into_iter().collect(), ..found });
     }
     let endings = &found.endings;
+    if endings.is_empty() {
+        found.unknown.extend(marks.iter().map(Mark::lost));
+        return Ok(found);
+    }
     if endings.len() < 2 {
         return Ok(found);
     }
@@ -241,8 +337,8 @@ fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) -> Result<O
 }
 
 /// A lease of which only the name is known, completed by its file if that is here.
-fn of_name(base: Option<&Base>, namespace: &str, name: &str, named: Named) -> Ending {
-    let place = base.map(|base| Place::of(base, name));
+fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str, name: &str, named: Named) -> Ending {
+    let place = place_of(bases, name);
     let here = place.as_ref().and_then(|place| place.read(place::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
     let is_meant = |lease: &Lease| lease.name == name && lease.service_account.namespace == namespace;
     // The files of a pass of another namespace are that one's.

@@ -10,7 +10,7 @@ use crate::{
     action::{self, Revoke},
     export::Export,
     failure::Failure,
-    identity::{Identity, Purpose, way::Way},
+    identity::{Identity, way::Way},
     options as o,
     out::Out,
     pass::{Ended, Ending, Terms},
@@ -20,6 +20,10 @@ use crate::{
     signals::{self, Signals},
     targets::{self, Found},
 };
+
+mod identity;
+
+use identity::identity;
 
 /// How long `revoke` takes at least for each of several passes.
 const LEAST: Duration = Duration::from_secs(2);
@@ -54,16 +58,22 @@ impl Job {
     /// # Errors
     /// When it is not clear which passes are meant, or with `--strict` when one could not be ended.
     pub async fn revoke(&self, out: &Out) -> Result<ExitCode, Failure> {
-        let Self { options, env, platform, post, .. } = self;
+        let Self { options, env, platform, others, post, .. } = self;
+        let platforms: Vec<_> = [*platform].into_iter().chain(others.iter().copied()).collect();
         let limit = options.duration(&o::TIMEOUT, TIMEOUT).ok().flatten().unwrap_or(REVOKE);
         self.take_flags(&piped::LEASE, limit).await?;
         // First of all: where there is nothing to revoke, nothing else needs to be right.
-        let found = match targets::find(options, env, *platform, self.user) {
+        let found = match targets::find(options, env, &platforms, self.user) {
             // A post step fails its job only where it is asked to.
             Err(failure) if *post => Found { unknown: vec![failure], ..Found::default() },
             found => found?,
         };
-        for bad in &found.passed_over {
+        if found.is_empty() && *post {
+            // Of a main step that failed: what made it fail is not said once more.
+            out.say(NOTHING);
+            return Ok(ExitCode::SUCCESS);
+        }
+        for bad in self.passed_over.iter().chain(&found.passed_over) {
             passed_over(out, bad);
         }
         for note in &found.notes {
@@ -71,12 +81,14 @@ impl Job {
         }
         if found.is_empty() {
             // As our template says at the end of each job, whose pass mostly is over.
-            if !options.switch(&o::IF_HERE).unwrap_or_default() {
-                out.say(NOTHING);
+            if options.flag(&o::IF_HERE).is_none() {
+                out.say(format!("{NOTHING}: {}", nowhere(*platform, &found.looked)));
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let wish = if *post { self.wish(out) } else { Revoke::Yes };
+        // What the call itself names is ended whatever else is said.
+        let is_named = [&o::LEASE, &o::LEASE_FILE, &o::ALL_LEASES].iter().any(|setting| options.flag(setting).is_some());
+        let wish = if *post && !is_named { self.wish(out) } else { Revoke::Yes };
         if wish == Revoke::No {
             for lease in found.endings.iter().map(|ending| &ending.lease) {
                 let (account, valid) = (&lease.service_account, lease.validity());
@@ -93,7 +105,9 @@ impl Job {
             wait_dead = false;
         }
         let timeout = self.tolerated(out, &o::TIMEOUT, options.duration(&o::TIMEOUT, TIMEOUT))?;
-        let timeout = timeout.unwrap_or(if wait_dead { WAIT_DEAD } else { REVOKE });
+        let usual = if wait_dead { WAIT_DEAD } else { REVOKE };
+        // Whoever may set a variable may not take the time away that ending a pass needs.
+        let timeout = timeout.filter(|asked| *asked > usual || options.flag(&o::TIMEOUT).is_some()).unwrap_or(usual);
         // The input is for the request; all posts of a job share their time.
         let timeout = if *post { timeout.min(REVOKE) } else { timeout };
         let mut unknown: Vec<_> = found.unknown.into_iter().map(|unknown| unknown.within("a pass may be left alive")).collect();
@@ -148,14 +162,10 @@ impl Job {
     /// When there is none, and all that was known of it is what somebody has typed.
     async fn end(&self, out: &Out, ending: &Ending, terms: Terms, telling: Telling) -> Result<Option<Failure>, Failure> {
         let Self { options, env, platform, .. } = self;
-        let remembered = ending.known.then_some((&ending.lease.identity, ending.word));
-        let identity = Identity::find(options, env, *platform, Purpose::End(remembered)).map(|(identity, without)| {
-            meet(out, &identity);
-            for setting in &without {
-                passed_over(out, setting);
-            }
-            identity
-        });
+        let identity = identity(options, env, *platform, ending, |bad| passed_over(out, bad));
+        if let Ok(identity) = &identity {
+            meet(out, identity);
+        }
         let identity = identity.and_then(|identity| self.on_its_way(out, identity, ending));
         let ended = ending.end(identity, terms, out).await;
         let is_of_this_pod = |key: &str| *platform == Platform::Tekton && !ending.known && !holds_uuid(key);
@@ -172,6 +182,11 @@ impl Job {
             return Err(Failure::new(format!("there is no lease `{}`", ended.receipt.lease))
                 .cause("the API server has no Secret of that name in that namespace")
                 .hint("check namespace and name; it may have been revoked already"));
+        }
+        if ended.receipt.proof.is_success() {
+            for platform in [*platform].into_iter().chain(self.others.iter().copied()) {
+                self.unmark_of(platform, &ending.lease.name);
+            }
         }
         Ok(self.tell(out, ended, ending.known, telling))
     }
@@ -194,7 +209,7 @@ impl Job {
     /// Tells what became of a pass, and returns what failed.
     pub(super) fn tell(&self, out: &Out, ended: Ended, known: bool, telling: Telling) -> Option<Failure> {
         let Self { options, env, platform, json, .. } = self;
-        let export = Export { platform: *platform, env, out, json: *json };
+        let export = Export { platform: *platform, env, out, phase: options.phase(), json: *json };
         let Ended { receipt, mut failure, life, warning, leftover } = ended;
         let whose =
             if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
@@ -257,6 +272,15 @@ pub(super) enum Telling {
         /// Whether they are put there.
         annotated: bool,
     },
+}
+
+/// Where there is no pass.
+fn nowhere(platform: Platform, looked: &[String]) -> String {
+    let whose = match platform {
+        Platform::Github | Platform::Gitlab | Platform::Tekton => " of this job",
+        Platform::Local => "",
+    };
+    format!("no pass{whose} in {}", looked.join(" or "))
 }
 
 /// Warns of a pass that may be left alive.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Base, Provenance};
 use crate::{env::Env, failure::Failure, secret::Secret};
@@ -43,26 +43,39 @@ pub(super) fn base(env: &Env) -> Result<Base, Failure> {
     Ok(Base::at(path))
 }
 
+/// What the runner says of the run: <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>.
+#[expect(clippy::struct_field_names, reason = "each is named as the variable is that it comes from")]
+#[derive(Default, Deserialize)]
+struct Run {
+    server_url: Option<String>,
+    repository: Option<String>,
+    run_id: Option<String>,
+    run_attempt: Option<String>,
+    job: Option<String>,
+    sha: Option<String>,
+    actor: Option<String>,
+}
+
+impl Run {
+    fn of(env: &Env) -> Self {
+        env.typed("GITHUB_")
+    }
+}
+
 /// The run, its attempt and the job: enough to know our own leases in a directory that one runner uses for one job at a time.
 pub(super) fn job_key(env: &Env) -> Option<String> {
-    let part = |name| env.get(name).unwrap_or_default();
-    let run = env.get("GITHUB_RUN_ID")?;
-    Some(format!("{}/{run}/{}/{}", part("GITHUB_REPOSITORY"), part("GITHUB_RUN_ATTEMPT"), part("GITHUB_JOB")))
+    let Run { repository, run_id, run_attempt, job, .. } = Run::of(env);
+    let part = Option::unwrap_or_default;
+    Some(format!("{}/{}/{}/{}", part(repository), run_id?, part(run_attempt), part(job)))
 }
 
 pub(super) fn provenance(env: &Env) -> Provenance {
-    let text = |name| env.get(name).map(str::to_owned);
-    let run_url = match (env.get("GITHUB_SERVER_URL"), env.get("GITHUB_REPOSITORY"), env.get("GITHUB_RUN_ID")) {
+    let Run { server_url, repository, run_id, sha: commit, actor, .. } = Run::of(env);
+    let run_url = match (server_url, &repository, &run_id) {
         (Some(server), Some(repository), Some(run)) => Some(format!("{server}/{repository}/actions/runs/{run}")),
         _ => None,
     };
-    Provenance {
-        run_id: text("GITHUB_RUN_ID"),
-        repository: text("GITHUB_REPOSITORY"),
-        run_url,
-        commit: text("GITHUB_SHA"),
-        actor: text("GITHUB_ACTOR"),
-    }
+    Provenance { run_id, repository, run_url, commit, actor }
 }
 
 /// The command that masks one value from the next line on.

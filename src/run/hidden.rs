@@ -88,11 +88,11 @@ fn is_of_pass(name: &str, options: &Options) -> bool {
     is_token || export::VARIABLES.iter().any(|(variable, _)| *variable == name)
 }
 
-/// The variables by which the CI identity comes to us, and by which a jobpass within the command would take our inputs for its own.
+/// The variables by which the CI identity comes to us.
 fn of_identity(env: &Env) -> Vec<String> {
     let settings = [&o::IDENTITY_TOKEN, &o::IDENTITY_TOKEN_FILE, &o::IDENTITY_KUBECONFIG, &o::KUBECONFIG];
     let names = settings.into_iter().flat_map(|setting| [setting.variable(), setting.input()]);
-    names.chain(env.names("JOBPASS_IDENTITY_")).chain(["JOBPASS_ACTION".to_owned()]).collect()
+    names.chain(env.names("JOBPASS_IDENTITY_")).collect()
 }
 
 /// What a value is, or what is in the files that it names.

@@ -103,7 +103,7 @@ fn a_state_that_cannot_be_read_is_one_annotation_and_fails_the_job_only_where_it
     let world = World::sandbox("nothing is sent");
     let job = Job::github(&world);
     for (wish, end, level) in [("true", End::Code(0), "warning"), ("strict", End::Code(1), "error")] {
-        let post = job.revoke().env("JOBPASS_ACTION", "post").env("STATE_lease", "{}").env("INPUT_REVOKE", wish).run();
+        let post = job.revoke().args(["--action", "post"]).env("STATE_lease", "{}").env("INPUT_REVOKE", wish).run();
         assert_eq!(post.end, end, "{}", post.transcript());
         let annotations: Vec<_> = post.stderr.lines().filter(|line| line.starts_with("::")).collect();
         assert_eq!(annotations.len(), 1, "{}", post.transcript());
@@ -116,7 +116,7 @@ fn a_state_that_cannot_be_read_is_one_annotation_and_fails_the_job_only_where_it
 fn without_a_pass_nothing_is_asked_and_nothing_is_left_to_revoke() {
     let world = World::new();
     let job = Job::github(&world);
-    let main = job.jobpass().arg("request").env("JOBPASS_ACTION", "main").env("INPUT_EXPORT", "false").succeed();
+    let main = job.jobpass().arg("request").args(["--action", "main"]).env("INPUT_EXPORT", "false").succeed();
     assert_snapshot!(main.said(), @"
     jobpass is on the PATH of the steps after this one, and nothing is requested here
       a step that needs a token:  shell: jobpass run -- bash -euo pipefail {0}
@@ -140,7 +140,7 @@ fn inputs_that_cannot_take_effect_are_refused_in_the_main_step() {
     ] {
         let job = Job::github(&world);
         let inputs: BTreeMap<_, _> = inputs.into_iter().collect();
-        let main = inputs.iter().fold(job.request().env("JOBPASS_ACTION", "main"), |main, (name, value)| main.env(name, *value)).run();
+        let main = inputs.iter().fold(job.request().args(["--action", "main"]), |main, (name, value)| main.env(name, *value)).run();
         assert_eq!(main.end, End::Code(2), "{}", main.transcript());
         assert!(main.stderr.starts_with(&format!("::error title=jobpass::{words}")), "{}", main.transcript());
         assert_eq!(job.state(), None);
@@ -153,7 +153,7 @@ fn debug_logging_says_more_and_no_secret() {
     let world = World::new();
     let job = Job::github(&world);
     job.set("RUNNER_DEBUG", "1");
-    let main = job.request().env("JOBPASS_ACTION", "main").succeed();
+    let main = job.request().args(["--action", "main"]).succeed();
     let debug: Vec<_> = main.transcript().lines().filter(|line| line.starts_with("::debug::")).collect();
     assert_eq!(debug.len(), 1, "{}", main.transcript());
     assert_snapshot!(debug[0]);
@@ -164,7 +164,7 @@ fn debug_logging_says_more_and_no_secret() {
 /// A process that an earlier step has left behind writes to the file of the main step's state, while that step waits for its answer.
 fn with_state_changed(job: &Job<'_>, text: &str) -> crate::harness::Ran {
     job.world.relay().hold_request(2);
-    let running = job.request().env("JOBPASS_ACTION", "main").start();
+    let running = job.request().args(["--action", "main"]).start();
     job.world.relay().wait_held();
     let path = job.get("GITHUB_STATE").expect("set");
     crate::harness::doors::write(path.as_ref(), &(job.file_command("GITHUB_STATE") + text));

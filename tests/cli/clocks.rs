@@ -186,7 +186,7 @@ fn a_lease_whose_times_are_not_the_servers_never_expires() {
         code(&ran, 1);
         assert!(!ran.stdout.contains("until") && !ran.stdout.contains("expiresAt"), "{}", ran.stdout);
         if times.is_some_and(|times| times == "ours") {
-            assert_snapshot!(job.revoke().env("JOBPASS_KUBECONFIG", "/nowhere").run().said());
+            assert_snapshot!(job.revoke().args(["--kubeconfig", "/nowhere"]).run().said());
         }
     }
     edit_lease(&job, |lease| lease["times"] = json!("granted"));

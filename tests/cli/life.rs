@@ -16,7 +16,7 @@ fn whole(job: &Job<'_>) -> (Ran, Ran) {
     job.enter(&request);
     assert_eq!(job.get("OPENSHIFT_TOKEN").as_deref(), Some(token.as_str()));
     let revoke = match state {
-        Some(state) => job.revoke().env("JOBPASS_ACTION", "post").env("STATE_lease", state),
+        Some(state) => job.revoke().args(["--action", "post"]).env("STATE_lease", state),
         None => job.revoke(),
     };
     let revoke = revoke.run();
@@ -69,7 +69,7 @@ fn the_action_with_its_inputs() {
     {
         job.set(name, value);
     }
-    let main = job.jobpass().arg("request").env("JOBPASS_ACTION", "main").succeed();
+    let main = job.jobpass().arg("request").args(["--action", "main"]).succeed();
     let token = job.token();
     assert_snapshot!("action_main", main.transcript());
     let post = job.post().succeed();

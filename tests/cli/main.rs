@@ -36,6 +36,7 @@ mod redirected;
 mod requiring;
 mod revoking;
 mod running;
+mod settings;
 mod shells;
 mod silence;
 mod start;

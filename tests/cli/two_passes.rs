@@ -30,7 +30,7 @@ fn two_passes_with_names_of_their_own_need_no_warning() {
     let other = job.get("OTHER_TOKEN").expect("exported");
     assert_eq!(job.get("ONE_TOKEN").as_deref(), Some(one.as_str()));
     // Posts run last in, first out, and each ends its own.
-    let post = |state: &str| job.revoke().env("JOBPASS_ACTION", "post").env("STATE_lease", state).succeed();
+    let post = |state: &str| job.revoke().args(["--action", "post"]).env("STATE_lease", state).succeed();
     post(&other_state);
     world.assert_dies(&other);
     assert!(world.accepts(&one), "the other use of the action is not touched");

@@ -30,13 +30,13 @@ macro_rules! refused {
 // The settings themselves.
 refused! {
     the_service_account_is_missing: local, |job| job.jobpass().arg("request").run();
-    the_input_of_the_service_account_is_missing: github, |job| job.jobpass().arg("request").env("JOBPASS_ACTION", "main").run();
+    the_input_of_the_service_account_is_missing: github, |job| job.jobpass().arg("request").args(["--action", "main"]).run();
     a_bare_name_needs_a_namespace: local, |job| job.jobpass().args(["request", "-s", "deploy-bot"]).run();
     two_namespaces_are_named: local, |job| job.jobpass().args(["request", "-s", "ci/deploy-bot", "-n", "prod"]).run();
     a_service_account_that_is_none: local, |job| job.jobpass().args(["request", "-s", "ci/deploy-bot?dryRun=All"]).run();
     a_lifetime_that_is_none: local, |job| job.request().args(["--ttl", "soon"]).run();
     a_lifetime_that_is_too_short: gitlab, |job| job.request().env("JOBPASS_TTL", "5m").run();
-    a_lifetime_that_is_too_long: github, |job| job.request().env("JOBPASS_ACTION", "main").env("INPUT_TTL", "87600h").run();
+    a_lifetime_that_is_too_long: github, |job| job.request().args(["--action", "main"]).env("INPUT_TTL", "87600h").run();
     a_variable_that_is_no_name: local, |job| job.request().args(["--variable", "MY-TOKEN"]).run();
     a_variable_of_the_platforms: local, |job| job.request().args(["--variable", "GITHUB_TOKEN"]).run();
     a_variable_of_the_shells: gitlab, |job| job.request().env("JOBPASS_VARIABLE", "RANDOM").run();
@@ -106,11 +106,11 @@ refused! {
     no_identity: gitlab, |job| job.request().without("JOBPASS_KUBECONFIG").run();
     an_empty_identity_as_forks_get_it: github, |job| {
         job.unset("JOBPASS_IDENTITY_KUBECONFIG");
-        job.request().env("JOBPASS_ACTION", "main").env("INPUT_IDENTITY-KUBECONFIG", "").run()
+        job.request().args(["--action", "main"]).env("INPUT_IDENTITY-KUBECONFIG", "").run()
     };
     inputs_of_which_none_is_set: github, |job| {
         job.unset("JOBPASS_IDENTITY_KUBECONFIG");
-        let command = job.request().env("JOBPASS_ACTION", "main");
+        let command = job.request().args(["--action", "main"]);
         // The runner sets every input that the action declares.
         command.env("INPUT_IDENTITY-TOKEN", "").env("INPUT_IDENTITY-KUBECONFIG", "").run()
     };

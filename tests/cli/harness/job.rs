@@ -123,17 +123,20 @@ impl<'w> Job<'w> {
     fn new(world: &'w World, on: On) -> Self {
         let directory = TempDir::new().expect("a directory");
         let job = Self { world, on, directory, memory: None, variables: RefCell::default() };
-        for name in ["work", "work.tmp", "home", "runner"] {
+        for name in ["work", "work.tmp", "home", "runner", "tmp"] {
             doors::make_directory(&job.directory.path().join(name));
         }
         doors::write(&job.identity_file(), &world.kubeconfig());
         let mut names = world.names();
         names.exact(&job.base().to_string_lossy(), "BASE");
+        names.exact(&job.directory.path().join(format!("tmp/jobpass-{}", rustix::process::geteuid().as_raw())).to_string_lossy(), "TMP");
         names.exact(&job.directory.path().to_string_lossy(), "JOB");
         names.token(world.identity_token(), Some("IDENTITY-TOKEN"));
         drop(names);
         job.set("PATH", format!("{}:/usr/bin:/bin", jobpass().parent().expect("it is in a directory").display()));
         job.set("HOME", job.directory.path().join("home"));
+        // Or the job would see what others have left in the machine's.
+        job.set("TMPDIR", job.directory.path().join("tmp"));
         job
     }
 
@@ -270,7 +273,7 @@ impl<'w> Job<'w> {
 
     /// The post step of the action whose main step has just run.
     pub(crate) fn post(&self) -> Command<'_> {
-        let post = self.revoke().env("JOBPASS_ACTION", "post");
+        let post = self.revoke().args(["--action", "post"]);
         match self.state() {
             Some(state) => post.env("STATE_lease", state),
             None => post,
@@ -327,6 +330,9 @@ impl<'w> Job<'w> {
         assert_eq!(self.world.secrets(), [""; 0], "Secrets are left");
         assert!(self.places().is_empty(), "files are left: {:?}", self.places());
         assert!(self.apart().is_none(), "files are left: {:?}", self.apart());
+        let entries = fs::read_dir(self.base()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let marks: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "mark")).collect();
+        assert!(marks.is_empty(), "marks are left: {marks:?}");
     }
 
     /// Where the files of `run` are that hold a token, if they are apart from the lease.

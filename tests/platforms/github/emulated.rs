@@ -536,7 +536,7 @@ fn assert_refused(runner: &mut Runner, words: &str) {
     assert_eq!((post.log.as_str(), post.summary.as_str()), ("", ""));
 }
 
-const SCRIPT: &str = "#!/bin/sh\necho \"$1 $JOBPASS_ACTION\"\nexit 7\n";
+const SCRIPT: &str = "#!/bin/sh\necho \"$1 $3\"\nexit 7\n";
 
 #[test]
 fn a_tree_without_a_binary_says_what_to_do() {

@@ -1,0 +1,113 @@
+//! The mark of a pass: what `request` leaves in the platform's own directory, so that `revoke` knows that there was a pass, also where
+//! the directory is gone that holds it, or the variable that names it.
+//!
+//! It is a hint that nobody has signed: it makes `revoke` look at one more place, and say what it has not found. It ends nothing.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{API_VERSION, BREATH, Lease};
+use crate::{
+    failure::Failure,
+    name::is_name,
+    place,
+    platform::Base,
+    spec::{ServiceAccount, is_label, is_subdomain},
+};
+
+/// What is known of a pass that was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    api_version: String,
+    kind: String,
+    /// Name of its lease.
+    pub name: String,
+    /// Whose token it is.
+    pub service_account: ServiceAccount,
+    /// The job that it was requested in, as the platform names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Its directory.
+    pub place: String,
+    /// The last moment that any of its tokens may live, by this machine's clock, which also asks: it decides of a hint only.
+    pub expires_at: Timestamp,
+}
+
+impl Mark {
+    /// The mark of a lease.
+    #[must_use]
+    pub fn of(lease: &Lease, job: Option<String>) -> Self {
+        Self {
+            api_version: API_VERSION.into(),
+            kind: "Mark".into(),
+            name: lease.name.clone(),
+            service_account: lease.service_account.clone(),
+            job,
+            place: lease.place.clone(),
+            expires_at: Timestamp::now()
+                .saturating_add(lease.expires_at.duration_since(lease.issued_at).saturating_add(BREATH))
+                .unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    /// Leaves it, where that is possible: a job does not fail for want of a hint.
+    pub fn leave(&self, base: &Base) {
+        if let Ok(text) = serde_json::to_string(self) {
+            let _ = place::write_beside(base, &self.name, &text);
+        }
+    }
+
+    /// Takes it away.
+    pub fn remove(base: &Base, name: &str) {
+        place::remove_beside(base, name);
+    }
+
+    /// All marks of passes that may still live.
+    #[must_use]
+    pub fn all(base: &Base) -> Vec<Self> {
+        let now = Timestamp::now();
+        let marks = place::read_beside(base).into_iter().filter_map(|text| serde_json::from_str::<Self>(&text).ok());
+        marks.filter(|mark| mark.is_sound() && now <= mark.expires_at).collect()
+    }
+
+    fn is_sound(&self) -> bool {
+        let ServiceAccount { namespace, name } = &self.service_account;
+        self.api_version == API_VERSION && self.kind == "Mark" && is_name(&self.name) && is_label(namespace) && is_subdomain(name)
+    }
+
+    /// `namespace/name` of the lease.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.service_account.namespace, self.name)
+    }
+
+    /// What is said of a pass that is neither where it was kept nor anywhere else.
+    #[must_use]
+    pub fn lost(&self) -> Failure {
+        let id = self.id();
+        Failure::new(format!("this job had a pass for service account `{}`, and it is not found", self.service_account))
+            .cause(format!("its lease `{id}` was kept in `{}`", self.place))
+            .hint(format!("end it by `jobpass revoke --lease {id}`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::lease, *};
+
+    #[test]
+    fn what_is_left_is_found_until_the_pass_is_over_and_nothing_else_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let base = Base::at(directory.path().to_owned());
+        let mark = Mark::of(&Lease { expires_at: Timestamp::MAX, ..lease() }, Some("job".into()));
+        mark.leave(&base);
+        assert_eq!(Mark::all(&base), std::slice::from_ref(&mark));
+        Mark { name: "jobpass-../../x".into(), ..mark.clone() }.leave(&base);
+        let name = mark.name.replace('0', "1");
+        Mark { expires_at: Timestamp::UNIX_EPOCH, name: name.clone(), ..mark.clone() }.leave(&base);
+        assert_eq!(Mark::all(&base), std::slice::from_ref(&mark));
+        Mark::remove(&base, &mark.name);
+        assert_eq!(Mark::all(&base), []);
+    }
+}

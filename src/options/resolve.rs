@@ -1,0 +1,211 @@
+//! How each setting comes to its value: flag, action input, `JOBPASS_*` variable, default; and what has a form that no value has.
+
+use super::{
+    ALL, ALL_LEASES, CERTIFICATE_AUTHORITY, Flags, Given, IF_HERE, Kind, Options, SERVER, STRICT, Setting, Source, TTL, WAIT_DEAD,
+};
+use crate::{action, env::Env, failure::Failure, secret::Secret};
+
+/// No path, name or address is longer, and what is would fill the log of whoever repeats it.
+const LONGEST: usize = 4096;
+
+/// What somebody has said of a setting outside of the command line.
+enum Said {
+    Text(Secret, Source),
+    /// Bytes that are no text.
+    Bytes(Source),
+}
+
+impl Options {
+    /// Resolves every setting, for a verb that takes these flags.
+    ///
+    /// # Errors
+    /// When one that the verb reads has a form that no value of it has. What only others read is theirs to refuse.
+    pub fn resolve(flags: &Flags, env: &Env) -> Result<Self, Failure> {
+        let mut options = Self::tolerant(flags, env)?;
+        let bad = options.bad.keys().copied().find(|name| is_read(flags, name) || is_read_in_time(flags, name));
+        bad.and_then(|name| options.bad.remove(name)).map_or(Ok(options), Err)
+    }
+
+    /// The same for a verb that no variable and no input may keep from its work. What is no good is as if nobody had set it: nothing
+    /// of a lower rank takes its place.
+    ///
+    /// # Errors
+    /// When it is a flag, which stays a mistake of the call.
+    pub fn tolerant(flags: &Flags, env: &Env) -> Result<Self, Failure> {
+        let phase = flags.get(action::FLAG).and_then(|flag| serde_json::from_value(flag.clone()).ok()?);
+        let mut options = Self { phase, ..Self::default() };
+        for setting in ALL {
+            let input = setting.input();
+            let given = phase.and_then(|_| said(env, &input, || Source::Input(setting.name)));
+            let outside = given.or_else(|| said(env, &setting.variable(), || Source::Variable(setting.variable())));
+            if setting.kind == Kind::Secret {
+                match outside {
+                    Some(Said::Text(text, source)) => drop(options.secret.insert(setting.name, (text, source))),
+                    Some(Said::Bytes(source)) => drop(options.bad.insert(setting.name, no_text(&source))),
+                    None if phase.is_some() && env.is_empty(&input) => options.empty.push(Source::Input(setting.name).to_string()),
+                    None if env.is_empty(&setting.variable()) => options.empty.push(format!("`{}`", setting.variable())),
+                    None => {}
+                }
+                continue;
+            }
+            let flag = flags.get(setting.name).and_then(flag_text).map(|text| Given { text, source: Source::Flag(setting.name) });
+            let given = match (flag, outside) {
+                (Some(flag), _) => Some(checked(setting, flag)?),
+                (None, Some(said)) => match said.plain().and_then(|given| checked(setting, given)) {
+                    Ok(given) => Some(given),
+                    Err(bad) => {
+                        options.bad.insert(setting.name, bad);
+                        None
+                    }
+                },
+                (None, None) => None,
+            };
+            let default = || setting.default.map(|text| Given { text: text.to_owned(), source: Source::Default(setting.name) });
+            if let Some(given) = given.or_else(default) {
+                options.plain.insert(setting.name, given);
+            }
+        }
+        Ok(options)
+    }
+
+    /// Why settings of the verb that takes these flags are passed over.
+    pub fn passed_over<'a>(&'a self, flags: &'a Flags) -> impl Iterator<Item = &'a Failure> {
+        self.bad.iter().filter(|(name, _)| is_read(flags, name)).map(|(_, bad)| bad)
+    }
+}
+
+impl Said {
+    fn plain(self) -> Result<Given, Failure> {
+        match self {
+            Self::Text(text, source) => Ok(Given { text: text.expose().trim().to_owned(), source }),
+            Self::Bytes(source) => Err(no_text(&source)),
+        }
+    }
+}
+
+/// What a variable says. An empty one says nothing, as CI systems cannot unset.
+fn said(env: &Env, name: &str, source: impl Fn() -> Source) -> Option<Said> {
+    match env.secret(name) {
+        Some(text) => (!text.is_blank()).then(|| Said::Text(text, source())),
+        None => env.is_unreadable(name).then(|| Said::Bytes(source())),
+    }
+}
+
+/// Whether a verb that takes these flags reads a setting. Where it takes a server, it also takes secrets, which are no flags.
+fn is_read(flags: &Flags, name: &str) -> bool {
+    let is_secret = || ALL.iter().any(|setting| setting.name == name && setting.kind == Kind::Secret);
+    flags.contains_key(name) || flags.contains_key(SERVER.name) && is_secret()
+}
+
+/// What only the end of a pass reads, when it is too late to refuse it: whoever begins one looks at it too.
+fn is_read_in_time(flags: &Flags, name: &str) -> bool {
+    flags.contains_key(TTL.name) && [&STRICT, &WAIT_DEAD, &ALL_LEASES, &IF_HERE].iter().any(|setting: &&Setting| setting.name == name)
+}
+
+/// The text of a flag; an empty one counts as not given.
+fn flag_text(value: &serde_json::Value) -> Option<String> {
+    let text = match value {
+        serde_json::Value::String(text) => text.trim().to_owned(),
+        serde_json::Value::Bool(true) => "true".to_owned(),
+        serde_json::Value::Array(items) => items.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("\n"),
+        _ => return None,
+    };
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// Only lists and PEM text have more than one line; anywhere else a line break would end up in a file of ours.
+fn checked(setting: &Setting, given: Given) -> Result<Given, Failure> {
+    let several = setting.kind == Kind::List || setting.name == CERTIFICATE_AUTHORITY.name;
+    if given.text.chars().any(|c| c.is_control() && !(several && matches!(c, '\n' | '\r' | '\t'))) {
+        return Err(Failure::usage(format!("{} must be one line without control characters", given.source)));
+    }
+    if !several && given.text.len() > LONGEST {
+        return Err(Failure::usage(format!("{} is longer than {LONGEST} bytes", given.source)));
+    }
+    Ok(given)
+}
+
+fn no_text(source: &Source) -> Failure {
+    Failure::usage(format!("{source} is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{GRACE, IDENTITY_TOKEN, RECEIPT, SERVICE_ACCOUNT, TIMEOUT},
+        *,
+    };
+
+    const MAIN: (&str, &str) = ("action", "main");
+
+    fn options(flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<Options, Failure> {
+        let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
+        Options::resolve(&flags, &env.iter().copied().collect())
+    }
+
+    #[test]
+    fn a_flag_beats_an_input_beats_a_variable_beats_the_default() {
+        let env = [("INPUT_TTL", "2h"), ("JOBPASS_TTL", "3h")];
+        let text = |flags: &[(&str, &str)], env: &[(&str, &str)]| options(flags, env).expect("valid").text(&TTL).map(str::to_owned);
+        assert_eq!(text(&[MAIN, ("ttl", "20m")], &env).as_deref(), Some("20m"));
+        assert_eq!(text(&[MAIN], &env).as_deref(), Some("2h"));
+        assert_eq!(text(&[], &env).as_deref(), Some("3h"));
+        assert_eq!(text(&[], &[]), None);
+        assert_eq!(options(&[], &[]).expect("valid").text(&GRACE), Some("5s"));
+    }
+
+    #[test]
+    fn inputs_of_another_action_are_not_ours() {
+        let env = [("INPUT_SERVICE-ACCOUNT", "evil/one"), ("INPUT_IDENTITY-TOKEN", "t"), ("JOBPASS_ACTION", "main")];
+        let options = options(&[], &env).expect("valid");
+        assert!(options.get(&SERVICE_ACCOUNT).is_none());
+        assert!(options.secret(&IDENTITY_TOKEN).is_none());
+    }
+
+    #[test]
+    fn an_empty_input_falls_through_to_the_variable() {
+        let env = [("INPUT_SERVICE-ACCOUNT", ""), ("JOBPASS_SERVICE_ACCOUNT", "ci/x")];
+        assert_eq!(options(&[MAIN], &env).expect("valid").text(&SERVICE_ACCOUNT), Some("ci/x"));
+    }
+
+    #[test]
+    fn an_empty_identity_is_remembered_by_name() {
+        let env = [("INPUT_IDENTITY-TOKEN", ""), ("JOBPASS_IDENTITY_KUBECONFIG", "")];
+        let options = options(&[MAIN], &env).expect("valid");
+        assert_eq!(options.empty_secrets(), ["input `identity-token`", "`JOBPASS_IDENTITY_KUBECONFIG`"]);
+    }
+
+    #[test]
+    fn a_secret_cannot_come_from_a_flag() {
+        let options = options(&[("identity-token", "tok")], &[]).expect("valid");
+        assert!(options.secret(&IDENTITY_TOKEN).is_none());
+    }
+
+    #[test]
+    fn a_line_break_is_refused_where_one_line_is_needed_by_the_verb_that_reads_it() {
+        let env = [("JOBPASS_SERVICE_ACCOUNT", "ci/x\nevil=1")];
+        let failure = options(&[("service-account", "")], &env).expect_err("two lines");
+        assert_eq!(failure.to_string(), "error: `JOBPASS_SERVICE_ACCOUNT` must be one line without control characters");
+        assert!(options(&[("service-account", "ci/y")], &env).is_ok(), "a flag beats it");
+        assert!(options(&[("scrub-env", "")], &env).expect("not read").get(&SERVICE_ACCOUNT).is_none());
+        assert!(options(&[("audience", "a\nb")], &[]).is_ok());
+    }
+
+    #[test]
+    fn what_ends_a_pass_goes_on_without_what_is_no_good() {
+        let flags: Flags = [("receipt".to_owned(), serde_json::Value::Null), ("timeout".to_owned(), serde_json::Value::Null)].into();
+        let env = [("JOBPASS_RECEIPT", "a\nb"), ("JOBPASS_TTL", "a\nb"), ("JOBPASS_TIMEOUT", "2s")].into_iter().collect();
+        let options = Options::tolerant(&flags, &env).expect("no flag is wrong");
+        let bad: Vec<_> = options.passed_over(&flags).map(Failure::brief).collect();
+        assert_eq!(bad, ["`JOBPASS_RECEIPT` must be one line without control characters"]);
+        assert_eq!((options.text(&RECEIPT), options.text(&TIMEOUT)), (None, Some("2s")));
+        assert!(Options::tolerant(&[("receipt".to_owned(), serde_json::json!("a\nb"))].into(), &env).is_err());
+    }
+
+    #[test]
+    fn a_name_counts_exactly_as_it_is_written() {
+        let options = options(&[], &[("JOBPASS_server", "https://evil"), ("jobpass_server", "https://evil"), ("JOBPASS_TTL", "1h")]);
+        let options = options.expect("valid");
+        assert_eq!((options.text(&SERVER), options.text(&TTL)), (None, Some("1h")));
+    }
+}

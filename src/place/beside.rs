@@ -1,0 +1,73 @@
+//! Small files beside the directory of all places, in a base: no secret is in one, and nothing depends on one being there.
+
+use rustix::{
+    fs::{AtFlags, Dir, Mode},
+    io::Errno,
+};
+
+use super::{
+    Place,
+    file::{create, read_at},
+    reason,
+};
+use crate::{failure::Failure, name::is_name, platform::Base};
+
+/// What follows the name of the lease that such a file is about.
+const END: &str = ".mark";
+
+/// Writes the one of a lease in the place of a former one.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_beside(base: &Base, lease: &str, text: &str) -> Result<(), Failure> {
+    let name = lease.to_owned() + END;
+    let failed = |error: Errno| Failure::new(format!("cannot write `{}`", base.path.join(&name).display())).cause(reason(error));
+    let directory = Place::of(base, lease).open_base(true)?;
+    match rustix::fs::unlinkat(&directory, name.as_str(), AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    create(&directory, &name, text.as_bytes(), Mode::from_raw_mode(0o600).bits()).map_err(failed)
+}
+
+/// All of this user's. What cannot be read is none.
+#[must_use]
+pub fn read_beside(base: &Base) -> Vec<String> {
+    let Ok(directory) = Place::of(base, "").open_base(false) else { return Vec::new() };
+    let Ok(entries) = Dir::read_from(&directory) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+    let mut names: Vec<_> = names.filter(|name| name.strip_suffix(END).is_some_and(is_name)).collect();
+    names.sort();
+    names.iter().filter_map(|name| read_at(&directory, name).ok()?).collect()
+}
+
+/// Removes the one of a lease.
+pub fn remove_beside(base: &Base, lease: &str) {
+    if let Ok(directory) = Place::of(base, lease).open_base(false) {
+        let _ = rustix::fs::unlinkat(&directory, lease.to_owned() + END, AtFlags::empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::super::tests::NAME;
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_of_ours_is_read_and_a_link_is_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let base = Base::at(directory.path().join("base"));
+        assert_eq!(read_beside(&base), [""; 0]);
+        write_beside(&base, NAME, "{}").expect("made, with the base");
+        assert_eq!(read_beside(&base), ["{}"]);
+        let path = base.path.join(format!("{NAME}.mark"));
+        assert_eq!(path.metadata().expect("there").permissions().mode() & 0o777, 0o600);
+        remove_beside(&base, NAME);
+        symlink("/etc/hostname", &path).expect("a link");
+        assert_eq!(read_beside(&base), [""; 0]);
+        write_beside(&base, NAME, "{1}").expect("replaced");
+        assert_eq!((read_beside(&base), path.is_symlink()), (vec!["{1}".to_owned()], false));
+    }
+}

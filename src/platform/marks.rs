@@ -1,0 +1,103 @@
+//! The platforms that a job may be on, for the end of a pass: a variable may add one, and takes none away.
+
+use super::Platform;
+use crate::{
+    env::Env,
+    failure::Failure,
+    options::{self as o, Options},
+};
+
+/// Where passes are looked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// The platform whose ways count.
+    pub platform: Platform,
+    /// The others that are looked at too.
+    pub others: Vec<Platform>,
+    /// Why what a variable or an input says of it does not count alone.
+    pub passed_over: Option<Failure>,
+}
+
+impl Platform {
+    /// The platforms whose markers are there, or that a variable names; only the one that a flag names. Where there is none it is a
+    /// plain shell, also in a CI system that nobody knows: what is looked for is there or not.
+    ///
+    /// # Errors
+    /// When a flag names none.
+    pub fn marks(options: &Options, env: &Env, in_tekton: impl Fn() -> bool) -> Result<Marks, Failure> {
+        if options.flag(&o::PLATFORM).is_some() {
+            let platform = Self::detect(options, env, in_tekton)?;
+            return Ok(Marks { platform, others: Vec::new(), passed_over: None });
+        }
+        let marked = [(Self::Github, env.is_true("GITHUB_ACTIONS")), (Self::Gitlab, env.is_true("GITLAB_CI")), (Self::Tekton, in_tekton())];
+        let mut platforms: Vec<_> = marked.into_iter().filter(|(_, is_there)| *is_there).map(|(platform, _)| platform).collect();
+        let mut passed_over = None;
+        if let Some(given) = options.chosen(&o::PLATFORM).filter(|given| given.text != "auto") {
+            match [Self::Github, Self::Gitlab, Self::Tekton, Self::Local].into_iter().find(|platform| platform.name() == given.text) {
+                None => passed_over = Some(Failure::usage(format!("{} names no platform", given.source))),
+                Some(platform) if platforms.is_empty() => platforms.extend([platform, Self::Local]),
+                Some(platform) if platforms.contains(&platform) => {}
+                Some(platform) => {
+                    passed_over = Some(Failure::usage(format!(
+                        "{} says that this is no {} job, but its runner says so",
+                        given.source,
+                        platforms[0].shown()
+                    )));
+                    platforms.push(platform);
+                }
+            }
+        }
+        platforms.dedup();
+        let mut platforms = platforms.into_iter();
+        let platform = platforms.next().unwrap_or(Self::Local);
+        Ok(Marks { platform, others: platforms.collect(), passed_over })
+    }
+
+    /// Its name as people write it.
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Github => "GitHub",
+            Self::Gitlab => "GitLab",
+            Self::Tekton => "Tekton",
+            Self::Local => "local",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(flag: Option<&str>, variables: &[(&str, &str)], in_tekton: bool) -> (Platform, Vec<Platform>, Option<String>) {
+        let flags = flag.map(|text| ("platform".to_owned(), serde_json::json!(text))).into_iter().collect();
+        let env = variables.iter().copied().collect();
+        let options = Options::tolerant(&flags, &env).expect("valid");
+        let Marks { platform, others, passed_over } = Platform::marks(&options, &env, || in_tekton).expect("a platform");
+        (platform, others, passed_over.map(|failure| failure.brief()))
+    }
+
+    #[test]
+    fn a_variable_adds_a_platform_and_takes_none_away() {
+        use Platform::{Github, Gitlab, Local, Tekton};
+        let gitlab = ("GITLAB_CI", "true");
+        assert_eq!(marks(None, &[gitlab], false), (Gitlab, vec![], None));
+        let said = Some("`JOBPASS_PLATFORM` says that this is no GitLab job, but its runner says so".to_owned());
+        assert_eq!(marks(None, &[gitlab, ("JOBPASS_PLATFORM", "local")], false), (Gitlab, vec![Local], said));
+        assert_eq!(marks(None, &[gitlab, ("GITHUB_ACTIONS", "true")], true), (Github, vec![Gitlab, Tekton], None));
+        assert_eq!(marks(None, &[("JOBPASS_PLATFORM", "tekton")], false), (Tekton, vec![Local], None));
+        assert_eq!(marks(None, &[("JOBPASS_PLATFORM", "local"), ("CI", "true")], false), (Local, vec![], None));
+    }
+
+    #[test]
+    fn nonsense_and_an_unknown_system_are_no_reason_to_stop() {
+        let said = Some("`JOBPASS_PLATFORM` names no platform".to_owned());
+        assert_eq!(marks(None, &[("JOBPASS_PLATFORM", "jenkins"), ("CI", "true")], false), (Platform::Local, vec![], said));
+        assert_eq!(marks(None, &[("BUILD_ID", "7")], false).0, Platform::Local);
+    }
+
+    #[test]
+    fn a_flag_beats_everything() {
+        let env = [("GITLAB_CI", "true"), ("JOBPASS_PLATFORM", "github")];
+        assert_eq!(marks(Some("local"), &env, true), (Platform::Local, vec![], None));
+    }
+}

@@ -1,0 +1,109 @@
+//! Where `revoke` looks and which keys are this job's. A variable adds a directory or a key; only a flag takes others away, as any
+//! step of the job may have set the variable.
+
+use std::path::Path;
+
+use super::{Found, judged::Judge};
+use crate::{
+    env::Env,
+    failure::Failure,
+    lease::mark::Mark,
+    options::{self as o, Options},
+    pass::Ending,
+    place::{self, Place},
+    platform::{Base, Platform},
+};
+
+/// The search on one platform.
+pub(super) struct Search<'a> {
+    /// The platform.
+    pub platform: Platform,
+    /// Who judges what is found there.
+    pub judge: Judge<'a>,
+    /// The directories, that which `request` takes now first.
+    pub bases: Vec<Base>,
+    /// What names this job: as it was asked for, then as the platform says.
+    pub keys: Vec<String>,
+    /// Why a key that was asked for, or the platform's own, does not name it.
+    nameless: Option<Failure>,
+    /// Whether a flag has asked for that key.
+    by_flag: bool,
+    /// What this job's requests have left to be found, where no flag says what is meant.
+    pub marks: Vec<Mark>,
+}
+
+impl<'a> Search<'a> {
+    /// What is to be looked at.
+    ///
+    /// # Errors
+    /// When neither the platform nor anybody else says where passes are kept.
+    pub(super) fn of(options: &Options, env: &'a Env, platform: Platform, user: u32) -> Result<Self, Failure> {
+        let bases = if options.flag(&o::DIR).is_some() {
+            vec![platform.base(env, options.text(&o::DIR), user)?]
+        } else {
+            let asked = options.text(&o::DIR).map(|dir| platform.base(env, Some(dir), user));
+            let own = own_bases(env, platform, user);
+            let failed = own.as_ref().err().cloned();
+            let mut bases: Vec<Base> = asked.into_iter().flatten().chain(own.into_iter().flatten()).collect();
+            if let (true, Some(failure)) = (bases.is_empty(), failed) {
+                return Err(failure);
+            }
+            let mut seen = Vec::new();
+            bases.retain(|base| {
+                !seen.contains(&base.path) && {
+                    seen.push(base.path.clone());
+                    true
+                }
+            });
+            bases
+        };
+        let by_flag = options.flag(&o::JOB_KEY).is_some();
+        let asked = options.text(&o::JOB_KEY).map(|key| platform.job_key(env, Some(key)));
+        let own = if by_flag { Ok(None) } else { platform.job_key(env, None) };
+        let nameless = asked.as_ref().and_then(|asked| asked.as_ref().err()).or(own.as_ref().err().filter(|_| asked.is_none())).cloned();
+        let mut keys: Vec<String> = asked.into_iter().chain([own]).flatten().flatten().collect();
+        keys.dedup();
+        let is_asked = options.flag(&o::DIR).is_some() || by_flag;
+        let job = platform.job_key(env, None).ok().flatten();
+        let marks = if is_asked { Vec::new() } else { bases.iter().flat_map(Mark::all).filter(|mark| mark.job == job).collect() };
+        Ok(Self { platform, judge: Judge::of(platform, env), bases, keys, nameless, by_flag, marks })
+    }
+
+    /// Says what does not name this job. Only a flag's mistake is one of the call.
+    pub(super) fn name(&self, found: &mut Found) -> Result<(), Failure> {
+        match &self.nameless {
+            Some(failure) if self.by_flag => return Err(failure.clone()),
+            Some(failure) if self.keys.is_empty() => found.unknown.push(failure.clone()),
+            Some(failure) => found.passed_over.push(failure.clone()),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The passes to which marks lead, besides those that are known. Where one leads nowhere there is none of its name.
+    pub(super) fn marked(&self, known: &[Ending]) -> Vec<Ending> {
+        let marks = self.marks.iter().filter(|mark| !known.iter().any(|ending| ending.lease.name == mark.name));
+        let places = marks.filter_map(|mark| {
+            let file = Path::new(&mark.place).join(place::LEASE);
+            Place::around(&file, place::LEASE, &mark.name, self.bases.first().and_then(|base| base.apart.clone()))
+        });
+        places.filter_map(|place| super::known(place).ok().flatten()).collect()
+    }
+
+    /// Where it looks, as a message names it.
+    pub(super) fn places(&self) -> impl Iterator<Item = String> {
+        self.bases.iter().map(|base| format!("`{}`", base.path.join("jobpass").display()))
+    }
+}
+
+/// The directories that the platform's own variables name, and that which counts where one of them has come later.
+pub fn own_bases(env: &Env, platform: Platform, user: u32) -> Result<Vec<Base>, Failure> {
+    let base = platform.base(env, None, user)?;
+    let later = match platform {
+        Platform::Gitlab => Some("RUNNER_TEMP_PROJECT_DIR"),
+        Platform::Local => Some("XDG_RUNTIME_DIR"),
+        Platform::Github | Platform::Tekton => None,
+    };
+    let other = later.filter(|name| env.get(name).is_some()).and_then(|name| platform.base(&env.without(name), None, user).ok());
+    Ok([base].into_iter().chain(other).collect())
+}
