@@ -17,10 +17,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::{
     cluster::{Cluster, Deleted, Patience},
     failure::Failure,
-    identity::{Identity, kubeconfig::marked},
-    lease::{Lease, named::Named},
+    identity::{Identity, kubeconfig},
+    lease::{Lease, mark::Mark, named::Named},
     out::Out,
     place::{self, Place},
+    platform::Base,
 };
 
 /// How long it may take to end a pass then, and how much longer for what surrounds it.
@@ -28,6 +29,7 @@ const TIME: Duration = Duration::from_secs(10);
 const AROUND: Duration = Duration::from_secs(2);
 
 static LIVING: Mutex<Vec<Living>> = Mutex::new(Vec::new());
+static MARKS: Mutex<Vec<(Base, String)>> = Mutex::new(Vec::new());
 static COMMAND: Mutex<Option<Command>> = Mutex::new(None);
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 
@@ -78,6 +80,13 @@ impl Drop for Watch {
         {
             living.swap_remove(at);
         }
+    }
+}
+
+/// A pass has left a mark: a fault that ends it takes that away too.
+pub fn leaves_mark(base: &Base, name: &str) {
+    if let Some(mut marks) = held(&MARKS) {
+        marks.push((base.clone(), name.to_owned()));
     }
 }
 
@@ -179,13 +188,18 @@ impl Living {
         });
         runtime.shutdown_background();
         if let Some(path) = &lease.kubeconfig_out {
-            let _ = place::remove_named(path.as_ref(), |text| marked(text).is_some_and(|mark| mark.lease == lease.id()));
+            let _ = place::remove_named(path.as_ref(), |text| kubeconfig::marked(text).is_some_and(|mark| mark.lease == lease.id()));
         }
         match (&deleted, place) {
             (Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent), Some(place)) => place.clear()?,
             // `revoke` may still need what is no secret.
             (Ok(Deleted::Deleting | Deleted::Replaced) | Err(_), Some(place)) => place.remove(place::SECRETS)?,
             (_, None) => {}
+        }
+        let is_over = matches!(deleted, Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent));
+        let marks = held(&MARKS).map(|marks| marks.clone()).unwrap_or_default();
+        for (base, name) in marks.iter().filter(|(_, name)| is_over && *name == lease.name) {
+            Mark::remove(base, name);
         }
         match deleted? {
             Deleted::Deleting => Err(lost("a finalizer holds it")),

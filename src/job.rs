@@ -16,12 +16,12 @@ use crate::{
     failure::Failure,
     filter,
     identity::{Identity, Purpose, kubeconfig::marked, way::Way},
-    lease::{self, Lease, mark::Mark, seal::Seal},
+    lease::{self, Lease, seal::Seal},
     options::{self as o, Flags, Options},
     out::Out,
     pass::{Pass, Plan, Terms, UNDO},
     place::{self, Accepts, Place},
-    platform::{self, Base, Platform, github, marks::Marks},
+    platform::{self, Platform, github, marks::Marks},
     run::{self, Command},
     secret::Secret,
     shown::Kind,
@@ -30,6 +30,7 @@ use crate::{
     targets,
 };
 
+mod marks;
 mod piped;
 mod require;
 mod revoke;
@@ -314,35 +315,6 @@ impl Job {
         let save = &save;
         let plan = Plan { spec, env, platform: *platform, lease, seal, place, timeout, save, forget, mask, signals, out };
         Box::pin(Pass::begin(plan, identity)).await
-    }
-
-    /// Leaves the mark of a pass: see [`lease::mark`].
-    fn mark(&self, lease: &Lease) {
-        let Self { env, platform, .. } = self;
-        let base = match platform {
-            // Its volume holds nothing but passes, and is gone with the pod.
-            Platform::Tekton => None,
-            Platform::Github | Platform::Gitlab | Platform::Local => targets::own_bases(env, *platform, self.user).ok(),
-        };
-        let base = base.and_then(|bases| bases.into_iter().next());
-        let is_outside = |base: &Base| !platform.workspace(env).is_some_and(|workspace| spec::lies_in(&base.path, &workspace));
-        if let Some(base) = base.filter(is_outside) {
-            Mark::of(lease, platform.job_key(env, None).ok().flatten()).leave(&base);
-            self.marked.replace(Some(lease.name.clone()));
-        }
-    }
-
-    /// Takes the mark away of a pass that is over, or did not come to be.
-    fn unmark(&self) {
-        if let Some(name) = self.marked.take() {
-            self.unmark_of(self.platform, &name);
-        }
-    }
-
-    fn unmark_of(&self, platform: Platform, name: &str) {
-        for base in targets::own_bases(&self.env, platform, self.user).into_iter().flatten() {
-            Mark::remove(&base, name);
-        }
     }
 
     /// Refuses to end the pass that the rest of the job's script still uses, only to run one command under another one.

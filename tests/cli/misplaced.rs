@@ -93,7 +93,7 @@ fn a_secret_in_the_place_of_a_flag_or_an_input_is_never_repeated() {
             assert_unseen(secret, &format!("{kind} in {flag}"), &gitlab.revoke().args([flag, secret]).run());
         }
         for input in ["INPUT_KUBECONFIG", "INPUT_SERVER", "INPUT_CONTEXT"] {
-            let main = github.request().without("JOBPASS_IDENTITY_KUBECONFIG").env("JOBPASS_ACTION", "main").env(input, secret);
+            let main = github.request().without("JOBPASS_IDENTITY_KUBECONFIG").args(["--action", "main"]).env(input, secret);
             assert_unseen(secret, &format!("{kind} in {input}"), &main.run());
         }
         assert_unseen(secret, kind, &gitlab.jobpass().args(["run", "-s", &world.account(), "--", secret]).run());

@@ -43,7 +43,7 @@ fn a_variable_sends_no_kubeconfigs_credential_elsewhere() {
     refused([&world, &other], &local.request().env("JOBPASS_SERVER", other.url()).run());
     let github = Job::github(&world);
     refused([&world, &other], &github.request().env("JOBPASS_SERVER", other.url()).run());
-    let main = || github.request().without("JOBPASS_IDENTITY_KUBECONFIG").env("JOBPASS_ACTION", "main");
+    let main = || github.request().without("JOBPASS_IDENTITY_KUBECONFIG").args(["--action", "main"]);
     let main = || main().env("INPUT_IDENTITY-KUBECONFIG", world.kubeconfig());
     refused([&world, &other], &main().env("JOBPASS_SERVER", other.url()).run());
     refused([&world, &other], &main().env("INPUT_SERVER", other.url()).run());
@@ -79,7 +79,7 @@ fn a_token_goes_where_a_source_of_its_own_rank_says() {
     job.revoke().succeed();
 
     let github = Job::github(&world);
-    let main = github.request().without("JOBPASS_IDENTITY_KUBECONFIG").env("JOBPASS_ACTION", "main");
+    let main = github.request().without("JOBPASS_IDENTITY_KUBECONFIG").args(["--action", "main"]);
     let main = main.env("INPUT_IDENTITY-TOKEN", world.identity_token()).env("JOBPASS_CERTIFICATE_AUTHORITY", other.ca_pem());
     let connections = world.relay().connections();
     let ran = main.env("JOBPASS_SERVER", other.url()).run();
