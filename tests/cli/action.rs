@@ -189,6 +189,8 @@ fn a_state_that_the_post_step_would_not_get_is_no_pass() {
     let job = Job::github(&world);
     // What follows is a part of that value for the runner, which then finds no end of it.
     let main = with_state_changed(&job, "x<<END\n");
-    assert_snapshot!("a_state_that_the_post_step_would_not_get", main.transcript());
+    assert_eq!(main.end, End::Code(1));
+    let said: Vec<_> = main.said().lines().filter(|line| !line.starts_with("::add-mask::")).map(str::to_owned).collect();
+    assert_snapshot!("a_state_that_the_post_step_would_not_get", said.join("\n"));
     job.assert_nothing_left();
 }
