@@ -26,12 +26,15 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// How long after a token that could not be put into the kubeconfig it is tried again, the last one as often as it takes: another
 /// program may be about to write it. When these are over, it is said.
-const TRIES: [Duration; 6] = [
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
+const TRIES: [Duration; 9] = [
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+    Duration::from_millis(160),
+    Duration::from_millis(320),
+    Duration::from_millis(640),
     Duration::from_secs(10),
 ];
 
