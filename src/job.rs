@@ -306,7 +306,7 @@ impl Job {
             lease.job = platform.job_key(env, None).ok().flatten();
         }
         lease.connection = (*platform == Platform::Github).then(|| options.connection());
-        lease.way = (*platform == Platform::Github).then(|| identity.way.mark.clone());
+        lease.way = (*platform == Platform::Github && !identity.way.mark.is_empty()).then(|| identity.way.mark.clone());
         let timeout = end.saturating_duration_since(Instant::now()).max(TIMEOUT.0);
         let save = |lease: &Lease| {
             self.mark(lease);

@@ -299,7 +299,20 @@ mod tests {
             let flags: Vec<_> = [("service-account", "ci/x")].iter().chain(flags).copied().collect();
             spec_on(Platform::Gitlab, &flags, &[("CI_JOB_TIMEOUT", timeout)]).expect("valid").ttl.as_secs()
         };
-        for (timeout, seconds) in [("60", 600), ("900", 900), ("3600", 3600), ("7200", 3600), ("604800", 3600), ("", 3600), ("x", 3600)] {
+        for (timeout, seconds) in [
+            ("60", 600),
+            ("900", 900),
+            ("3600", 3600),
+            ("7200", 3600),
+            ("604800", 3600),
+            ("", 3600),
+            ("x", 3600),
+            ("0", 600),
+            ("-1", 3600),
+            ("1e3", 3600),
+            ("18446744073709551615", 3600),
+            ("18446744073709551616", 3600),
+        ] {
             assert_eq!(given(timeout, &[]), seconds, "{timeout}");
         }
         assert_eq!(given("7200", &[("ttl", "15m")]), 900);
@@ -322,6 +335,17 @@ mod tests {
         assert_eq!(of(&[("ttl", "2h")]), (7200, Some(21600)));
         assert_eq!(of(&[("max-lifetime", "20m")]), (1200, Some(1200)));
         assert_eq!(of(&[("ttl", "2h"), ("max-lifetime", "3607")]), (3606, Some(3607)));
+    }
+
+    #[test]
+    fn a_job_of_whatever_length_has_a_lease_within_bounds() {
+        for (timeout, seconds) in [("0", LIFETIME.0), ("18446744073709551615", LIFETIME.1), ("-1", TTL.1), ("x", TTL.1)] {
+            let env: Env = [("CI_JOB_TIMEOUT", timeout)].into_iter().collect();
+            let flags = [("service-account".to_owned(), serde_json::json!("ci/x"))].into_iter().collect();
+            let options = Options::resolve(&flags, &env).expect("valid");
+            let spec = TokenSpec::of(&options, Platform::Gitlab, &env).and_then(|spec| spec.renewable(&options, Platform::Gitlab, &env));
+            assert_eq!(spec.expect("valid").lifetime, Some(seconds), "{timeout}");
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use ring::digest;
 use rustls::{RootCertStore, pki_types::CertificateDer};
+use zeroize::Zeroizing;
 
 use super::server;
-use crate::{env::Env, name::hex, place};
+use crate::{env::Env, failure::Failure, name::hex, place};
 
 /// Whether the system's roots are files. Elsewhere the system itself answers for them, and no variable replaces them.
 pub(super) const ARE_FILES: bool = cfg!(target_os = "linux");
@@ -33,22 +34,38 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, else the usual ones.
-    pub(super) fn of(env: &Env) -> Option<Self> {
-        let (file, directories) = (env.path("SSL_CERT_FILE"), env.get("SSL_CERT_DIR"));
-        if file.is_none() && directories.is_none() {
-            return Self::usual();
+    /// Those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, else the usual ones, if there are any.
+    ///
+    /// # Errors
+    /// When one of the two is set and there is no certificate: whoever has set it means it.
+    pub(super) fn of(env: &Env) -> Result<Option<Self>, Failure> {
+        const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+        let set: Vec<_> = VARIABLES.into_iter().filter(|name| env.get(name).is_some()).map(|name| format!("`{name}`")).collect();
+        if set.is_empty() {
+            return Ok(Self::usual());
         }
-        let mut pem = file.and_then(|file| place::read_public(&env.absolute(&file))).unwrap_or_default();
-        for directory in directories.into_iter().flat_map(|list| env.paths(list)) {
+        let file = env.path(VARIABLES[0]).map(|file| place::read_public(&env.absolute(&file)));
+        let (file, unread) = match file {
+            Some(Ok(pem)) => (pem, None),
+            Some(Err(cause)) => (Zeroizing::default(), Some(cause)),
+            None => (Zeroizing::default(), None),
+        };
+        let directories = env.get(VARIABLES[1]).into_iter().flat_map(|list| env.paths(list));
+        let roots = Self::new(&directories.fold(file, |mut pem, directory| {
             pem.extend(all_in(&directory));
+            pem
+        }));
+        // Elsewhere the variables do not count.
+        if roots.is_some() || !ARE_FILES {
+            return Ok(roots);
         }
-        Self::new(&pem)
+        let failure = Failure::usage(format!("{} names no root certificates", set.join(" with ")));
+        Err(unread.into_iter().fold(failure, Failure::cause))
     }
 
     /// Those of the system's own places.
     pub(super) fn usual() -> Option<Self> {
-        let mut pem = FILES.iter().find_map(|file| place::read_public(file.as_ref())).unwrap_or_default();
+        let mut pem = FILES.iter().find_map(|file| place::read_public(file.as_ref()).ok()).unwrap_or_default();
         for directory in DIRECTORIES {
             pem.extend(all_in(directory.as_ref()));
         }
@@ -75,7 +92,7 @@ fn all_in(directory: &Path) -> Vec<u8> {
     let mut pem = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten().take(MOST) {
         if entry.file_name().to_str().is_some_and(is_hash) {
-            pem.extend(place::read_public(&entry.path()).unwrap_or_default());
+            pem.extend(place::read_public(&entry.path()).ok().into_iter().flat_map(|pem| pem.to_vec()));
             pem.push(b'\n');
         }
     }

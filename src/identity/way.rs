@@ -33,14 +33,22 @@ pub struct Mark {
     roots: Option<String>,
 }
 
+impl Mark {
+    /// Whether the environment has said anything of the way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Way {
     /// The way that the environment says.
     ///
     /// # Errors
-    /// When its proxy is none.
+    /// When its proxy is none, or its root certificates are none.
     pub fn of(identity: &Identity, env: &Env) -> Result<Self, Failure> {
         let proxy = proxy(identity, env)?;
-        let roots = if needs_roots(identity, proxy.as_ref()) { Roots::of(env) } else { None };
+        let roots = if needs_roots(identity, proxy.as_ref()) { Roots::of(env)? } else { None };
         let environments = proxy.as_ref().filter(|_| own_proxy(identity).is_none());
         let mark = Mark { proxy: environments.map(address), roots: roots.as_ref().map(|roots| roots.sha256.clone()) };
         Ok(Self { proxy, roots, mark })
@@ -63,7 +71,7 @@ impl Way {
         };
         let mut roots = None;
         if ARE_FILES && needs_roots(identity, proxy.as_ref()) {
-            let (same, others) = same(mark.roots.as_deref(), Roots::of(env), Roots::usual)?;
+            let (same, others) = same(mark.roots.as_deref(), Roots::of(env).ok().flatten(), Roots::usual)?;
             passed_over.extend(others);
             roots = Some(same);
         }

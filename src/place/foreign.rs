@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 use super::{file::LARGEST, reason};
 
+const MEBIBYTE: u64 = 1 << 20;
+
 /// What is no regular file, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusual {
@@ -75,6 +77,18 @@ pub fn read_named(path: &Path) -> anyhow::Result<String> {
 /// # Errors
 /// When it cannot be read, is no regular file, or larger than 1 MiB.
 pub fn read_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    read_up_to(path, LARGEST)
+}
+
+/// Reads certificates that are trusted: a bundle of a system's roots has a quarter of a MiB.
+///
+/// # Errors
+/// When they cannot be read, are no regular file, or larger than 4 MiB.
+pub fn read_public(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    read_up_to(path, 4 * MEBIBYTE)
+}
+
+fn read_up_to(path: &Path, largest: u64) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     // A device may do something when it is opened.
     let stat = rustix::fs::stat(path).map_err(named)?;
@@ -89,8 +103,8 @@ pub fn read_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     if let Some(unusual) = Unusual::of(&rustix::fs::fstat(&file).map_err(named)?) {
         return Err(unusual.into());
     }
-    let read = fs::File::from(file).take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| anyhow!(super::plain(&error)))?;
-    ensure!(read as u64 <= LARGEST, "it is larger than 1 MiB");
+    let read = fs::File::from(file).take(largest + 1).read_to_end(&mut bytes).map_err(|error| anyhow!(super::plain(&error)))?;
+    ensure!(read as u64 <= largest, "it is larger than {} MiB", largest / MEBIBYTE);
     Ok(bytes)
 }
 
@@ -200,6 +214,9 @@ mod tests {
         assert_eq!(read_named(&path).expect("it is not larger").len(), 1 << 20);
         fs::write(&path, vec![b'x'; (1 << 20) + 1]).expect("written");
         assert_eq!(read_named(&path).expect_err("larger").to_string(), "it is larger than 1 MiB");
+        assert_eq!(read_public(&path).expect("certificates may be more").len(), (1 << 20) + 1);
+        fs::write(&path, vec![b'x'; (4 << 20) + 1]).expect("written");
+        assert_eq!(read_public(&path).expect_err("larger").to_string(), "it is larger than 4 MiB");
         fs::write(&path, b"\xe4").expect("written");
         assert_eq!(read_named(&path).expect_err("Latin-1").to_string(), "it is not UTF-8");
         assert_eq!(read_bytes(&path).expect("bytes").as_slice(), b"\xe4");

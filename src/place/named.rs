@@ -23,9 +23,6 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// A bundle of root certificates has a quarter of it.
-const LARGEST: u64 = 4 << 20;
-
 /// How long whoever reads a pipe that we write to is waited for.
 const READER: Duration = Duration::from_secs(1);
 
@@ -36,18 +33,6 @@ pub enum Accepts {
     File,
     /// A pipe that somebody reads, a terminal, `/dev/null` too.
     Stream,
-}
-
-/// Reads a public file of the system, such as its root certificates, if it is a regular one of a sensible size.
-#[must_use]
-pub fn read_public(path: &Path) -> Option<Vec<u8>> {
-    // NONBLOCK: a pipe must not hold us up.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    let mut content = Vec::new();
-    let is_regular = file.metadata().ok()?.is_file();
-    let read = is_regular.then(|| file.take(LARGEST + 1).read_to_end(&mut content))?.ok()?;
-    (read as u64 <= LARGEST).then_some(content)
 }
 
 /// Writes a file that the user named: made anew, or a former one of ours replaced; never through a link.
