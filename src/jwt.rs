@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_time_that_cannot_be_is_none() {
-        for odd in ["1e300", "-1e300", "1e18", "9223372036854775807", "253402300800"] {
+        for odd in ["1e300", "-1e300", "1e18", "9223372036854775807", "400000000000000"] {
             let claims = format!("{{\"exp\": {odd}, \"iat\": -{}}}", odd.trim_start_matches('-'));
             let claims = Claims::of(&Secret::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)))).expect("a JWT");
             assert_eq!((claims.expires_at(), claims.issued_at(), claims.lifetime()), (None, None, None), "{odd}");
