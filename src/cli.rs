@@ -5,7 +5,10 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::{action::Phase, options as o};
+use crate::{
+    action::Phase,
+    options::{self as o, Flags},
+};
 
 /// A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends
 #[derive(Debug, Parser)]
@@ -29,6 +32,31 @@ pub enum Verb {
     Run(RunArgs),
     /// Pass stdin on to stdout, without the secrets that are named
     Scrub(ScrubArgs),
+}
+
+impl Verb {
+    /// The step of our GitHub action that this is, if it is one.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::Request(args) => args.action,
+            Self::Revoke(args) => args.action,
+            Self::Require(_) | Self::Run(_) | Self::Scrub(_) => None,
+        }
+    }
+
+    /// Its flags by their names.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        let flags = match self {
+            Self::Request(args) => serde_json::to_value(args),
+            Self::Revoke(args) => serde_json::to_value(args),
+            Self::Require(args) => serde_json::to_value(args),
+            Self::Run(args) => serde_json::to_value(args),
+            Self::Scrub(args) => serde_json::to_value(args),
+        };
+        flags.ok().and_then(|flags| serde_json::from_value(flags).ok()).unwrap_or_default()
+    }
 }
 
 /// The flags of `request`.

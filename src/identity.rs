@@ -3,20 +3,13 @@
 use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
+use kube::config::{AuthInfo, Cluster, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use rank::Directions;
 
-use crate::{
-    env::Env,
-    failure::Failure,
-    options::{self as o, Options},
-    out::one_line,
-    platform::Platform,
-    secret::Secret,
-};
+use crate::{context::Context, failure::Failure, options as o, out::one_line, platform::Platform, secret::Secret};
 
 pub mod bearer;
 pub mod credential;
@@ -92,7 +85,8 @@ impl Identity {
     ///
     /// # Errors
     /// When there is none, or the one there is is no good. Nothing has been sent by then.
-    pub fn find(options: &Options, env: &Env, platform: Platform, purpose: Purpose<'_>) -> Result<(Self, Vec<Failure>), Failure> {
+    pub fn find(context: &Context, purpose: Purpose<'_>) -> Result<(Self, Vec<Failure>), Failure> {
+        let options = &context.options;
         options.exclusive(&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN)?;
         options.exclusive(&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG)?;
         for token in [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN] {
@@ -104,11 +98,11 @@ impl Identity {
             Purpose::Begin => None,
             Purpose::End(remembered) => remembered,
         };
-        let found = match Self::asked(options, env)? {
+        let found = match Self::asked(context)? {
             Some(asked) => asked,
-            None => match remembered.map(|(origin, word)| Self::again(origin, options, env, platform, word)).transpose()?.flatten() {
+            None => match remembered.map(|(origin, word)| Self::again(origin, context, word)).transpose()?.flatten() {
                 Some(again) => again,
-                None => Self::offered(options, env, platform)?.ok_or_else(|| none(options, env, platform))?,
+                None => Self::offered(context)?.ok_or_else(|| none(context))?,
             },
         };
         if let Some(context) = options.get(&o::CONTEXT)
@@ -116,12 +110,13 @@ impl Identity {
         {
             return Err(Failure::usage(format!("{} needs a kubeconfig", context.source)).cause(format!("the CI identity is {}", found.why)));
         }
-        let directions = Directions::of(&found, options, env, purpose)?;
-        found.directed(&directions, options, env).map(|identity| (identity, directions.passed_over))
+        let directions = Directions::of(&found, context, purpose)?;
+        found.directed(&directions, context).map(|identity| (identity, directions.passed_over))
     }
 
     /// The identity that a setting names.
-    fn asked(options: &Options, env: &Env) -> Result<Option<Self>, Failure> {
+    fn asked(context: &Context) -> Result<Option<Self>, Failure> {
+        let Context { options, env, .. } = context;
         if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
             if let Some(token) = options.piped(&o::IDENTITY_TOKEN_FILE) {
                 return bearer::from_token(&token, &given.source.to_string(), options).map(Some);
@@ -153,10 +148,11 @@ impl Identity {
     /// It is the word of a file. In a Tekton pod other containers than the one that holds the credential can write it, and must not
     /// choose which file of that container is sent where. On GitLab an earlier job of another branch may have left it: then no file
     /// counts but one that a variable of this job names in full, no context of it but its own, and no program that it names is run.
-    fn again(origin: &Origin, options: &Options, env: &Env, platform: Platform, word: Word) -> Result<Option<Self>, Failure> {
+    fn again(origin: &Origin, context: &Context, word: Word) -> Result<Option<Self>, Failure> {
+        let Context { options, env, platform, .. } = context;
         let why = "with which the pass was requested";
         let is_ours = word == Word::Ours;
-        let counts = |path: &String| platform != Platform::Tekton && (is_ours || env.names_path(&env.absolute(path.as_ref())));
+        let counts = |path: &String| *platform != Platform::Tekton && (is_ours || env.names_path(&env.absolute(path.as_ref())));
         match origin {
             Origin::Kubeconfig { paths, context } if paths.iter().all(counts) => {
                 let context = options.text(&o::CONTEXT).or(context.as_deref().filter(|_| is_ours));
@@ -180,18 +176,19 @@ impl Identity {
     }
 
     /// What this place offers without being asked.
-    fn offered(options: &Options, env: &Env, platform: Platform) -> Result<Option<Self>, Failure> {
-        let context = options.text(&o::CONTEXT);
+    fn offered(context: &Context) -> Result<Option<Self>, Failure> {
+        let Context { options, env, platform, .. } = context;
+        let named = options.text(&o::CONTEXT);
         if let Some(list) = env.get("KUBECONFIG") {
             // What does not exist is passed over, as kubectl does it: `revoke` has removed the kubeconfig of the pass before this one.
             let paths = env.paths(list).into_iter().filter(|path| path.exists());
             let (passes, others): (Vec<_>, Vec<_>) = paths.partition(|path| kubeconfig::pass_of(path).is_some());
             if !others.is_empty() {
-                return kubeconfig::from_files(&others, context, "`KUBECONFIG`").map(Some);
+                return kubeconfig::from_files(&others, named, "`KUBECONFIG`").map(Some);
             }
             // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
             let before = passes.first().and_then(|path| kubeconfig::pass_of(path)).and_then(|mark| mark.identity);
-            if let Some(mut before) = before.map(|origin| Self::again(&origin, options, env, platform, Word::Ours)).transpose()?.flatten() {
+            if let Some(mut before) = before.map(|origin| Self::again(&origin, context, Word::Ours)).transpose()?.flatten() {
                 before.why.push_str(", as `KUBECONFIG` is a pass of jobpass");
                 return Ok(Some(before));
             }
@@ -199,19 +196,20 @@ impl Identity {
         if let Some(pod) = in_cluster::find(env, Path::new(in_cluster::MOUNT))? {
             return Ok(Some(pod));
         }
-        if platform == Platform::Local
+        if *platform == Platform::Local
             && let Some(home) = env.path("HOME")
         {
             let path = home.join(".kube/config");
             if path.exists() {
-                return kubeconfig::from_files(&[path], context, "nothing else is set").map(Some);
+                return kubeconfig::from_files(&[path], named, "nothing else is set").map(Some);
             }
         }
         Ok(None)
     }
 
     /// Applies the server, the authority and "no check" that have a say, and brings the rest into its plain form.
-    fn directed(mut self, directions: &Directions<'_>, options: &Options, env: &Env) -> Result<Self, Failure> {
+    fn directed(mut self, directions: &Directions<'_>, context: &Context) -> Result<Self, Failure> {
+        let Context { options, env, .. } = context;
         if let Some(given) = directions.server {
             self.cluster.server = Some(given.text.clone());
             // Its pod may be none of that server's: as the owner of a lease there it would end it at once.
@@ -284,7 +282,7 @@ pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
         auth_infos: vec![NamedAuthInfo { name: name(), auth_info: Some(user), ..NamedAuthInfo::default() }],
         contexts: vec![NamedContext {
             name: name(),
-            context: Some(Context { cluster: name(), user: Some(name()), ..Context::default() }),
+            context: Some(kube::config::Context { cluster: name(), user: Some(name()), ..kube::config::Context::default() }),
             ..NamedContext::default()
         }],
         current_context: Some(name()),
@@ -293,7 +291,8 @@ pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
 }
 
 /// There is none. An empty input of GitHub, or variable of GitLab, is how an absent secret looks.
-fn none(options: &Options, env: &Env, platform: Platform) -> Failure {
+fn none(context: &Context) -> Failure {
+    let Context { options, env, platform, .. } = context;
     let failure = Failure::usage("there is no CI identity to ask the API server with");
     let empty = options.empty_secrets();
     let are = if empty.len() == 1 { "is" } else { "are" };

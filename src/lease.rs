@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{self, ServerTime},
+    context::Context,
     failure::Failure,
     identity::{Identity, Origin, way::Mark},
     name::{PREFIX, hex, is_name, random_hex},
+    options as o,
     place::Place,
     platform::Platform,
     secret::Secret,
@@ -223,8 +225,9 @@ impl Lease {
 
 /// A lease as it is before anything exists.
 #[must_use]
-pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Platform, job_key: Option<String>, place: &Place) -> Lease {
+pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Context, place: &Place) -> Lease {
     let now = Timestamp::now();
+    let on_github = context.platform == Platform::Github;
     let after = |length| now.saturating_add(SignedDuration::try_from(length).unwrap_or_default()).unwrap_or(Timestamp::MAX);
     Lease {
         api_version: API_VERSION.into(),
@@ -239,14 +242,15 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, platform: Plat
         token_expires_at: spec.lifetime.map(|_| after(spec.ttl)),
         jti: None,
         token_sha256: None,
-        platform: platform.to_string(),
-        job_key,
-        job: None,
+        platform: context.platform.to_string(),
+        job_key: context.job_key.clone().ok().flatten(),
+        // So that the job's own `revoke` ends a pass with a key of its own too.
+        job: context.options.get(&o::JOB_KEY).and_then(|_| context.job()),
         identity: identity.origin.clone(),
         place: place.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
-        connection: None,
-        way: None,
+        connection: on_github.then(|| context.options.connection()),
+        way: on_github.then(|| identity.way.mark.clone()).filter(|way| !way.is_empty()),
         seal: None,
     }
 }

@@ -12,8 +12,8 @@
 //! # The way of the data
 //!
 //! [`mod@env`] (the environment, once; [`action`]: the inputs of our own) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
-//! one precedence) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`identity`] (as whom) → [`cluster`] (the only network) →
-//! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`export`] (mask, files, variables) → [`receipt`].
+//! one precedence) → [`context`] (where we run, resolved once) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`identity`] (as whom) → [`cluster`] (the only network) →
+//! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`handover`] (mask, files, variables) → [`receipt`]; [`verbs`] are the recipes, one file each, and [`job`] is what they share.
 //!
 //! A module uses only what stands to its left, and [`secret`], [`shown`], [`out`] and [`failure`]. [`fault`] is what ends a pass when we fail ourselves.
 
@@ -29,23 +29,24 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     action::Phase,
     cli::{Cli, Verb},
+    context::{Context, Stdout},
     env::Env,
     failure::{Exit, Failure},
-    job::{Job, Stdout},
-    options::{Flags, Options},
+    options::Options,
     out::Out,
     platform::github,
 };
 
 pub mod action;
+pub mod child;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod context;
 pub mod env;
-pub mod export;
 pub mod failure;
 pub mod fault;
-pub mod filter;
+pub mod handover;
 pub mod identity;
 pub mod job;
 pub mod jwt;
@@ -56,16 +57,17 @@ pub mod name;
 pub mod options;
 pub mod out;
 pub mod pass;
+pub mod paths;
 pub mod place;
 pub mod platform;
 pub mod processes;
 pub mod receipt;
-pub mod run;
 pub mod secret;
 pub mod shown;
 pub mod signals;
 pub mod spec;
 pub mod targets;
+pub mod verbs;
 
 /// What a verb runs in, if the system has enough for it.
 ///
@@ -108,49 +110,38 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refused(&error, &out, code),
     };
-    let phase = match &cli.verb {
-        Verb::Request(args) => args.action,
-        Verb::Revoke(args) => args.action,
-        Verb::Require(_) | Verb::Run(_) | Verb::Scrub(_) => None,
-    };
-    let flags = match &cli.verb {
-        Verb::Request(args) => serde_json::to_value(args),
-        Verb::Revoke(args) => serde_json::to_value(args),
-        Verb::Require(args) => serde_json::to_value(args),
-        Verb::Run(args) => serde_json::to_value(args),
-        Verb::Scrub(args) => serde_json::to_value(args),
-    };
-    let flags: Flags = flags.ok().and_then(|flags| serde_json::from_value(flags).ok()).unwrap_or_default();
-    let stdout = match cli.verb {
-        Verb::Run(_) | Verb::Scrub(_) => Stdout::Bytes,
-        Verb::Request(_) | Verb::Revoke(_) | Verb::Require(_) => Stdout::Data,
-    };
-    let job = match cli.verb {
-        Verb::Revoke(_) => Options::tolerant(&flags, &env).and_then(|options| Job::to_end(options, &flags, &env, stdout)),
-        Verb::Request(_) | Verb::Require(_) | Verb::Run(_) | Verb::Scrub(_) => {
-            Options::resolve(&flags, &env).and_then(|options| Job::of(options, &env, stdout))
-        }
-    };
-    let job = match job {
-        Ok(job) => job,
-        Err(failure) => {
-            tell(&failure, &out, phase);
-            return code(failure.exit());
-        }
-    };
-    let done = match cli.verb {
-        Verb::Request(_) => Box::pin(job.request(&out)).await.map(|()| ExitCode::SUCCESS),
-        Verb::Revoke(_) => Box::pin(job.revoke(&out)).await,
-        Verb::Require(_) => job.require(&out).map(|()| ExitCode::SUCCESS),
-        Verb::Run(args) => Box::pin(job.run(&args.command, &out)).await,
-        Verb::Scrub(_) => Box::pin(job.scrub(&out)).await.map(|()| ExitCode::SUCCESS),
-    };
+    let phase = cli.verb.phase();
+    let done = Box::pin(done(cli.verb, env, &out)).await;
     let code = done.unwrap_or_else(|failure| {
         tell(&failure, &out, phase);
         code(failure.exit())
     });
     fault::settle();
     code
+}
+
+/// Resolves the context of a verb, and does it.
+async fn done(verb: Verb, env: Env, out: &Out) -> Result<ExitCode, Failure> {
+    let flags = verb.flags();
+    let stdout = match verb {
+        Verb::Run(_) | Verb::Scrub(_) => Stdout::Bytes,
+        Verb::Request(_) | Verb::Revoke(_) | Verb::Require(_) => Stdout::Data,
+    };
+    let context = |env: Env| Context::resolve(Options::resolve(&flags, &env)?, env, stdout);
+    match verb {
+        Verb::Request(_) => verbs::request(&context(env)?, out).await,
+        Verb::Revoke(_) => {
+            let mut options = Options::tolerant(&flags, &env)?;
+            if let Some(names) = targets::connection_of_main(&env).filter(|_| options.is_post()) {
+                options.forget_other_connections(&names);
+            }
+            let (context, bad) = Context::tolerant(options, &flags, env)?;
+            verbs::revoke(&context, &bad, out).await
+        }
+        Verb::Require(_) => verbs::require(&context(env)?, out),
+        Verb::Run(args) => Box::pin(verbs::run(&context(env)?, &args.command, out)).await,
+        Verb::Scrub(_) => verbs::scrub(&context(env)?, out).await,
+    }
 }
 
 /// Says what has failed. Of our action also on the page of the run, where nobody else says why.

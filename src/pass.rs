@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 use crate::{
     clock::ServerTime,
     cluster::{Cluster, Deleted, Granted, Patience},
-    env::Env,
+    context::Context,
     failure::Failure,
     fault::Watch,
     identity::{Identity, Word, kubeconfig::marked},
@@ -64,14 +64,33 @@ pub const UNDO: Duration = Duration::from_secs(10);
 /// The API server grants no token for less.
 const SHORTEST: Duration = Duration::from_mins(10);
 
+/// Who hears of a pass while it begins: whoever hands it over afterwards.
+pub trait Observer {
+    /// There is a secret: it is hidden before anything is printed that might hold it.
+    ///
+    /// # Errors
+    /// When it cannot be hidden; then there is no pass.
+    fn mask(&self, secret: &Secret) -> Result<(), Failure>;
+
+    /// The lease is as it is now, and is kept beside the place too, if anywhere.
+    ///
+    /// # Errors
+    /// When it cannot be written; then there is no pass.
+    fn save(&self, lease: &Lease) -> Result<(), Failure>;
+
+    /// The pass did not come to be: what was saved is taken back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn forget(&self) -> Result<(), Failure>;
+}
+
 /// Everything that beginning a pass needs to know.
 pub struct Plan<'a> {
     /// What is asked for.
     pub spec: &'a TokenSpec,
-    /// The environment.
-    pub env: &'a Env,
-    /// The platform.
-    pub platform: Platform,
+    /// The job that it is for.
+    pub context: &'a Context,
     /// The lease as it is before anything exists.
     pub lease: Lease,
     /// What its file is sealed with.
@@ -80,12 +99,8 @@ pub struct Plan<'a> {
     pub place: Place,
     /// How long it may take.
     pub timeout: Duration,
-    /// Where the lease is saved beside the place, if anywhere.
-    pub save: &'a dyn Fn(&Lease) -> Result<(), Failure>,
-    /// Takes back what `save` has saved.
-    pub forget: &'a dyn Fn() -> Result<(), Failure>,
-    /// Called with the CI identity's token before anything is printed that might hold it.
-    pub mask: &'a dyn Fn(&Secret) -> Result<(), Failure>,
+    /// Who hears of it on its way.
+    pub observer: &'a dyn Observer,
     /// What may interrupt it.
     pub signals: &'a mut Signals,
     /// Who is told of what goes wrong and is tried again.
@@ -98,14 +113,14 @@ impl Pass {
     /// # Errors
     /// When a step fails; then nothing is left, or the error says until when something is.
     pub async fn begin(plan: Plan<'_>, identity: Identity) -> Result<Self, Failure> {
-        let Plan { spec, env, platform, mut lease, seal, place, timeout, save, forget, mask, signals, out } = plan;
-        let former = former(&place, &lease, platform, &seal)?;
+        let Plan { spec, context, mut lease, seal, place, timeout, observer, signals, out } = plan;
+        let former = former(&place, &lease, context.platform, &seal)?;
         let mut cluster = tokio::select! {
             cluster = Cluster::connect(identity, timeout, Patience::Brief, out) => cluster?,
             signal = signals.ending_one() => return Err(interrupted(signal)),
         };
         let shown = cluster.identity_token().cloned();
-        shown.iter().try_for_each(mask)?;
+        shown.iter().try_for_each(|token| observer.mask(token))?;
         let mut warnings = Vec::new();
         if let Some(former) = former {
             // Before its place is touched: what is known of it is needed until it is over.
@@ -120,9 +135,9 @@ impl Pass {
         }
         let shared = spec.file_mode & 0o040 != 0;
         let lock = place.create(shared)?;
-        let saved = place.save_lease(&seal.json(&lease)).and_then(|()| save(&lease));
+        let saved = place.save_lease(&seal.json(&lease)).and_then(|()| observer.save(&lease));
         if let Err(failure) = saved {
-            return Err(cleared(&place, failure, forget));
+            return Err(cleared(&place, failure, observer));
         }
         // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
         let (place, warning) = if spec.lifetime.is_some() && !shared { place.parted() } else { (place, None) };
@@ -130,7 +145,7 @@ impl Pass {
         let watch = Watch::over(&lease, Named::Here, &cluster, Some(&place));
         let (outcome, time) = {
             let steps = async {
-                let secret = object::secret(&lease, spec, env, platform, &cluster.maker().await);
+                let secret = object::secret(&lease, spec, context, &cluster.maker().await);
                 let made = cluster.create_lease(&lease, &secret).await?;
                 if made.replaced && key::is_whole(lease.job_key.as_deref().unwrap_or_default(), lease.job.as_deref()) {
                     warnings.push(format!("the lease `{}` of an earlier attempt with this `--job-key` is taken over", lease.id()));
@@ -149,12 +164,12 @@ impl Pass {
             };
             tokio::select! {
                 outcome = steps => (outcome, UNDO),
-                signal = signals.ending_one() => (Err(interrupted(signal)), platform.signal_budget()),
+                signal = signals.ending_one() => (Err(interrupted(signal)), context.platform.signal_budget()),
             }
         };
         // A credential that was read anew meanwhile is one more.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
-        let outcome = renewed.into_iter().try_for_each(mask).and(outcome);
+        let outcome = renewed.into_iter().try_for_each(|token| observer.mask(token)).and(outcome);
         let ended_at_once = ServerTime::said(lease.expires_at);
         let (token, expires_at, lifetime, failure) = match outcome {
             Ok((token, expires_at, lifetime)) => (token, expires_at, lifetime, None),
@@ -163,12 +178,12 @@ impl Pass {
         let pass = Self { lease, token, place, cluster, warnings, expires_at, lifetime, seal, _lock: lock, watch };
         pass.watch.update(&pass.lease);
         if let Some(failure) = failure {
-            return Err(pass.undo(time, failure, forget).await);
+            return Err(pass.undo(time, failure, observer).await);
         }
-        let saved = pass.place.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| save(&pass.lease));
+        let saved = pass.place.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| observer.save(&pass.lease));
         match saved {
             Ok(()) => Ok(pass),
-            Err(failure) => Err(pass.undo(time, failure, forget).await),
+            Err(failure) => Err(pass.undo(time, failure, observer).await),
         }
     }
 
@@ -226,18 +241,18 @@ impl Pass {
     }
 
     /// Ends a pass that could not be handed over, and says so if that does not work either.
-    pub async fn undo(mut self, time: Duration, failure: Failure, forget: &dyn Fn() -> Result<(), Failure>) -> Failure {
+    pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
         if let Some(path) = &self.lease.kubeconfig_out {
             let _ = place::remove_named(path.as_ref(), |text| marked(text).is_some_and(|mark| mark.lease == self.lease.id()));
         }
         if !self.cluster.left_something {
-            return cleared(&self.place, failure, forget);
+            return cleared(&self.place, failure, observer);
         }
         self.cluster.extend(time);
         let why = match self.cluster.delete_lease_for_good(&self.lease, Named::Here).await {
             Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),
             Ok(Deleted::Replaced) => "another Secret has its name".to_owned(),
-            Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent) => return cleared(&self.place, failure, forget),
+            Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent) => return cleared(&self.place, failure, observer),
             Err(undo) => undo.brief(),
         };
         // The lease stays, so that `revoke` can still end it; the secrets go.
@@ -333,8 +348,8 @@ fn interrupted(notice: Notice) -> Failure {
 }
 
 /// Nothing of the pass is left on the server: nothing stays of it here either.
-fn cleared(place: &Place, failure: Failure, forget: &dyn Fn() -> Result<(), Failure>) -> Failure {
-    match place.clear().and_then(|()| forget()) {
+fn cleared(place: &Place, failure: Failure, observer: &dyn Observer) -> Failure {
+    match place.clear().and_then(|()| observer.forget()) {
         Ok(()) => failure,
         Err(clear) => failure.cause(clear.brief()),
     }

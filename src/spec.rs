@@ -2,17 +2,16 @@
 
 use std::{
     fmt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    env::Env,
+    context::Context,
     failure::Failure,
     options::{self as o, Given, Options},
-    platform::Platform,
 };
 
 mod variable;
@@ -75,7 +74,8 @@ impl TokenSpec {
     ///
     /// # Errors
     /// When one is missing, invalid or at odds with another; the message names it as it was given.
-    pub fn of(options: &Options, platform: Platform, env: &Env) -> Result<Self, Failure> {
+    pub fn of(context: &Context) -> Result<Self, Failure> {
+        let options = &context.options;
         if options.chosen(&o::VARIABLE).is_some() {
             options.exclusive(&o::VARIABLE, &o::NO_VARIABLE)?;
         }
@@ -90,7 +90,7 @@ impl TokenSpec {
         })?;
         let asked = options.duration(&o::TTL, TTL)?;
         // No longer than the job can use it: https://docs.gitlab.com/ci/variables/predefined_variables/ (`CI_JOB_TIMEOUT`).
-        let usual = platform.job_timeout(env).map_or(USUAL, |timeout| timeout.clamp(TTL.0, USUAL));
+        let usual = context.job_timeout().map_or(USUAL, |timeout| timeout.clamp(TTL.0, USUAL));
         let ttl = asked.unwrap_or(usual);
         let kubeconfig = !options.switch(&o::NO_KUBECONFIG)?;
         let target_namespace = match options.get(&o::TARGET_NAMESPACE) {
@@ -105,7 +105,7 @@ impl TokenSpec {
             audiences: options.list(&o::AUDIENCE).into_iter().map(str::to_owned).collect(),
             variable,
             kubeconfig,
-            kubeconfig_out: options.get(&o::KUBECONFIG_OUT).map(|given| outside(given, platform, env)).transpose()?,
+            kubeconfig_out: options.get(&o::KUBECONFIG_OUT).map(|given| outside(given, context)).transpose()?,
             target_namespace,
             file_mode: options.get(&o::FILE_MODE).map_or(Ok(0o600), mode)?,
         })
@@ -117,9 +117,10 @@ impl TokenSpec {
     ///
     /// # Errors
     /// When the lifetime that was asked for is no length of time or out of bounds.
-    pub fn renewable(self, options: &Options, platform: Platform, env: &Env) -> Result<Self, Failure> {
+    pub fn renewable(self, context: &Context) -> Result<Self, Failure> {
+        let options = &context.options;
         let asked = options.duration(&o::MAX_LIFETIME, LIFETIME)?;
-        let lifetime = asked.or(platform.job_timeout(env)).unwrap_or(TTL.1).clamp(LIFETIME.0, LIFETIME.1);
+        let lifetime = asked.or(context.job_timeout()).unwrap_or(TTL.1).clamp(LIFETIME.0, LIFETIME.1);
         // What is renewed need not live as long as the job.
         let ttl = if options.chosen(&o::TTL).is_some() { self.ttl } else { USUAL };
         Ok(Self { ttl: unextended(ttl.min(lifetime)), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
@@ -192,9 +193,9 @@ fn mode(given: &Given) -> Result<u32, Failure> {
     }
 }
 
-fn outside(given: &Given, platform: Platform, env: &Env) -> Result<PathBuf, Failure> {
-    let path = env.absolute(given.text.as_ref());
-    outside_workspace(&path, given, platform, env)?;
+fn outside(given: &Given, context: &Context) -> Result<PathBuf, Failure> {
+    let path = context.env.absolute(given.text.as_ref());
+    outside_workspace(&path, given, context)?;
     if given.text.ends_with('/') || path.is_dir() {
         return Err(Failure::usage(format!("{} is a directory", given.source)).hint("name a file"));
     }
@@ -205,76 +206,36 @@ fn outside(given: &Given, platform: Platform, env: &Env) -> Result<PathBuf, Fail
 ///
 /// # Errors
 /// When it lies in the job's workspace.
-pub fn base_outside_workspace(path: &Path, options: &Options, platform: Platform, env: &Env) -> Result<(), Failure> {
-    if let Some(given) = options.get(&o::DIR) {
-        return outside_workspace(path, given, platform, env);
+pub fn base_outside_workspace(path: &Path, context: &Context) -> Result<(), Failure> {
+    if let Some(given) = context.options.get(&o::DIR) {
+        return outside_workspace(path, given, context);
     }
-    if !platform.workspace(env).is_some_and(|workspace| lies_in(path, &workspace)) {
+    if !context.is_in_workspace(path) {
         return Ok(());
     }
     let what = format!("`{}` lies in the workspace, where artifacts, caches and commits would take the pass", path.display());
     Err(Failure::usage(what).hint("name a directory outside of it by `--dir`"))
 }
 
-fn outside_workspace(path: &Path, given: &Given, platform: Platform, env: &Env) -> Result<(), Failure> {
-    if !platform.workspace(env).is_some_and(|workspace| lies_in(path, &workspace)) {
+fn outside_workspace(path: &Path, given: &Given, context: &Context) -> Result<(), Failure> {
+    if !context.is_in_workspace(path) {
         return Ok(());
     }
     let what = format!("{} lies in the workspace, where artifacts, caches and commits would take it", given.source);
     Err(Failure::usage(what).hint("choose a path outside of it, or leave it out"))
 }
 
-/// Whether a path lies in a directory: as written, or as the directories really lie, so that neither `..` nor a link nor a second
-/// mount leads in or out unseen.
-#[must_use]
-pub fn lies_in(path: &Path, directory: &Path) -> bool {
-    let is_written = written(path).starts_with(written(directory));
-    let (path, directory) = (real(path), real(directory));
-    let identity = |path: &Path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
-    let own = identity(&directory);
-    is_written || path.starts_with(&directory) || own.is_some() && path.ancestors().any(|above| identity(above) == own)
-}
-
-/// A path without `.` and `..`, as it is written.
-fn written(path: &Path) -> PathBuf {
-    let mut written = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(written.pop()),
-            Component::CurDir => {}
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => written.push(part),
-        }
-    }
-    written
-}
-
-/// A path without links, as far as it is there, and without `..` behind that.
-fn real(path: &Path) -> PathBuf {
-    let mut real = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(real.pop()),
-            Component::CurDir => {}
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => real.push(part),
-        }
-        // `..` leads out of where a link leads, not out of where it lies.
-        real = real.canonicalize().unwrap_or(real);
-    }
-    real
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{context::context, platform::Platform};
 
     fn spec(flags: &[(&str, &str)]) -> Result<TokenSpec, Failure> {
         spec_on(Platform::Local, flags, &[])
     }
 
     fn spec_on(platform: Platform, flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<TokenSpec, Failure> {
-        let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
-        let env = env.iter().copied().collect();
-        TokenSpec::of(&Options::resolve(&flags, &env)?, platform, &env)
+        TokenSpec::of(&context(platform, flags, env)?)
     }
 
     fn refusal(flags: &[(&str, &str)]) -> String {
@@ -323,12 +284,10 @@ mod tests {
 
     #[test]
     fn a_token_that_is_renewed_lives_an_hour() {
-        let env: Env = [("CI_JOB_TIMEOUT", "21600")].into_iter().collect();
         let of = |flags: &[(&str, &str)]| {
-            let flags = flags.iter().chain(&[("service-account", "ci/x")]);
-            let flags = flags.map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
-            let options = Options::resolve(&flags, &env).expect("valid");
-            let spec = TokenSpec::of(&options, Platform::Gitlab, &env).and_then(|spec| spec.renewable(&options, Platform::Gitlab, &env));
+            let flags: Vec<_> = flags.iter().chain(&[("service-account", "ci/x")]).copied().collect();
+            let context = context(Platform::Gitlab, &flags, &[("CI_JOB_TIMEOUT", "21600")]).expect("valid");
+            let spec = TokenSpec::of(&context).and_then(|spec| spec.renewable(&context));
             spec.map(|spec| (spec.ttl.as_secs(), spec.lifetime.map(|lifetime| lifetime.as_secs()))).expect("valid")
         };
         assert_eq!(of(&[]), (3600, Some(21600)));
@@ -340,10 +299,8 @@ mod tests {
     #[test]
     fn a_job_of_whatever_length_has_a_lease_within_bounds() {
         for (timeout, seconds) in [("0", LIFETIME.0), ("18446744073709551615", LIFETIME.1), ("-1", TTL.1), ("x", TTL.1)] {
-            let env: Env = [("CI_JOB_TIMEOUT", timeout)].into_iter().collect();
-            let flags = [("service-account".to_owned(), serde_json::json!("ci/x"))].into_iter().collect();
-            let options = Options::resolve(&flags, &env).expect("valid");
-            let spec = TokenSpec::of(&options, Platform::Gitlab, &env).and_then(|spec| spec.renewable(&options, Platform::Gitlab, &env));
+            let context = context(Platform::Gitlab, &[("service-account", "ci/x")], &[("CI_JOB_TIMEOUT", timeout)]).expect("valid");
+            let spec = TokenSpec::of(&context).and_then(|spec| spec.renewable(&context));
             assert_eq!(spec.expect("valid").lifetime, Some(seconds), "{timeout}");
         }
     }
@@ -385,25 +342,6 @@ mod tests {
         assert_eq!(with("0640").expect("valid").file_mode, 0o640);
         for mode in ["0644", "777", "rw", "0"] {
             assert!(with(mode).is_err(), "{mode}");
-        }
-    }
-
-    #[test]
-    fn a_path_lies_in_a_directory_by_whatever_name() {
-        let root = tempfile::tempdir().expect("a directory");
-        let at = |name: &str| root.path().join(name);
-        for name in ["work", "other"] {
-            std::fs::create_dir_all(at(name)).expect("made");
-        }
-        for (target, link) in [("work", "in"), ("other", "work/out")] {
-            std::os::unix::fs::symlink(at(target), at(link)).expect("a link");
-        }
-        for name in ["work", "work/", "work//x", "other/../work/x", "in/x", "other/../in", "work/./x", "work/out/x"] {
-            assert!(lies_in(&at(name), &at("work")), "{name}");
-        }
-        assert!(lies_in(&at("work/x"), &at("in/")));
-        for name in ["other", "work/../other", "work/../work.tmp", "workshop"] {
-            assert!(!lies_in(&at(name), &at("work")), "{name}");
         }
     }
 

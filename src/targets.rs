@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::{
+    context::Context,
     env::Env,
     failure::Failure,
     identity::{Origin, Word},
@@ -23,7 +24,6 @@ mod search;
 
 use judged::Judge;
 use search::Search;
-pub use search::own_bases;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -64,20 +64,22 @@ impl From<Option<Ending>> for Found {
     }
 }
 
-/// Finds the passes that are to end. None is no error. The first of the platforms is the one whose ways count; on the others a pass
-/// may have been requested, too.
+/// Finds the passes that are to end. None is no error. The context's own platform is the one whose ways count; on the others a pass may
+/// have been requested, too.
 ///
 /// # Errors
 /// When what was named is no lease, or it is not clear which one is meant.
-pub fn find(options: &Options, env: &Env, platforms: &[Platform], user: u32) -> Result<Found, Failure> {
+pub fn find(context: &Context) -> Result<Found, Failure> {
+    let Context { options, env, platform, others, .. } = context;
     for (one, other) in [(&o::LEASE, &o::LEASE_FILE), (&o::LEASE, &o::ALL_LEASES), (&o::LEASE_FILE, &o::ALL_LEASES)] {
         if options.flag(one).is_some() && options.flag(other).is_some() {
             options.exclusive(one, other)?;
         }
     }
-    let searches: Vec<_> = platforms.iter().map(|platform| Search::of(options, env, *platform, user)).collect();
+    let others: Vec<_> = others.iter().map(|other| context.elsewhere(*other)).collect();
+    let searches: Vec<_> = [context].into_iter().chain(&others).map(Search::of).collect();
     let bases = || searches.iter().flatten().flat_map(|search| &search.bases);
-    let judge = Judge::of(platforms.first().copied().unwrap_or(Platform::Local), env);
+    let judge = Judge::of(context);
     // A variable names none: that of the lease says which pass the shell has, as the env file exports it, and a file that is not
     // there would look like a pass that is over.
     if let Some(given) = options.flag(&o::LEASE_FILE) {
@@ -125,9 +127,9 @@ pub fn find(options: &Options, env: &Env, platforms: &[Platform], user: u32) -> 
                 continue;
             }
         };
-        let is_first = platforms.first() == Some(&search.platform);
+        let is_first = *platform == search.context.platform;
         let looked = found.looked.clone();
-        let more = match (every, search.platform) {
+        let more = match (every, search.context.platform) {
             (true, _) => of_user(&search),
             (false, Platform::Local) if is_first => one_of(of_user(&search), &search.marks, env)?,
             (false, Platform::Local) if !found.endings.iter().any(|ending| ending.known) => of_a_shell(of_user(&search)),
@@ -175,7 +177,7 @@ fn of_user(search: &Search<'_>) -> Found {
 /// # Errors
 /// When a flag names the job by what is no key of it.
 fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) -> Result<Found, Failure> {
-    let Search { platform, judge, bases, keys, marks, .. } = search;
+    let Search { context: Context { platform, .. }, judge, bases, keys, marks, .. } = search;
     let derived = account.filter(|_| platform.derives_names());
     let own = |name: &str| derived.is_some_and(|account| keys.iter().any(|key| judge.seal.name(key, account) == name));
     let (mut found, hidden) = readable(bases, derived.filter(|_| !keys.is_empty()).map(|_| &own as &dyn Fn(&str) -> bool));
@@ -217,10 +219,11 @@ fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) 
 ///
 /// # Errors
 /// When what was named is no lease, or it is not clear which one is meant.
-pub fn to_hide(options: &Options, env: &Env, platform: Platform, user: u32) -> Result<Found, Failure> {
+pub fn to_hide(context: &Context) -> Result<Found, Failure> {
+    let Context { options, env, .. } = context;
     match options.get(&o::LEASE_FILE).filter(|given| matches!(given.source, Source::Variable(_))) {
         Some(given) if options.flag(&o::LEASE).is_none() => from_file(&env.absolute(given.text.as_ref()), None, None).map(Found::from),
-        Some(_) | None => find(options, env, &[platform], user),
+        Some(_) | None => find(context),
     }
 }
 

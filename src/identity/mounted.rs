@@ -7,7 +7,7 @@ use rustix::fs::stat;
 use secrecy::ExposeSecret;
 
 use super::{Identity, in_cluster, server, token_of};
-use crate::{env::Env, failure::Failure, place, secret::Secret, spec::lies_in};
+use crate::{env::Env, failure::Failure, paths::lies_in, place, secret::Secret};
 
 /// Below which a pod's tokens are mounted; the first leads to the second nearly everywhere.
 const SECRETS: [&str; 2] = ["/var/run/secrets", "/run/secrets"];

@@ -2,7 +2,7 @@
 
 use super::{Identity, Origin, Word, mounted, server};
 use crate::{
-    env::Env,
+    context::Context,
     failure::Failure,
     options::{self as o, Given, Options, Setting, Source},
 };
@@ -38,7 +38,8 @@ impl Rank {
     }
 
     /// The rank of an identity's credential.
-    pub(super) fn of_credential(identity: &Identity, options: &Options, env: &Env) -> Self {
+    pub(super) fn of_credential(identity: &Identity, context: &Context) -> Self {
+        let Context { options, env, .. } = context;
         match &identity.origin {
             _ if mounted::is_own(identity) => Self::Pod,
             Origin::InCluster => Self::Pod,
@@ -82,15 +83,16 @@ impl<'a> Directions<'a> {
     ///
     /// # Errors
     /// When one has no say and is no mistake that a pass may be ended without, or two exclude each other.
-    pub(super) fn of(identity: &Identity, options: &'a Options, env: &Env, purpose: Purpose<'_>) -> Result<Self, Failure> {
-        let credential = Rank::of_credential(identity, options, env);
+    pub(super) fn of(identity: &Identity, context: &'a Context, purpose: Purpose<'_>) -> Result<Self, Failure> {
+        let options = &context.options;
+        let credential = Rank::of_credential(identity, context);
         let mut directions = Self::default();
         for setting in [&o::SERVER, &o::CERTIFICATE_AUTHORITY, &o::INSECURE_SKIP_TLS_VERIFY] {
             let Some(given) = options.get(setting) else { continue };
             let rank = Rank::of(&given.source);
             if rank.may_direct(credential) {
                 directions.take(setting, given, options)?;
-            } else if !changes_nothing(setting, given, identity, env) {
+            } else if !changes_nothing(setting, given, identity, context) {
                 let refused = refused(setting, given, identity, credential);
                 match purpose {
                     Purpose::End(_) if rank < Rank::Flag => directions.passed_over.push(refused),
@@ -117,7 +119,7 @@ impl<'a> Directions<'a> {
 }
 
 /// Whether a setting says what the identity says itself.
-fn changes_nothing(setting: &Setting, given: &Given, identity: &Identity, env: &Env) -> bool {
+fn changes_nothing(setting: &Setting, given: &Given, identity: &Identity, context: &Context) -> bool {
     let source = given.source.to_string();
     if setting.name == o::SERVER.name {
         let plain = |server: &str| server::plain(server, &source).ok();
@@ -125,7 +127,7 @@ fn changes_nothing(setting: &Setting, given: &Given, identity: &Identity, env: &
         own.is_some() && plain(&given.text) == own
     } else if setting.name == o::CERTIFICATE_AUTHORITY.name {
         let own = server::pem_of(&identity.cluster).ok().flatten();
-        let other = server::authority(&given.text, &source, env).ok();
+        let other = server::authority(&given.text, &source, &context.env).ok();
         own.zip(other).is_some_and(|(own, other)| server::certificates(&own) == server::certificates(&other))
     } else {
         given.text == "false"

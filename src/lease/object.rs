@@ -9,7 +9,7 @@ use k8s_openapi::{
 
 use super::Lease;
 use crate::{
-    env::Env,
+    context::Context,
     out::instant,
     platform::{Platform, Provenance, tekton},
     spec::TokenSpec,
@@ -41,7 +41,8 @@ pub struct Maker {
 
 /// The Secret that the token is bound to: empty, and a note for the audit log of who made it for what.
 #[must_use]
-pub fn secret(lease: &Lease, spec: &TokenSpec, env: &Env, platform: Platform, maker: &Maker) -> LeaseSecret {
+pub fn secret(lease: &Lease, spec: &TokenSpec, context: &Context, maker: &Maker) -> LeaseSecret {
+    let Context { env, platform, .. } = context;
     let Provenance { run_id, repository, run_url, commit, actor } = platform.provenance(env);
     let mut labels = BTreeMap::from([
         ("app.kubernetes.io/managed-by".to_owned(), "jobpass".to_owned()),
@@ -103,15 +104,13 @@ mod tests {
     use std::time::Duration;
 
     use super::{super::tests::lease, *};
-    use crate::options::Options;
+    use crate::context::context;
 
     fn annotations(env: &[(&str, &str)], lifetime: Option<Duration>, name: &str) -> BTreeMap<String, String> {
-        let env: Env = env.iter().copied().collect();
-        let flags = [("service-account".to_owned(), serde_json::json!("ci/deploy-bot"))].into();
-        let options = Options::resolve(&flags, &env).expect("valid");
-        let spec = TokenSpec::of(&options, Platform::Gitlab, &env).expect("valid");
+        let context = context(Platform::Gitlab, &[("service-account", "ci/deploy-bot")], env).expect("valid");
+        let spec = TokenSpec::of(&context).expect("valid");
         let maker = Maker { name: Some(name.to_owned()), pod_namespace: None };
-        let secret = secret(&lease(), &TokenSpec { lifetime, ..spec }, &env, Platform::Gitlab, &maker);
+        let secret = secret(&lease(), &TokenSpec { lifetime, ..spec }, &context, &maker);
         secret.metadata.annotations.expect("there are some")
     }
 

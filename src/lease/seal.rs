@@ -7,7 +7,7 @@ use ring::hmac;
 
 use super::{Lease, derived};
 use crate::{
-    env::Env,
+    context::Context,
     identity::Word,
     name::{PREFIX, hex, unhex},
     platform::{Platform, gitlab},
@@ -28,9 +28,9 @@ pub enum Seal {
 impl Seal {
     /// That of this job.
     #[must_use]
-    pub fn of(platform: Platform, env: &Env) -> Self {
-        match platform {
-            Platform::Gitlab => match gitlab::job_token(env) {
+    pub fn of(context: &Context) -> Self {
+        match context.platform {
+            Platform::Gitlab => match gitlab::job_token(&context.env) {
                 Ok(token) => Self::Keyed(hmac::Key::new(hmac::HMAC_SHA256, token.expose().as_bytes())),
                 Err(why) => Self::Missing(why),
             },
@@ -101,9 +101,10 @@ fn message(label: &str, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::lease, *};
+    use crate::context::context;
 
     fn seal(token: &str) -> Seal {
-        Seal::of(Platform::Gitlab, &[("CI_JOB_TOKEN", token)].into_iter().collect())
+        Seal::of(&context(Platform::Gitlab, &[], &[("CI_JOB_TOKEN", token)]).expect("valid"))
     }
 
     fn account() -> ServiceAccount {

@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    io::{Read, Write},
+    io::Write,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };

@@ -2,7 +2,7 @@
 
 use super::Found;
 use crate::{
-    env::Env,
+    context::Context,
     failure::Failure,
     identity::Word,
     lease::{named::Named, seal::Seal},
@@ -12,9 +12,8 @@ use crate::{
 
 /// Whoever judges what stands in the lease files of one platform.
 pub(super) struct Judge<'a> {
-    pub platform: Platform,
+    context: &'a Context,
     pub seal: Seal,
-    env: &'a Env,
 }
 
 /// What is to be done about a lease.
@@ -28,8 +27,8 @@ enum Sentence {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn of(platform: Platform, env: &'a Env) -> Self {
-        Self { platform, seal: Seal::of(platform, env), env }
+    pub(super) fn of(context: &'a Context) -> Self {
+        Self { context, seal: Seal::of(context) }
     }
 
     /// Leaves of what was found this job's own passes. What is only perhaps one is passed over where its own can be told apart.
@@ -53,14 +52,14 @@ impl<'a> Judge<'a> {
     /// Takes out what is somebody else's, and what is doubtful.
     fn sifted(&self, found: &mut Found, keys: &[String]) -> Vec<Ending> {
         let mut doubtful = Vec::new();
-        if !self.platform.derives_names() {
+        if !self.context.platform.derives_names() {
             return doubtful;
         }
         for mut ending in std::mem::take(&mut found.endings) {
             match self.judged(&mut ending, keys) {
                 Sentence::End => {
                     // In a pod it is so always.
-                    if self.platform == Platform::Gitlab && ending.word == Word::Hearsay {
+                    if self.context.platform == Platform::Gitlab && ending.word == Word::Hearsay {
                         found.notes.push(self.note(&ending, "only its name counts, which follows from the job"));
                     }
                     found.endings.push(ending);
@@ -98,15 +97,15 @@ impl<'a> Judge<'a> {
     /// Takes what has no say out of a lease, and says who has named it.
     fn judged(&self, ending: &mut Ending, keys: &[String]) -> Sentence {
         let lease = &mut ending.lease;
-        ending.word = self.seal.word(self.platform, lease);
+        ending.word = self.seal.word(self.context.platform, lease);
         if ending.word == Word::Ours {
-            if self.platform.derives_names() {
+            if self.context.platform.derives_names() {
                 ending.named = Named::Seal;
             }
             return Sentence::End;
         }
         // Others must not choose what is removed here.
-        lease.kubeconfig_out.take_if(|path| !self.env.names_path(path.as_ref()));
+        lease.kubeconfig_out.take_if(|path| !self.context.env.names_path(path.as_ref()));
         ending.named = Named::File;
         let Some(key) = lease.job_key.as_deref() else { return Sentence::Foreign };
         if keys.iter().any(|own| is_below(key, own)) && lease.name == self.seal.name(key, &lease.service_account) {

@@ -5,19 +5,19 @@ use std::path::Path;
 
 use super::{Found, judged::Judge};
 use crate::{
-    env::Env,
+    context::Context,
     failure::Failure,
     lease::mark::Mark,
-    options::{self as o, Options},
+    options as o,
     pass::Ending,
     place::{self, Place},
-    platform::{Base, Platform},
+    platform::Base,
 };
 
 /// The search on one platform.
 pub(super) struct Search<'a> {
-    /// The platform.
-    pub platform: Platform,
+    /// The job as it is on that platform.
+    pub context: &'a Context,
     /// Who judges what is found there.
     pub judge: Judge<'a>,
     /// The directories, that which `request` takes now first.
@@ -37,12 +37,13 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// When neither the platform nor anybody else says where passes are kept.
-    pub(super) fn of(options: &Options, env: &'a Env, platform: Platform, user: u32) -> Result<Self, Failure> {
+    pub(super) fn of(context: &'a Context) -> Result<Self, Failure> {
+        let Context { options, base, job_key, own_job_key, .. } = context;
         let bases = if options.flag(&o::DIR).is_some() {
-            vec![platform.base(env, options.text(&o::DIR), user)?]
+            vec![base.clone()?]
         } else {
-            let asked = options.text(&o::DIR).map(|dir| platform.base(env, Some(dir), user));
-            let own = own_bases(env, platform, user);
+            let asked = options.text(&o::DIR).map(|_| base.clone());
+            let own = context.own_bases();
             let failed = own.as_ref().err().cloned();
             let mut bases: Vec<Base> = asked.into_iter().flatten().chain(own.into_iter().flatten()).collect();
             if let (true, Some(failure)) = (bases.is_empty(), failed) {
@@ -58,15 +59,15 @@ impl<'a> Search<'a> {
             bases
         };
         let by_flag = options.flag(&o::JOB_KEY).is_some();
-        let asked = options.text(&o::JOB_KEY).map(|key| platform.job_key(env, Some(key)));
-        let own = if by_flag { Ok(None) } else { platform.job_key(env, None) };
+        let asked = options.text(&o::JOB_KEY).map(|_| job_key.clone());
+        let own = if by_flag { Ok(None) } else { own_job_key.clone() };
         let nameless = asked.as_ref().and_then(|asked| asked.as_ref().err()).or(own.as_ref().err().filter(|_| asked.is_none())).cloned();
         let mut keys: Vec<String> = asked.into_iter().chain([own]).flatten().flatten().collect();
         keys.dedup();
         let is_asked = options.flag(&o::DIR).is_some() || by_flag;
-        let job = platform.job_key(env, None).ok().flatten();
+        let job = context.job();
         let marks = if is_asked { Vec::new() } else { bases.iter().flat_map(Mark::all).filter(|mark| mark.job == job).collect() };
-        Ok(Self { platform, judge: Judge::of(platform, env), bases, keys, nameless, by_flag, marks })
+        Ok(Self { context, judge: Judge::of(context), bases, keys, nameless, by_flag, marks })
     }
 
     /// Says what does not name this job. Only a flag's mistake is one of the call.
@@ -94,16 +95,4 @@ impl<'a> Search<'a> {
     pub(super) fn places(&self) -> impl Iterator<Item = String> {
         self.bases.iter().map(|base| format!("`{}`", base.path.join("jobpass").display()))
     }
-}
-
-/// The directories that the platform's own variables name, and that which counts where one of them has come later.
-pub fn own_bases(env: &Env, platform: Platform, user: u32) -> Result<Vec<Base>, Failure> {
-    let base = platform.base(env, None, user)?;
-    let later = match platform {
-        Platform::Gitlab => Some("RUNNER_TEMP_PROJECT_DIR"),
-        Platform::Local => Some("XDG_RUNTIME_DIR"),
-        Platform::Github | Platform::Tekton => None,
-    };
-    let other = later.filter(|name| env.get(name).is_some()).and_then(|name| platform.base(&env.without(name), None, user).ok());
-    Ok([base].into_iter().chain(other).collect())
 }

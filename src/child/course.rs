@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep_until};
 
-use super::child::Child;
+use super::process::Child;
 use crate::signals::Notice;
 
 /// How long the command may take to be gone after KILL. One that became somebody else, as by `sudo`, never is.

@@ -1,12 +1,11 @@
 //! As whom a pass is ended: the CI identity that the settings give, and where a variable or an input has spoiled it the one without.
 
 use crate::{
-    env::Env,
+    context::Context,
     failure::Failure,
     identity::{Identity, Purpose, Word},
     options::{self as o, Options, Setting},
     pass::Ending,
-    platform::Platform,
 };
 
 /// How the API server is reached: what is tried without first, each alone. That it is not checked comes first of all, so that nothing
@@ -18,15 +17,13 @@ const WHO: [&Setting; 4] = [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN, &o::KUB
 
 /// Finds the CI identity. A variable or an input that is no good, or that is for another API server than the pass, is passed over where
 /// there is one without it; a flag never is.
-pub(super) fn identity(
-    options: &Options,
-    env: &Env,
-    platform: Platform,
-    ending: &Ending,
-    passed_over: impl Fn(&Failure),
-) -> Result<Identity, Failure> {
+///
+/// # Errors
+/// When there is none.
+pub fn identity(context: &Context, ending: &Ending, passed_over: impl Fn(&Failure)) -> Result<Identity, Failure> {
     let remembered = ending.known.then_some((&ending.lease.identity, ending.word));
-    let find = |options: &Options| Identity::find(options, env, platform, Purpose::End(remembered));
+    let options = &context.options;
+    let find = |context: &Context| Identity::find(context, Purpose::End(remembered));
     // What others could have written chooses no server.
     let is_told = ending.known && ending.word == Word::Ours;
     let is_meant = |identity: &Identity| !is_told || identity.server() == ending.lease.server;
@@ -35,7 +32,7 @@ pub(super) fn identity(
         without.iter().for_each(&passed_over);
         identity
     };
-    let first = find(options);
+    let first = find(context);
     if first.as_ref().is_ok_and(|(identity, _)| is_meant(identity)) {
         return first.map(told);
     }
@@ -44,7 +41,7 @@ pub(super) fn identity(
     let (ways, who): (Vec<_>, Vec<_>) = (WAYS.into_iter().filter(is_set).collect(), WHO.into_iter().filter(is_set).collect());
     let alone = ways.iter().chain(&who).map(|setting| vec![*setting]);
     for spoiled in alone.chain([ways.clone(), [ways.clone(), who.clone()].concat()]).filter(|spoiled| !spoiled.is_empty()) {
-        if let Ok(found) = find(&options.without(&spoiled))
+        if let Ok(found) = find(&context.without(&spoiled))
             && is_meant(&found.0)
         {
             passed_over(&why(options, first.err(), &spoiled));

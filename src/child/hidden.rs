@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 use jobpass_scrub::Patterns;
 
 use crate::{
+    context::Context,
     env::Env,
-    export,
     failure::Failure,
+    handover,
     identity::held::{self, Held},
     options::{self as o, Options, Setting},
     secret::Secret,
@@ -31,7 +32,8 @@ impl Hidden {
     ///
     /// # Errors
     /// When a variable that the command gets from its pass is to be hidden or kept, or one is to be both.
-    pub(super) fn of(options: &Options, env: &Env) -> Result<Self, Failure> {
+    pub(super) fn of(context: &Context) -> Result<Self, Failure> {
+        let Context { options, env, .. } = context;
         let (asked, kept) = (options.list(&o::HIDE), options.list(&o::KEEP));
         for (setting, name) in asked.iter().map(|name| (&o::HIDE, name)).chain(kept.iter().map(|name| (&o::KEEP, name))) {
             is_free(setting, name, options)?;
@@ -73,7 +75,7 @@ fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failu
     if !is_of_pass(name, options) {
         return Ok(());
     }
-    let is_token = !export::VARIABLES.iter().any(|(variable, _)| *variable == name);
+    let is_token = !handover::VARIABLES.iter().any(|(variable, _)| *variable == name);
     let source = options.get(setting).map(|given| given.source.to_string()).unwrap_or_default();
     Err(Failure::usage(format!("{source} names `{name}`, which the command gets from its pass")).hint(if is_token {
         "say `--no-variable`: then the token is only in the kubeconfig and the token file"
@@ -85,7 +87,7 @@ fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failu
 /// Whether the command gets this one from its pass.
 fn is_of_pass(name: &str, options: &Options) -> bool {
     let is_token = options.switch(&o::NO_VARIABLE).is_ok_and(|none| !none) && options.text(&o::VARIABLE) == Some(name);
-    is_token || export::VARIABLES.iter().any(|(variable, _)| *variable == name)
+    is_token || handover::VARIABLES.iter().any(|(variable, _)| *variable == name)
 }
 
 /// The variables by which the CI identity comes to us.

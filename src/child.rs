@@ -13,28 +13,28 @@ use rustix::process::Signal;
 use jobpass_scrub::{Patterns, SHORTEST_VALUE};
 
 use crate::{
+    context::Context,
     env::Env,
     failure::{Exit, Failure, words},
     identity::held::{self, Held},
-    options::{self as o, Options},
+    options as o,
     out::Out,
     pass::{Ended, Pass, Terms},
-    platform::Platform,
     secret::Secret,
     signals::{Notice, Signals},
     spec::TokenSpec,
 };
 
-mod child;
 mod course;
 mod hidden;
 mod pipes;
+mod process;
 mod renewal;
 
-use child::{Child, Status};
 use course::Course;
 use hidden::Hidden;
 use pipes::Pipes;
+use process::{Child, Status};
 use renewal::Renewal;
 
 /// Bounds of `--grace`.
@@ -78,7 +78,8 @@ impl Command {
     ///
     /// # Errors
     /// When a setting is no good, or there is no such program.
-    pub fn of(words: &[OsString], options: &Options, env: &Env, platform: Platform) -> Result<Self, Failure> {
+    pub fn of(words: &[OsString], context: &Context) -> Result<Self, Failure> {
+        let Context { options, env, platform, .. } = context;
         let Some((program, arguments)) = words.split_first() else {
             return Err(Failure::usage("there is no command to run")
                 .hint("write it after `--`: `jobpass run -s ci/deploy-bot -- kubectl get pods`"));
@@ -89,7 +90,7 @@ impl Command {
         if options.chosen(&o::GRACE).is_some() && asked > most {
             warnings.push(format!("`--grace` is cut to {} ms: then {platform} would kill jobpass before it has revoked", most.as_millis()));
         }
-        let Hidden { names, told, secrets } = Hidden::of(options, env)?;
+        let Hidden { names, told, secrets } = Hidden::of(context)?;
         let mut patterns = Patterns::new();
         Hidden::add_to(&secrets, &mut patterns);
         for name in options.list(&o::SCRUB_ENV) {
@@ -295,6 +296,7 @@ mod tests {
 
     #[test]
     fn grace_fits_into_the_platforms_time() {
+        use crate::platform::Platform;
         for platform in [Platform::Github, Platform::Gitlab, Platform::Tekton, Platform::Local] {
             assert!(platform.signal_budget() > FOR_DELETE + Duration::from_secs(1));
         }

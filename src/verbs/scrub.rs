@@ -1,17 +1,20 @@
-//! `jobpass scrub`: a filter for output that cannot be wrapped.
+//! `jobpass scrub`: pass stdin on to stdout without secrets, for output that cannot be wrapped.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    process::ExitCode,
+};
 
 use jobpass_scrub::{Patterns, Scrubber};
 
 use crate::{
-    env::Env,
+    child,
+    context::Context,
     failure::Failure,
-    options::{self as o, Options, Source},
-    out::{self, Stream},
+    job::{REQUEST, hide_values, pipes},
+    options::{self as o, Source},
+    out::{self, Out, Stream},
     place,
-    platform::Platform,
-    run,
     secret::Secret,
     targets,
 };
@@ -19,17 +22,34 @@ use crate::{
 /// As much as a pipe holds.
 const PIECE: usize = 64 * 1024;
 
+/// Pass stdin on to stdout without the secrets of a pass or of variables.
+///
+/// # Errors
+/// When nothing is named to hide, or the streams fail.
+pub async fn scrub(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
+    hide_values(context, out);
+    // A signal ends a filter as it ends any.
+    pipes::read(context, &pipes::LEASE, REQUEST, None).await?;
+    let (patterns, warnings) = patterns(context)?;
+    for warning in warnings {
+        out.warn(warning);
+    }
+    pass_on(&patterns)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// What is to be hidden: the token of a lease that was named, and the values of variables. Also what could not be hidden, and why.
 ///
 /// # Errors
 /// When neither is named, or the lease that was named has no token here.
-pub fn patterns(options: &Options, env: &Env, platform: Platform, user: u32) -> Result<(Patterns, Vec<String>), Failure> {
+fn patterns(context: &Context) -> Result<(Patterns, Vec<String>), Failure> {
+    let Context { options, env, .. } = context;
     let mut patterns = Patterns::new();
     let names = options.list(&o::SCRUB_ENV);
-    let warnings = names.iter().filter_map(|name| run::hide(&mut patterns, name, env)).collect();
+    let warnings = names.iter().filter_map(|name| child::hide(&mut patterns, name, env)).collect();
     let lease = options.get(&o::LEASE).or(options.get(&o::LEASE_FILE));
     if let Some(given) = lease {
-        let found = targets::to_hide(options, env, platform, user)?;
+        let found = targets::to_hide(context)?;
         let places = found.endings.iter().filter_map(|ending| ending.place.as_ref());
         let mut tokens = places.filter_map(|place| place.read(place::TOKEN).ok()?).map(Secret::new).peekable();
         let is_asked = !matches!(given.source, Source::Variable(_));
@@ -51,7 +71,7 @@ pub fn patterns(options: &Options, env: &Env, platform: Platform, user: u32) -> 
 ///
 /// # Errors
 /// When one of them fails; a reader that is gone is no failure.
-pub fn pass_on(patterns: &Patterns) -> Result<(), Failure> {
+fn pass_on(patterns: &Patterns) -> Result<(), Failure> {
     match copied(patterns) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new("cannot pass the output on").cause(error)),
         Ok(()) | Err(_) => Ok(()),

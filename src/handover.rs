@@ -1,0 +1,169 @@
+//! Hands a pass to the job: mask first, then files, variables last. To a runner, which has its own ways, or to nobody but a command.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    failure::Failure,
+    identity::kubeconfig::marked,
+    kubeconfig,
+    lease::API_VERSION,
+    out::{Out, instant},
+    pass::Pass,
+    place::{self, Accepts},
+    platform::{
+        Platform,
+        github::{self, FileCommand},
+    },
+    receipt::Receipt,
+    spec::TokenSpec,
+};
+
+pub mod command;
+pub mod marks;
+pub mod runner;
+
+pub use command::ForCommand;
+pub use runner::ForRunner;
+
+/// The variables that a job gets besides the token, each with the output whose value it has.
+pub const VARIABLES: [(&str, &str); 6] = [
+    ("KUBECONFIG", "kubeconfig"),
+    ("JOBPASS_TOKEN_FILE", "token-file"),
+    ("JOBPASS_EXPIRES_AT", "expires-at"),
+    ("JOBPASS_LEASE", "lease"),
+    ("JOBPASS_PASS_SERVER", "server"),
+    ("JOBPASS_PASS_NAMESPACE", "namespace"),
+];
+
+/// Writes the token and the kubeconfig.
+fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Failure> {
+    let lease = &pass.lease;
+    pass.place.write(place::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
+    // Whatever the platform has named: the command may work in any directory.
+    let path = |name| context.env.absolute(&pass.place.file(name));
+    let token_file = path(place::TOKEN);
+    let text = || kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
+    let config = match (&spec.kubeconfig_out, spec.kubeconfig) {
+        (_, false) => None,
+        (None, true) => {
+            pass.place.write(place::KUBECONFIG, text().expose().as_bytes(), spec.file_mode)?;
+            Some(path(place::KUBECONFIG))
+        }
+        (Some(path), true) => {
+            place::write_named(path, text().expose().as_bytes(), spec.file_mode, |text| marked(text).is_some())?;
+            Some(path.clone())
+        }
+    };
+    Ok(Outputs::of(pass, spec, &token_file, config.as_ref()))
+}
+
+/// What there is now, for the person who reads the log.
+fn announcement(pass: &Pass) -> String {
+    let lease = &pass.lease;
+    let last = lease.ends().filter(|last| *last > pass.expires_at);
+    let more = last.map(|last| format!(", renewed until {last}")).unwrap_or_default();
+    let until = format!("until {}{more}", pass.expires_at);
+    let (account, id, why) = (&lease.service_account, lease.id(), &pass.cluster.identity().why);
+    let text = format!("pass for service account `{account}` {until}, lease `{id}`\n  asked as {why}");
+    pass.warnings.iter().fold(text, |text, warning| text + "\nwarning: " + warning)
+}
+
+/// Adds what became of a pass to the job's summary.
+pub fn summarise(context: &Context, receipt: &Receipt, out: &Out) {
+    let rows = [
+        ("service account", receipt.service_account.clone()),
+        ("lease", receipt.lease.clone()),
+        ("revoked at", instant(receipt.revoked_at)),
+        ("proof", receipt.proof.to_string()),
+    ];
+    summary(context, "jobpass: the pass is over", &rows, out);
+}
+
+/// Adds a table to the job's summary. That is for people only, so its absence is no reason to fail.
+fn summary(context: &Context, title: &str, rows: &[(&str, String)], out: &Out) {
+    if context.platform != Platform::Github {
+        return;
+    }
+    let Some(path) = context.env.path(FileCommand::Summary.variable()) else { return };
+    if let Err(failure) = place::append(&path, &github::summary(title, rows), Accepts::Stream) {
+        out.warn(failure.brief());
+    }
+}
+
+/// What a pass tells of itself, without the token.
+struct Outputs {
+    plain: Vec<(&'static str, String)>,
+}
+
+impl Outputs {
+    fn of(pass: &Pass, spec: &TokenSpec, token_file: &Path, kubeconfig: Option<&PathBuf>) -> Self {
+        let lease = &pass.lease;
+        let mut plain = vec![
+            // The token's own end: one that is in a variable is not renewed.
+            ("expires-at", pass.expires_at.to_string()),
+            ("server", lease.server.clone()),
+            ("namespace", spec.target_namespace.clone()),
+            ("service-account", lease.service_account.to_string()),
+            ("lease", lease.id()),
+            ("jti", lease.jti.clone().unwrap_or_default()),
+            ("token-file", token_file.to_string_lossy().into_owned()),
+        ];
+        plain.extend(kubeconfig.map(|path| ("kubeconfig", path.to_string_lossy().into_owned())));
+        Self { plain }
+    }
+
+    fn get(&self, name: &str) -> String {
+        self.plain.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// The variables that a job gets besides the token.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        VARIABLES.into_iter().map(|(variable, output)| (variable, self.get(output))).filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        ["service-account", "server", "expires-at", "lease"].into_iter().map(|name| (name, self.get(name))).collect()
+    }
+
+    fn json(&self, env_file: Option<&str>) -> String {
+        let head = [("api-version", API_VERSION), ("kind", "Pass")];
+        let body = self.plain.iter().map(|(name, value)| (*name, value.as_str()));
+        let all = head.into_iter().chain(body).chain(env_file.map(|path| ("env-file", path)));
+        // Members in this order, which a map of serde_json would not keep.
+        let members: Vec<_> = all.map(|(name, value)| format!("{}:{}", json!(camel(name)), json!(value))).collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// `token-file` as `tokenFile`.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('-');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + &part[..1].to_uppercase() + &part[1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::ALL;
+
+    #[test]
+    fn names_in_json_are_in_camel_case() {
+        assert_eq!(camel("service-account"), "serviceAccount");
+        assert_eq!(camel("jti"), "jti");
+    }
+
+    #[test]
+    fn no_variable_that_we_export_is_a_setting_of_ours() {
+        let outputs = Outputs {
+            plain: ["kubeconfig", "token-file", "expires-at", "lease", "server", "namespace"].map(|name| (name, "x".to_owned())).to_vec(),
+        };
+        let exported: Vec<_> = outputs.variables().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(exported.len(), 6);
+        let read: Vec<_> = ALL.iter().map(|setting| setting.variable()).filter(|name| exported.contains(&name.as_str())).collect();
+        assert_eq!(read, ["JOBPASS_LEASE"], "a nested jobpass must not take the outer pass's target");
+    }
+}

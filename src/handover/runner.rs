@@ -1,0 +1,245 @@
+//! For the rest of the job: by the ways of its runner, or by a file that its shell sources.
+
+use std::path::PathBuf;
+
+use super::{Outputs, announcement, marks::Marks, summary, write};
+use crate::{
+    context::Context,
+    failure::Failure,
+    identity::kubeconfig::pass_of,
+    jwt::Claims,
+    lease::Lease,
+    name::random_hex,
+    out::Out,
+    pass::{Observer, Pass},
+    place::{self, Accepts},
+    platform::{
+        Platform,
+        github::{self, FileCommand},
+        gitlab, mask, shell,
+    },
+    processes,
+    secret::Secret,
+    spec::TokenSpec,
+};
+
+/// The way from a pass to the job.
+pub struct ForRunner<'a> {
+    context: &'a Context,
+    out: &'a Out,
+    marks: Marks<'a>,
+}
+
+impl Observer for ForRunner<'_> {
+    /// Masks every form of a secret, as far as the platform can, and hides it from our own talk.
+    fn mask(&self, secret: &Secret) -> Result<(), Failure> {
+        let forms = mask::forms(secret);
+        for form in &forms {
+            self.out.hide(form);
+        }
+        if !self.masks() {
+            return Ok(());
+        }
+        forms.iter().try_for_each(|form| self.out.command(github::mask_command(form).expose()))
+    }
+
+    /// Saves the lease where the platform keeps state, if it keeps any.
+    fn save(&self, lease: &Lease) -> Result<(), Failure> {
+        self.marks.leave(lease);
+        self.keep(lease)
+    }
+
+    /// The runner gives the last record to our post step.
+    fn forget(&self) -> Result<(), Failure> {
+        self.marks.take_away();
+        match self.context.platform {
+            Platform::Github => place::append(&self.file(FileCommand::State)?, github::NO_STATE, Accepts::File),
+            Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
+        }
+    }
+}
+
+impl<'a> ForRunner<'a> {
+    /// For this job.
+    #[must_use]
+    pub fn of(context: &'a Context, out: &'a Out) -> Self {
+        Self { context, out, marks: Marks::of(context) }
+    }
+
+    /// Refuses what could only fail once a token exists: the files by which the runner takes our answers.
+    ///
+    /// # Errors
+    /// When one of them is not named or cannot be written.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.context.platform != Platform::Github {
+            return Ok(());
+        }
+        if !self.out.is_heard() {
+            return Err(Failure::usage("stderr is a file, so that the runner would not hear what it is to mask")
+                .hint("leave stderr to the runner: `. \"$(jobpass request)\"` takes stdout only"));
+        }
+        for command in [FileCommand::State, FileCommand::Output, FileCommand::Env] {
+            let path = self.file(command)?;
+            place::check_append(&path, Accepts::File).map_err(|failure| {
+                let what = format!("cannot use the file that `{}` names", command.variable());
+                failure.within(what).hint("run it in a step of a job: the runner makes these files")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self, lease: &Lease) -> Result<(), Failure> {
+        match self.context.platform {
+            Platform::Github => place::append(&self.file(FileCommand::State)?, &github::state(lease), Accepts::File),
+            Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
+        }
+    }
+
+    /// Whether the platform hides a value when it is told to.
+    fn masks(&self) -> bool {
+        match self.context.platform {
+            Platform::Github => true,
+            // Where the runner does not listen, or our talk goes to a file, the command itself would publish the token.
+            Platform::Gitlab => {
+                gitlab::masking_database(&self.context.env).is_some_and(|path| path.is_file())
+                    && processes::is_below(gitlab::listens)
+                    && self.out.is_piped()
+            }
+            Platform::Tekton | Platform::Local => false,
+        }
+    }
+
+    /// Writes the files of the pass, and then hands them over.
+    ///
+    /// # Errors
+    /// When something cannot be written; then the caller ends the pass.
+    pub fn hand_over(&self, pass: &Pass, spec: &TokenSpec) -> Result<(), Failure> {
+        self.mask(&pass.token)?;
+        let outputs = write(self.context, pass, spec)?;
+        self.warn_of_another(spec, &pass.lease);
+        match self.context.platform {
+            Platform::Github => self.to_runner(pass, spec, &outputs),
+            Platform::Gitlab | Platform::Tekton | Platform::Local => self.to_shell(pass, spec, &outputs),
+        }
+    }
+
+    /// GitHub: by the runner's files, the variables last.
+    fn to_runner(&self, pass: &Pass, spec: &TokenSpec, outputs: &Outputs) -> Result<(), Failure> {
+        let random = random_hex();
+        let mut records = String::new();
+        for (name, value) in &outputs.plain {
+            records += &github::record(name, value, &random)?;
+        }
+        let token = Secret::new(github::record("token", pass.token.expose(), &random)?);
+        place::append(&self.file(FileCommand::Output)?, &(records + token.expose()), Accepts::File)?;
+        summary(self.context, "jobpass: a pass for this job", &outputs.rows(), self.out);
+        self.say(pass);
+        // For the rest of this step. The shim has no shell that could source it.
+        let env_file = self.context.phase().is_none().then(|| self.env_file(pass, spec, &outputs.variables())).transpose()?;
+        match &env_file {
+            Some(path) => self.answer(outputs, path)?,
+            None if self.context.is_json() => self.out.data(&outputs.json(None))?,
+            None => {}
+        }
+        let mut variables = String::new();
+        if let Some(name) = &spec.variable {
+            variables += &github::record(name, pass.token.expose(), &random)?;
+        }
+        for (name, value) in outputs.variables() {
+            variables += &github::record(name, &value, &random)?;
+        }
+        place::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose(), Accepts::File)?;
+        self.confirm(&pass.lease)
+    }
+
+    /// Saves the lease once more, after everything else, and looks whether the runner will give it to our post step: a process that an
+    /// earlier step has left behind may write to that file, too.
+    fn confirm(&self, lease: &Lease) -> Result<(), Failure> {
+        self.keep(lease)?;
+        let state = self.file(FileCommand::State)?;
+        let text = place::read_named(&state).map_err(|error| Failure::new(format!("cannot read `{}`", state.display())).chain(&error))?;
+        if github::state_of(&text).as_deref() == Some(&*lease.json()) {
+            return Ok(());
+        }
+        Err(Failure::new("another process has changed what the runner keeps for the post step, which would not end this pass")
+            .hint("find out which step before this one has left a process running"))
+    }
+
+    /// A shell: by a file that it sources, whose path is all that stdout carries.
+    fn to_shell(&self, pass: &Pass, spec: &TokenSpec, outputs: &Outputs) -> Result<(), Failure> {
+        let mut variables = outputs.variables();
+        let traced = self.is_traced();
+        if traced {
+            // The trace shows every command with its expanded variables, and nothing masks ours.
+            variables.retain(|(name, _)| *name == "KUBECONFIG");
+        }
+        let env_file = self.env_file(pass, spec, &variables)?;
+        self.say(pass);
+        if traced {
+            self.out.warn("`CI_DEBUG_TRACE` is on: no variable is exported but KUBECONFIG, as the log would show them");
+        }
+        self.answer(outputs, &env_file)
+    }
+
+    /// Writes what a shell sources, and says where it is.
+    fn env_file(&self, pass: &Pass, spec: &TokenSpec, variables: &[(&str, String)]) -> Result<String, Failure> {
+        let token_file = pass.place.file(place::TOKEN);
+        let token = spec.variable.as_deref().filter(|_| !self.is_traced()).map(|name| (name, token_file.as_path()));
+        pass.place.write(place::ENV, shell::env_file(variables, token).as_bytes(), spec.file_mode)?;
+        Ok(pass.place.file(place::ENV).to_string_lossy().into_owned())
+    }
+
+    /// Whether whatever the job's shell does with a variable ends up in the log.
+    fn is_traced(&self) -> bool {
+        self.context.platform == Platform::Gitlab && gitlab::is_traced(&self.context.env)
+    }
+
+    /// All that stdout carries: the path of the env file, alone or as JSON with what else there is.
+    fn answer(&self, outputs: &Outputs, env_file: &str) -> Result<(), Failure> {
+        let json = self.context.is_json().then(|| outputs.json(Some(env_file)));
+        self.out.data(json.as_deref().unwrap_or(env_file))
+    }
+
+    /// Says what there is now, and how it is used and ended.
+    fn say(&self, pass: &Pass) {
+        self.out.say(announcement(pass));
+        match self.context.platform {
+            Platform::Local => self.out.say(
+                "  nothing masks the token in this shell: do not print it\n  \
+                 use it:  . \"$(jobpass request …)\" sets the variables, and kubectl, oc and helm find it\n  \
+                 end it:  jobpass revoke",
+            ),
+            Platform::Gitlab | Platform::Tekton if !self.masks() => {
+                self.out.say(format!("  nothing masks the token in the log of this {} job: do not print it", self.context.platform));
+            }
+            Platform::Github | Platform::Gitlab | Platform::Tekton => {}
+        }
+    }
+
+    /// A second pass in one job takes over the names of the first, which lives on: say so, with both leases.
+    fn warn_of_another(&self, spec: &TokenSpec, lease: &Lease) {
+        let ours = lease.id();
+        let configs = self.context.env.get("KUBECONFIG").filter(|_| spec.kubeconfig).map(|list| self.context.env.paths(list));
+        let mark = configs.into_iter().flatten().find_map(|path| pass_of(&path));
+        let of_config = mark.map(|mark| ("KUBECONFIG".to_owned(), mark.lease));
+        // A pass that is over has no token file any more, while the variables of a shell stay.
+        let lives = self.context.env.path("JOBPASS_TOKEN_FILE").is_none_or(|path| path.exists());
+        let variable = spec.variable.as_deref().filter(|_| lives).and_then(|name| Some((name, self.context.env.secret(name)?)));
+        let of_variable = variable.and_then(|(name, token)| Some((name.to_owned(), Claims::of(&token)?.lease()?)));
+        let mut others: Vec<(String, String)> = of_config.into_iter().chain(of_variable).filter(|(_, other)| *other != ours).collect();
+        if let [(one, lease), (two, same)] = others.as_slice()
+            && lease == same
+        {
+            others = vec![(format!("{one}` and `{two}"), lease.clone())];
+        }
+        for (names, other) in others {
+            self.out.warn(format!("`{names}` was set by the pass `{other}` and now by `{ours}`; the former lives on until it is revoked"));
+        }
+    }
+
+    fn file(&self, command: FileCommand) -> Result<PathBuf, Failure> {
+        self.context.env.path(command.variable()).ok_or_else(|| {
+            Failure::usage(format!("`{}` is not set", command.variable())).hint("run it in a step of a job, or say `--platform local`")
+        })
+    }
+}

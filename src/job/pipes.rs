@@ -1,0 +1,66 @@
+//! What a flag hands over by a pipe, as `--kubeconfig <(…)` does: read once, before anything is asked for, while signals are heard.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::{
+    context::Context,
+    failure::Failure,
+    identity::kubeconfig::text_of,
+    options::{self as o, Setting},
+    place::Pipe,
+    secret::Secret,
+    signals::Signals,
+};
+
+/// What the CI identity may come by.
+pub const IDENTITY: [&Setting; 3] = [&o::KUBECONFIG, &o::IDENTITY_TOKEN_FILE, &o::CERTIFICATE_AUTHORITY];
+
+/// What names a pass.
+pub const LEASE: [&Setting; 1] = [&o::LEASE_FILE];
+
+/// Reads those of these settings that are flags and name a pipe. Without `signals` a signal ends us as it ends anybody.
+///
+/// # Errors
+/// When one of them cannot be read, nobody writes in time, or a signal comes first.
+pub async fn read(context: &Context, settings: &[&'static Setting], limit: Duration, signals: Option<&mut Signals>) -> Result<(), Failure> {
+    let work = async {
+        for setting in settings {
+            read_one(context, setting, limit).await?;
+        }
+        Ok(())
+    };
+    match signals {
+        None => work.await,
+        Some(signals) => tokio::select! {
+            done = work => done,
+            notice = signals.ending_one() => Err(Failure::new("cannot read what a flag names").cause(format!("interrupted by {notice}"))),
+        },
+    }
+}
+
+async fn read_one(context: &Context, setting: &'static Setting, limit: Duration) -> Result<(), Failure> {
+    let Some(given) = context.options.flag(setting) else { return Ok(()) };
+    let failed = |cause: &anyhow::Error| Failure::usage(format!("cannot read what {} names", given.source)).chain(cause);
+    let Some(pipe) = Pipe::at(&context.env.absolute(given.text.as_ref())).map_err(|cause| failed(&cause))? else { return Ok(()) };
+    let bytes = timeout(limit, pipe.read()).await.map_err(|_| {
+        let what = format!("{} names a pipe whose end did not come within {} s", given.source, limit.as_secs());
+        Failure::usage(what).hint("check the command that writes to it")
+    })?;
+    let bytes = bytes.map_err(|cause| failed(&cause))?;
+    let text = if setting.name == o::CERTIFICATE_AUTHORITY.name {
+        // The certificates themselves are ASCII; what stands beside them may be in any encoding.
+        String::from_utf8_lossy(&bytes).into_owned()
+    } else {
+        text_of(bytes.to_vec()).map_err(|cause| failed(&cause))?
+    };
+    context.options.keep_piped(setting, Secret::new(text));
+    Ok(())
+}
+
+/// Whether the CI identity came by a pipe, so that nobody can find it again.
+#[must_use]
+pub fn is_identity_piped(context: &Context) -> bool {
+    [&o::KUBECONFIG, &o::IDENTITY_TOKEN_FILE].into_iter().any(|setting| context.options.piped(setting).is_some())
+}

@@ -1,0 +1,92 @@
+//! What became of a pass, as it is told: to whoever reads the log, in the receipt, and by the exit status.
+
+use crate::{context::Context, failure::Failure, handover, options as o, out::Out, pass::Ended, place, platform::github, receipt::Proof};
+
+/// How the one who reads the log learns of a pass that could not be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// By the error of this call, and by nothing else.
+    Returned,
+    /// By warnings, which may be put on the run's page: what the job does not fail for.
+    Warned {
+        /// Whether they are put there.
+        annotated: bool,
+    },
+}
+
+/// Tells what became of a pass, and returns what failed.
+#[must_use]
+pub fn tell(context: &Context, ended: Ended, known: bool, telling: Telling, out: &Out) -> Option<Failure> {
+    let Context { options, env, .. } = context;
+    let Ended { receipt, mut failure, life, warning, leftover } = ended;
+    let whose =
+        if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
+    match &receipt.proof {
+        Proof::Failed { reason, .. } => {
+            let what = if known {
+                format!("the pass{whose} is not revoked")
+            } else {
+                // Only its name is known: it may never have been begun.
+                format!("a pass{whose} may be left alive")
+            };
+            let valid = life.map(|life| format!("{life}; the lease is `{}`", receipt.lease));
+            match telling {
+                Telling::Returned => {
+                    let why = failure.take().unwrap_or_else(|| Failure::new(reason)).within(what);
+                    failure = Some(valid.into_iter().fold(why, Failure::cause));
+                }
+                Telling::Warned { annotated } => {
+                    let warnings: Vec<_> = [format!("{what}: {reason}")].into_iter().chain(valid).collect();
+                    warn(out, &warnings, annotated);
+                    if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
+                        out.say(format!("hint: {hint}"));
+                    }
+                }
+            }
+        }
+        proof => out.say(format!("revoked the pass{whose}, lease `{}`\n  {proof}", receipt.lease)),
+    }
+    if let Some(warning) = warning {
+        out.warn(warning);
+    }
+    if let Some(leftover) = leftover {
+        out.warn(leftover.brief());
+    }
+    handover::summarise(context, &receipt, out);
+    let mut written = Ok(());
+    if let Some(given) = options.get(&o::RECEIPT) {
+        written = place::append(&env.absolute(given.text.as_ref()), &(receipt.json() + "\n"), place::Accepts::Stream);
+    }
+    if context.is_json() {
+        written = written.and(out.data(&receipt.json()));
+    }
+    if let Err(unwritten) = written {
+        if failure.is_some() || telling != Telling::Returned {
+            out.warn(unwritten.brief());
+        }
+        failure = failure.or(Some(unwritten));
+    }
+    failure
+}
+
+/// Warns of a pass that may be left alive.
+pub fn warn_of(out: &Out, unknown: &Failure, annotated: bool) {
+    warn(out, &[unknown.brief()], annotated);
+    if let Some(hint) = unknown.advice() {
+        out.say(format!("hint: {hint}"));
+    }
+}
+
+/// Warns of a setting without which `revoke` goes on.
+pub fn passed_over(out: &Out, setting: &Failure) {
+    out.warn(format!("{}; it is passed over", setting.brief()));
+}
+
+/// Warns of what belongs together; as one annotation where the run's page is to show it.
+pub fn warn(out: &Out, warnings: &[String], annotate: bool) {
+    if annotate {
+        out.say_as(warnings.join("\n"), |text| github::annotation("warning", text));
+    } else {
+        warnings.iter().map(String::as_str).for_each(|warning| out.warn(warning));
+    }
+}

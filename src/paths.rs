@@ -1,0 +1,66 @@
+//! Where a path really lies: in which directory, by whatever name.
+
+use std::path::{Component, Path, PathBuf};
+
+/// Whether a path lies in a directory: as written, or as the directories really lie, so that neither `..` nor a link nor a second
+/// mount leads in or out unseen.
+#[must_use]
+pub fn lies_in(path: &Path, directory: &Path) -> bool {
+    let is_written = written(path).starts_with(written(directory));
+    let (path, directory) = (real(path), real(directory));
+    let identity = |path: &Path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    let own = identity(&directory);
+    is_written || path.starts_with(&directory) || own.is_some() && path.ancestors().any(|above| identity(above) == own)
+}
+
+/// A path without `.` and `..`, as it is written.
+fn written(path: &Path) -> PathBuf {
+    let mut written = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(written.pop()),
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => written.push(part),
+        }
+    }
+    written
+}
+
+/// A path without links, as far as it is there, and without `..` behind that.
+fn real(path: &Path) -> PathBuf {
+    let mut real = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => real.push(part),
+        }
+        // `..` leads out of where a link leads, not out of where it lies.
+        real = real.canonicalize().unwrap_or(real);
+    }
+    real
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_lies_in_a_directory_by_whatever_name() {
+        let root = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| root.path().join(name);
+        for name in ["work", "other"] {
+            std::fs::create_dir_all(at(name)).expect("made");
+        }
+        for (target, link) in [("work", "in"), ("other", "work/out")] {
+            std::os::unix::fs::symlink(at(target), at(link)).expect("a link");
+        }
+        for name in ["work", "work/", "work//x", "other/../work/x", "in/x", "other/../in", "work/./x", "work/out/x"] {
+            assert!(lies_in(&at(name), &at("work")), "{name}");
+        }
+        assert!(lies_in(&at("work/x"), &at("in/")));
+        for name in ["other", "work/../other", "work/../work.tmp", "workshop"] {
+            assert!(!lies_in(&at(name), &at("work")), "{name}");
+        }
+    }
+}

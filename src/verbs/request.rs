@@ -1,0 +1,70 @@
+//! `jobpass request`: begin a pass, and hand it over to the rest of the job.
+
+use std::process::ExitCode;
+
+use crate::{
+    action::{self, Phase},
+    context::Context,
+    failure::Failure,
+    handover::ForRunner,
+    identity::kubeconfig::marked,
+    job::{begin, check_receipt, heard, pipes, warn_of_unknown},
+    options as o,
+    out::Out,
+    pass::UNDO,
+    place,
+    signals::Signals,
+    spec::TokenSpec,
+};
+
+/// Validate, find out who asks, begin, hand over; undone if the hand-over fails.
+///
+/// # Errors
+/// When there is no pass; then nothing is left of it either, or the error says until when.
+pub async fn request(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
+    let runner = ForRunner::of(context, out);
+    warn_of_unknown(context, out);
+    if context.phase() == Some(Phase::Main) {
+        check_post(context)?;
+        if !action::exports(&context.env)? {
+            return only_install(context, out);
+        }
+    }
+    let spec = TokenSpec::of(context)?;
+    runner.check()?;
+    if let Some(path) = &spec.kubeconfig_out {
+        place::check_named(path, |text| marked(text).is_some())?;
+    }
+    let mut signals = heard(Signals::ending())?;
+    let pass = begin(context, &spec, &runner, &mut signals, out).await?;
+    if pipes::is_identity_piped(context) {
+        out.warn("the CI identity came by a pipe, which is read once: `revoke` needs it again, as `request` got it");
+    }
+    match runner.hand_over(&pass, &spec) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(failure) => Err(pass.undo(UNDO, failure, &runner).await),
+    }
+}
+
+/// The inputs of our action that only its post step uses: refused in the main step, where a refusal loses nothing.
+fn check_post(context: &Context) -> Result<(), Failure> {
+    action::revoke(&context.env)?;
+    check_receipt(context)?;
+    context.options.switch(&o::STRICT)?;
+    if context.options.switch(&o::WAIT_DEAD)? {
+        let what = "`wait-dead` takes longer than a post step of GitHub has";
+        return Err(Failure::usage(what).hint("leave it out, or revoke in a step of its own"));
+    }
+    Ok(())
+}
+
+/// The action without a pass: its shim has put us on the PATH of the steps after it, and that is all.
+fn only_install(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
+    if let Some(input) = context.options.inputs().first() {
+        let what = format!("input `{}` has no effect with `export: false`, which requests nothing", input.name);
+        return Err(Failure::usage(what).hint(format!("set `{}` in the `env:` of the step that runs jobpass", input.variable())));
+    }
+    out.say("jobpass is on the PATH of the steps after this one, and nothing is requested here");
+    out.say("  a step that needs a token:  shell: jobpass run -- bash -euo pipefail {0}");
+    Ok(ExitCode::SUCCESS)
+}

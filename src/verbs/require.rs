@@ -1,0 +1,85 @@
+//! `jobpass require`: whether this job has a pass, answered from what is here, without asking anybody.
+
+use std::{path::Path, process::ExitCode};
+
+use jiff::Timestamp;
+
+use crate::{
+    context::Context,
+    failure::Failure,
+    identity::kubeconfig::pass_of,
+    job::current,
+    jwt::Claims,
+    out::{Out, instant},
+    place,
+    platform::Platform,
+    secret::Secret,
+    spec,
+};
+
+/// Fails where the job has no pass that it could use: before a command does, less clearly or as somebody else.
+///
+/// # Errors
+/// When there is none, it is over, or it is for another service account than the one that is named.
+pub fn require(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
+    // Its name is checked first, so that a wrong one never looks like a missing pass.
+    let wanted = spec::service_account(&context.options)?.map(|account| account.to_string());
+    let files = current::token_files(context);
+    if files.is_empty() {
+        return Err(no_pass(context));
+    }
+    let Some(file) = files.iter().find(|path| path.exists()) else {
+        return Err(Failure::new("the pass of this job is over")
+            .cause(format!("its token file `{}` is gone", files[0].display()))
+            .hint("it was revoked: request another one, or revoke later"));
+    };
+    let token = place::read_named(file).map(Secret::new).map_err(|error| {
+        Failure::new("cannot tell whether this job has a pass").cause(format!("its token file `{}`: {error}", file.display()))
+    })?;
+    let unreadable = || Failure::new("cannot tell whether this job has a pass").cause("its token file holds no token of a pass");
+    let claims = Claims::of(&token).ok_or_else(unreadable)?;
+    let (Some(lease), Some(until), Some(account)) = (claims.lease(), claims.expires_at(), claims.service_account()) else {
+        return Err(unreadable());
+    };
+    if until <= Timestamp::now() {
+        return Err(Failure::new(format!("the pass `{lease}` has expired"))
+            .cause(format!("its token was valid until {}, which is over by this machine's clock", instant(until)))
+            .hint("request it with a longer `--ttl`, or run the command by `jobpass run`, which renews the token"));
+    }
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != account) {
+        return Err(Failure::new(format!("the pass of this job is for service account `{account}`, not for `{wanted}`"))
+            .hint(format!("request one for `{wanted}` in this job")));
+    }
+    is_used(context, file)?;
+    out.say(format!("this job has a pass for service account `{account}` until {}, lease `{lease}`", instant(until)));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fails where the pass has a kubeconfig and kubectl would take another one.
+fn is_used(context: &Context, token: &Path) -> Result<(), Failure> {
+    let ours = token.with_file_name(place::KUBECONFIG);
+    let listed = context.env.get("KUBECONFIG").map(|list| context.env.paths(list)).unwrap_or_default();
+    match listed.into_iter().find(|path| path.exists()) {
+        // Written elsewhere, or not at all: then another one is what was wanted.
+        _ if !ours.exists() => Ok(()),
+        Some(first) if first == ours || pass_of(&first).is_some() => Ok(()),
+        first => Err(Failure::new("this job has a pass, but kubectl would not use it")
+            .cause(match first {
+                Some(first) => format!("`KUBECONFIG` is `{}`", first.display()),
+                None => "`KUBECONFIG` is not set".to_owned(),
+            })
+            .hint(format!("set it to `{}`, or request with `--no-kubeconfig`", ours.display()))),
+    }
+}
+
+fn no_pass(context: &Context) -> Failure {
+    let failure =
+        Failure::new("this job has no pass").cause("neither is `JOBPASS_TOKEN_FILE` set, nor is the kubeconfig of a pass in `KUBECONFIG`");
+    failure.hint(match context.platform {
+        Platform::Github => "use the jobpass action in a step before this one, or run the command by `jobpass run`",
+        Platform::Gitlab => {
+            "a job's own `before_script` takes the place of the one that it extends: begin it with `- !reference [.jobpass, before_script]`"
+        }
+        Platform::Tekton | Platform::Local => "begin one with `. \"$(jobpass request)\"`, or run the command by `jobpass run`",
+    })
+}

@@ -1,0 +1,237 @@
+//! `jobpass revoke`: find the passes, end each, tell what became of it.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    action::{self, Revoke},
+    context::Context,
+    failure::Failure,
+    handover::marks,
+    identity::{Identity, way::Way},
+    job::{
+        REVOKE, heard,
+        identity::identity,
+        meet, pipes,
+        telling::{Telling, passed_over, tell, warn, warn_of},
+    },
+    options::{self as o, Setting},
+    out::Out,
+    pass::{Ending, Terms},
+    platform::{Platform, key::holds_uuid},
+    receipt::Proof,
+    signals::{self, Signals},
+    targets::{self, Found},
+};
+
+/// What is said where there is no pass.
+pub const NOTHING: &str = "nothing to revoke";
+
+/// How long it takes at least for each of several passes.
+const LEAST: Duration = Duration::from_secs(2);
+
+/// How long `--wait-dead` may take: more than the API server's cache and its own clock.
+const WAIT_DEAD: Duration = Duration::from_secs(25);
+
+/// Find the passes, end each, print the receipts. On CI a job does not fail for a pass that ends by itself soon. `bad` are settings that
+/// are no good and without which it goes on.
+///
+/// # Errors
+/// When it is not clear which passes are meant, or with `--strict` when one could not be ended.
+pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<ExitCode, Failure> {
+    let limit = context.timeout().ok().flatten().unwrap_or(REVOKE);
+    read_pipes(context, &pipes::LEASE, limit).await?;
+    // First of all: where there is nothing to revoke, nothing else needs to be right.
+    let found = match targets::find(context) {
+        // A post step fails its job only where it is asked to.
+        Err(failure) if context.is_post() => Found { unknown: vec![failure], ..Found::default() },
+        found => found?,
+    };
+    if is_nothing(context, &found, bad, out) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wish = wish(context, out);
+    if wish == Revoke::No {
+        for lease in found.endings.iter().map(|ending| &ending.lease) {
+            let (account, valid) = (&lease.service_account, lease.validity());
+            out.say(format!("the pass of service account `{account}` stays, as `revoke: false` asks: it is {valid}"));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let strict = wish == Revoke::Strict
+        || tolerated(context, &o::STRICT, context.options.switch(&o::STRICT), out)?
+        || !context.platform.tolerates_failed_revocation();
+    let terms = terms(context, out)?;
+    let mut unknown: Vec<_> = found.unknown.into_iter().map(|unknown| unknown.within("a pass may be left alive")).collect();
+    if !strict {
+        unknown.drain(..).for_each(|unknown| warn_of(out, &unknown, context.is_post()));
+    }
+    let failed = end_all(context, &found.endings, terms, strict, out).await?;
+    if !strict {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // One of them is the error of this call, which says all that a warning would.
+    let mut failures = failed.into_iter().chain(unknown);
+    let first = failures.next();
+    failures.for_each(|unknown| warn_of(out, &unknown, false));
+    first.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Reads the pipes that these flags name. Only where there is one is a signal kept from ending us.
+async fn read_pipes(context: &Context, settings: &[&'static Setting], limit: Duration) -> Result<(), Failure> {
+    if settings.iter().all(|setting| context.options.flag(setting).is_none()) {
+        return Ok(());
+    }
+    let mut signals = heard(Signals::ending())?;
+    pipes::read(context, settings, limit, Some(&mut signals)).await
+}
+
+/// Says what was found besides passes, and whether there is none.
+fn is_nothing(context: &Context, found: &Found, bad: &[Failure], out: &Out) -> bool {
+    if found.is_empty() && context.is_post() {
+        // Of a main step that failed: what made it fail is not said once more.
+        out.say(NOTHING);
+        return true;
+    }
+    for bad in bad.iter().chain(&found.passed_over) {
+        passed_over(out, bad);
+    }
+    for note in &found.notes {
+        out.warn(note);
+    }
+    // As our template says at the end of each job, whose pass mostly is over.
+    if found.is_empty() && context.options.flag(&o::IF_HERE).is_none() {
+        out.say(format!("{NOTHING}: {}", nowhere(context.platform, &found.looked)));
+    }
+    found.is_empty()
+}
+
+/// What our post step is to do. What the call itself names is ended whatever else is said, and an input that has become nonsense since
+/// the main step keeps no pass alive.
+fn wish(context: &Context, out: &Out) -> Revoke {
+    let is_named = [&o::LEASE, &o::LEASE_FILE, &o::ALL_LEASES].iter().any(|setting| context.options.flag(setting).is_some());
+    if !context.is_post() || is_named {
+        return Revoke::Yes;
+    }
+    action::revoke(&context.env).unwrap_or_else(|failure| {
+        out.warn(failure.brief());
+        Revoke::Yes
+    })
+}
+
+/// How long it may take, and how sure it must be.
+fn terms(context: &Context, out: &Out) -> Result<Terms, Failure> {
+    let mut wait_dead = tolerated(context, &o::WAIT_DEAD, context.options.switch(&o::WAIT_DEAD), out)?;
+    if context.is_post() && wait_dead {
+        out.warn("`wait-dead` takes longer than a post step of GitHub has: the receipt says how far the revocation is proved");
+        wait_dead = false;
+    }
+    let asked = tolerated(context, &o::TIMEOUT, context.timeout(), out)?;
+    let usual = if wait_dead { WAIT_DEAD } else { REVOKE };
+    // Whoever may set a variable may not take the time away that ending a pass needs.
+    let timeout = asked.filter(|asked| *asked > usual || context.options.flag(&o::TIMEOUT).is_some()).unwrap_or(usual);
+    // The input is for the request; all posts of a job share their time.
+    let timeout = if context.is_post() { timeout.min(REVOKE) } else { timeout };
+    Ok(Terms { timeout, wait_dead })
+}
+
+/// What was read of a setting. A variable or an input that has become nonsense since the pass was requested must not keep it alive: it
+/// is passed over.
+fn tolerated<T: Default>(context: &Context, setting: &Setting, read: Result<T, Failure>, out: &Out) -> Result<T, Failure> {
+    let (value, bad) = match read {
+        Err(failure) if context.is_post() => (T::default(), Some(failure)),
+        read => context.options.tolerated(&[setting], read)?,
+    };
+    if let Some(bad) = bad {
+        passed_over(out, &bad);
+    }
+    Ok(value)
+}
+
+/// Ends one after the other, and returns what failed first. The signal that ends the job comes while it is being cleaned up: the passes
+/// are ended all the same.
+async fn end_all(context: &Context, endings: &[Ending], terms: Terms, strict: bool, out: &Out) -> Result<Option<Failure>, Failure> {
+    let end = Instant::now() + terms.timeout;
+    read_pipes(context, &pipes::IDENTITY, terms.timeout).await?;
+    let work = async {
+        let mut failed = None;
+        for ending in endings {
+            // The time is for all of them together, with a little for each that comes late.
+            let left = end.saturating_duration_since(Instant::now()).max(LEAST);
+            let telling = match &failed {
+                None if strict => Telling::Returned,
+                Some(_) | None => Telling::Warned { annotated: context.is_post() && !strict },
+            };
+            let new = end_one(context, ending, Terms { timeout: left, ..terms }, telling, out).await?;
+            failed = failed.or(new);
+        }
+        Ok(failed)
+    };
+    tokio::select! {
+        failed = work => failed,
+        notice = signals::repeated(|notice| out.say(format!("{notice}: revoking first"))) => {
+            Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {notice} once more")))
+        }
+    }
+}
+
+/// Ends one pass and tells what became of it. Whatever fails here is returned, so that the next one still gets its turn.
+///
+/// # Errors
+/// When there is none, and all that was known of it is what somebody has typed.
+async fn end_one(context: &Context, ending: &Ending, terms: Terms, telling: Telling, out: &Out) -> Result<Option<Failure>, Failure> {
+    let identity = identity(context, ending, |bad| passed_over(out, bad));
+    if let Ok(identity) = &identity {
+        meet(out, identity);
+    }
+    let identity = identity.and_then(|identity| on_its_way(context, identity, ending, out));
+    let ended = ending.end(identity, terms, out).await;
+    let is_of_this_pod = |key: &str| context.platform == Platform::Tekton && !ending.known && !holds_uuid(key);
+    if ended.receipt.proof == Proof::Absent && context.options.text(&o::JOB_KEY).is_some_and(is_of_this_pod) {
+        // In a `finally` it would be another pod's pass that is meant.
+        let failure = Failure::new("this pod has no pass of that job key, and a key without a UUID in it means no other pod's")
+            .hint("give a pass that another pod is to end a key such as `$(context.pipelineRun.uid)/TASK`");
+        if let Telling::Warned { annotated } = telling {
+            warn(out, &[format!("a pass may be left alive: {}", failure.brief())], annotated);
+        }
+        return Ok(Some(failure));
+    }
+    if ending.is_hearsay() && ended.receipt.proof == Proof::Absent {
+        return Err(Failure::new(format!("there is no lease `{}`", ended.receipt.lease))
+            .cause("the API server has no Secret of that name in that namespace")
+            .hint("check namespace and name; it may have been revoked already"));
+    }
+    if ended.receipt.proof.is_success() {
+        marks::take_away(context, &ending.lease.name);
+        for platform in &context.others {
+            marks::take_away(&context.elsewhere(*platform), &ending.lease.name);
+        }
+    }
+    Ok(tell(context, ended, ending.known, telling, out))
+}
+
+/// The identity with the way to its server. A post step goes that of its main step, whatever a step between has set.
+fn on_its_way(context: &Context, mut identity: Identity, ending: &Ending, out: &Out) -> Result<Identity, Failure> {
+    identity.way = if context.is_post() {
+        let mark = ending.lease.way.clone().unwrap_or_default();
+        let (way, passed_over) = Way::again(&identity, &context.env, &mark)?;
+        for what in passed_over {
+            out.warn(what);
+        }
+        way
+    } else {
+        Way::of(&identity, &context.env)?
+    };
+    Ok(identity)
+}
+
+/// Where there is no pass.
+fn nowhere(platform: Platform, looked: &[String]) -> String {
+    let whose = match platform {
+        Platform::Github | Platform::Gitlab | Platform::Tekton => " of this job",
+        Platform::Local => "",
+    };
+    format!("no pass{whose} in {}", looked.join(" or "))
+}

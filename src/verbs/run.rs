@@ -1,0 +1,64 @@
+//! `jobpass run`: begin a pass, run one command under it, end it.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use crate::{
+    child::{self, Command},
+    context::Context,
+    failure::Failure,
+    handover::ForCommand,
+    job::{
+        REVOKE, begin, check_receipt, heard, hide_values,
+        telling::{Telling, tell},
+        warn_of_unknown,
+    },
+    options as o,
+    out::Out,
+    pass::{Terms, UNDO},
+    signals::Signals,
+    spec::TokenSpec,
+};
+
+/// Run the command under a pass of its own; its exit status is ours.
+///
+/// # Errors
+/// When the command was not run, or with `--strict` when its pass could not be ended.
+pub async fn run(context: &Context, command: &[OsString], out: &Out) -> Result<ExitCode, Failure> {
+    warn_of_unknown(context, out);
+    let spec = TokenSpec::of(context)?.renewable(context)?;
+    let strict = context.options.switch(&o::STRICT)?;
+    let timeout = context.timeout()?.unwrap_or(REVOKE);
+    check_receipt(context)?;
+    hide_values(context, out);
+    let command = Command::of(command, context)?;
+    command.secrets().for_each(|secret| out.hide(secret));
+    for warning in &command.warnings {
+        out.warn(warning);
+    }
+    if let Some(hidden) = command.hides() {
+        out.say(hidden);
+    }
+    let handover = ForCommand::of(context, out);
+    // From here on no signal ends us before the pass is ended.
+    let mut signals = heard(Signals::all())?;
+    let pass = begin(context, &spec, &handover, &mut signals, out).await?;
+    let variables = match handover.hand_over(&pass, &spec) {
+        Ok(variables) => variables,
+        Err(failure) => return Err(pass.undo(UNDO, failure, &handover).await),
+    };
+    handover.announce(&pass);
+    let terms = Terms { timeout, wait_dead: false };
+    let done = match Box::pin(child::run(pass, command, variables, &spec, out, terms, &mut signals)).await {
+        Ok(done) => done,
+        // It may be a signal that has kept the command from its start.
+        Err((failure, pass)) => return Err(pass.undo(context.platform.signal_budget(), failure, &handover).await),
+    };
+    if done.ended.receipt.proof.is_success() {
+        handover.is_over();
+    }
+    let telling = if strict { Telling::Returned } else { Telling::Warned { annotated: false } };
+    match tell(context, done.ended, true, telling, out) {
+        Some(failure) if strict => Err(failure),
+        Some(_) | None => Ok(ExitCode::from(done.code)),
+    }
+}
