@@ -20,29 +20,23 @@ use crate::{
     identity::Identity,
     jwt::Claims,
     lease::Lease,
+    net::{Connector, Credential},
     out::Out,
     secret::Secret,
     spec::TokenSpec,
 };
 
-mod addresses;
 pub mod answer;
 mod ask;
-mod broken;
-mod connect;
 mod deletion;
 mod exchange;
 mod hedge;
-mod leaf;
 mod policy;
 mod retry;
 mod review;
-mod tls;
-mod transport;
 
 use answer::{Answer, Refusal, Request, Shown};
 use ask::bounded;
-use connect::Connector;
 pub use deletion::Deleted;
 
 /// What a pass depends on: how long nobody is reached before that is given up.
@@ -246,17 +240,8 @@ impl Cluster {
     ///
     /// Over our own connection a client certificate would answer for the token.
     pub async fn probe(&self, token: &Secret) -> Probed {
-        let as_token = Identity {
-            origin: self.identity.origin.clone(),
-            why: "the token itself".into(),
-            cluster: self.identity.cluster.clone(),
-            user: kube::config::AuthInfo { token: Some(token.expose().to_owned().into()), ..kube::config::AuthInfo::default() },
-            authority: self.identity.authority.clone(),
-            pod_namespace: None,
-            way: self.identity.way.clone(),
-        };
-        let Ok(mut connector) = bounded(&as_token, self.deadline, self.timeout).await else {
-            return Probed::Unknown("the time was up".into());
+        let Ok(mut connector) = Connector::new(self.connector.target.clone(), Credential::bearing(token.clone())) else {
+            return Probed::Unknown("the token cannot be shown".into());
         };
         match review::sent(&mut connector, self.deadline).await {
             Ok(answer) if answer.status == 401 => Probed::Dead,

@@ -9,23 +9,29 @@ use serde::{Deserialize, Serialize};
 
 use rank::Directions;
 
-use crate::{context::Context, failure::Failure, options as o, out::one_line, platform::Platform, secret::Secret};
+use crate::{
+    context::Context,
+    failure::Failure,
+    net::{Target, Trust, Way, way::Address},
+    options as o,
+    out::one_line,
+    place,
+    platform::Platform,
+    secret::Secret,
+};
 
 pub mod bearer;
-pub mod credential;
+mod credential;
 pub mod held;
 pub mod in_cluster;
 pub mod kubeconfig;
 mod mounted;
 mod plugin;
 pub mod rank;
-pub mod roots;
 pub mod server;
-pub mod way;
 
 pub use plugin::is_asking as is_asking_a_plugin;
 pub use rank::Purpose;
-use way::Way;
 
 /// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,6 +264,49 @@ impl Identity {
     #[must_use]
     pub fn server(&self) -> &str {
         self.cluster.server.as_deref().unwrap_or_default()
+    }
+
+    /// What is not possible if it is no good.
+    fn what(&self) -> String {
+        format!("cannot use the CI identity: {}", self.why)
+    }
+
+    /// Where its API server is.
+    #[must_use]
+    pub fn address(&self) -> Address<'_> {
+        let cluster = &self.cluster;
+        let has_trust = cluster.certificate_authority_data.is_some() || cluster.insecure_skip_tls_verify == Some(true);
+        Address { server: self.server(), proxy: cluster.proxy_url.as_deref().filter(|own| !own.is_empty()), has_trust }
+    }
+
+    /// Its API server, and how it is reached.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        let cluster = &self.cluster;
+        let trust = match &cluster.certificate_authority_data {
+            _ if cluster.insecure_skip_tls_verify == Some(true) => Trust::Everybody,
+            // What cannot be read trusts nobody.
+            Some(data) => Trust::Authority(STANDARD.decode(data).unwrap_or_else(|_| data.clone().into_bytes())),
+            None => Trust::System,
+        };
+        Target {
+            what: self.what(),
+            server: self.server().to_owned(),
+            trust,
+            authority: self.authority.clone(),
+            server_name: cluster.tls_server_name.clone(),
+            has_own_proxy: self.address().proxy.is_some(),
+            way: self.way.clone(),
+        }
+    }
+
+    /// Reads the credential anew, as far as it has a file where a newer one can be. A plugin is asked again anyway.
+    pub fn refresh(&mut self) {
+        if let Some(path) = &self.user.token_file
+            && let Ok(text) = place::read_named(path.as_ref())
+        {
+            self.user.token = Some(text.trim().to_owned().into());
+        }
     }
 
     /// Whether reading it anew can give another credential.

@@ -8,8 +8,9 @@ use crate::{
     action,
     context::Context,
     failure::Failure,
-    identity::{Identity, Purpose, way::Way},
+    identity::{Identity, Purpose},
     lease::{self, seal::Seal},
+    net::Way,
     options::{self as o, Setting},
     out::Out,
     pass::{Observer, Pass, Plan},
@@ -53,7 +54,7 @@ pub async fn begin(
     let job_key = context.job_key.clone()?;
     pipes::read(context, &pipes::IDENTITY, timeout, Some(signals)).await?;
     let (mut identity, _) = Identity::find(context, Purpose::Begin)?;
-    identity.way = Way::of(&identity, &context.env)?;
+    identity.way = Way::of(&identity.address(), &context.env)?;
     meet(out, &identity);
     let seal = Seal::of(context);
     let name = lease::name(context.platform, &seal, job_key.as_deref(), &spec.service_account);

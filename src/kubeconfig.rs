@@ -77,8 +77,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        identity::{Origin, kubeconfig::marked, way::Way},
+        identity::{Origin, kubeconfig::marked},
         lease::tests::lease,
+        net::Way,
     };
 
     fn rendered() -> String {

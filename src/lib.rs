@@ -12,7 +12,7 @@
 //! # The way of the data
 //!
 //! [`mod@env`] (the environment, once; [`action`]: the inputs of our own) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
-//! one precedence) → [`context`] (where we run, resolved once) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`identity`] (as whom) → [`cluster`] (the only network) →
+//! one precedence) → [`context`] (where we run, resolved once) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`net`] (how anybody is reached) → [`identity`] (as whom) → [`cluster`] (the API server) →
 //! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`handover`] (mask, files, variables) → [`receipt`]; [`verbs`] are the recipes, one file each, and [`job`] is what they share.
 //!
 //! A module uses only what stands to its left, and [`secret`], [`shown`], [`out`] and [`failure`]. [`fault`] is what ends a pass when we fail ourselves.
@@ -54,6 +54,7 @@ pub mod kubeconfig;
 pub mod lease;
 mod limits;
 pub mod name;
+pub mod net;
 pub mod options;
 pub mod out;
 pub mod pass;
@@ -129,7 +130,7 @@ async fn done(verb: Verb, env: Env, out: &Out) -> Result<ExitCode, Failure> {
     };
     let context = |env: Env| Context::resolve(Options::resolve(&flags, &env)?, env, stdout);
     match verb {
-        Verb::Request(_) => verbs::request(&context(env)?, out).await,
+        Verb::Request(_) => Box::pin(verbs::request(&context(env)?, out)).await,
         Verb::Revoke(_) => {
             let mut options = Options::tolerant(&flags, &env)?;
             if let Some(names) = targets::connection_of_main(&env).filter(|_| options.is_post()) {

@@ -9,13 +9,16 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Cluster, Patience,
     answer::{Answer, Request},
-    broken::Broken,
-    connect::Connector,
     exchange::Message,
     hedge::{Again, Event, Tries},
-    leaf, retry,
+    retry,
 };
-use crate::{failure::Failure, identity::Identity, options::human};
+use crate::{
+    failure::Failure,
+    identity::Identity,
+    net::{Connector, TransportError, leaf},
+    options::human,
+};
 
 /// How long it may take at least to look at a certificate that was refused.
 const LOOK: Duration = Duration::from_secs(1);
@@ -71,10 +74,10 @@ impl Cluster {
     }
 
     /// Says what has failed and is tried again.
-    fn say(&mut self, request: &Request, sent: Option<&Result<Answer, Broken>>) {
+    fn say(&mut self, request: &Request, sent: Option<&Result<Answer, TransportError>>) {
         let failure = match sent {
             Some(Ok(answer)) => answer.failure(request, &self.shown()),
-            Some(Err(broken)) => broken.failure(&request.what(), &self.identity, None, self.timeout),
+            Some(Err(broken)) => broken.failure(&request.what(), &self.connector.target, None, self.timeout),
             None => return,
         };
         self.say_once(&format!("{}; trying again", failure.brief()));
@@ -88,7 +91,7 @@ impl Cluster {
     }
 
     /// An answer, or the failure to get one.
-    async fn settled(&self, request: &Request, sent: Result<Answer, Broken>) -> Result<Answer, Failure> {
+    async fn settled(&self, request: &Request, sent: Result<Answer, TransportError>) -> Result<Answer, Failure> {
         match sent {
             Ok(answer) => Ok(answer),
             Err(broken) => {
@@ -97,18 +100,14 @@ impl Cluster {
                 let look = async { if broken.is_about_certificate() { self.connector.presented().await } else { None } };
                 let presented = timeout_at(limit, look).await.ok().flatten();
                 let leaf = presented.as_ref().map(leaf::describe);
-                Err(broken.failure(&request.what(), &self.identity, leaf, self.timeout))
+                Err(broken.failure(&request.what(), &self.connector.target, leaf, self.timeout))
             }
         }
     }
 
     /// Reads the credential anew, as far as it has a place where a newer one can be.
     pub(super) async fn renew(&mut self) -> Result<(), Failure> {
-        if let Some(path) = &self.identity.user.token_file
-            && let Ok(text) = crate::place::read_named(path.as_ref())
-        {
-            self.identity.user.token = Some(text.trim().to_owned().into());
-        }
+        self.identity.refresh();
         self.connector = bounded(&self.identity, self.deadline, self.timeout).await?;
         Ok(())
     }
@@ -116,9 +115,10 @@ impl Cluster {
 
 /// Prepares a connection within the time there is.
 pub(super) async fn bounded(identity: &Identity, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
-    timeout_at(deadline, Connector::new(identity)).await.unwrap_or_else(|_| {
+    let credential = timeout_at(deadline, identity.credential()).await.unwrap_or_else(|_| {
         Err(Failure::new(format!("cannot use the CI identity: {}", identity.why))
             .cause(format!("its credential plugin did not answer within {}", human(timeout)))
             .hint("run the plugin by hand in the job; it must not ask questions"))
-    })
+    });
+    Connector::new(identity.target(), credential?)
 }

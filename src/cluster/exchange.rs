@@ -8,7 +8,8 @@ use kube::{Client, client::Body};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{answer::Answer, broken::Broken, retry::asked_for};
+use super::{answer::Answer, retry::asked_for};
+use crate::net::TransportError;
 
 /// No answer that we need is larger; a token is about 1 kB.
 const LARGEST: usize = 1 << 20;
@@ -22,28 +23,28 @@ pub(super) struct Message {
 }
 
 impl Message {
-    pub(super) fn new(method: Method, path: String, body: &impl Serialize) -> Result<Self, Broken> {
-        let body = serde_json::to_vec(body).map_err(|_| Broken::Unsendable)?;
+    pub(super) fn new(method: Method, path: String, body: &impl Serialize) -> Result<Self, TransportError> {
+        let body = serde_json::to_vec(body).map_err(|_| TransportError::Unsendable)?;
         Ok(Self { method, path, body: body.into() })
     }
 }
 
 /// Sends it and reads the whole answer.
-pub(super) async fn send(client: &Client, message: Message) -> Result<Answer, Broken> {
+pub(super) async fn send(client: &Client, message: Message) -> Result<Answer, TransportError> {
     let request = http::Request::builder()
         .method(message.method)
         .uri(message.path)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")
         .body(Body::from(message.body))
-        .map_err(|_| Broken::Unsendable)?;
-    let response = client.send(request).await.map_err(|error| Broken::of(&error))?;
+        .map_err(|_| TransportError::Unsendable)?;
+    let response = client.send(request).await.map_err(|error| TransportError::of(&error))?;
     let (head, body) = response.into_parts();
     let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let warnings = head.headers.get_all(header::WARNING).iter().filter_map(|value| warning(value.to_str().ok()?)).collect();
     let date = text(header::DATE).and_then(|date| rfc2822::parse(date).ok()).map(|zoned| zoned.timestamp());
     let retry_after = text(header::RETRY_AFTER).and_then(|asked| asked_for(asked, date));
-    let body = Limited::new(body, LARGEST).collect().await.map_err(|_| Broken::Cut)?;
+    let body = Limited::new(body, LARGEST).collect().await.map_err(|_| TransportError::Cut)?;
     let body = Zeroizing::new(body.to_bytes().to_vec());
     Ok(Answer { status: head.status.as_u16(), retry_after, date, warnings, after_another: false, body })
 }

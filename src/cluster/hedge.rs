@@ -11,11 +11,10 @@ use tokio::{
 
 use super::{
     answer::{Answer, Refusal},
-    broken::Broken,
-    connect::{Connector, Line},
     exchange::{Message, send},
     retry::{Waits, is_passing},
 };
+use crate::net::{Connector, Line, TransportError};
 
 /// After how long without an answer another connection is opened; the earlier ones go on.
 const SILENT: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
@@ -33,7 +32,7 @@ pub(super) enum Again {
 
 /// How it ended.
 pub(super) struct Tried {
-    pub(super) sent: Result<Answer, Broken>,
+    pub(super) sent: Result<Answer, TransportError>,
     /// Whether any copy of the request may have been carried out.
     pub(super) may_have_arrived: bool,
 }
@@ -56,14 +55,14 @@ pub(super) struct Tries {
     begun: Instant,
     /// Of each copy the line that it was sent on.
     lines: Vec<Line>,
-    under_way: JoinSet<(usize, Result<Answer, Broken>)>,
+    under_way: JoinSet<(usize, Result<Answer, TransportError>)>,
     /// Since when nobody has answered, and how many connections were opened because of it.
     silent: (Instant, usize),
     waits: Waits,
     /// When a copy is sent again, and on which line.
     next: Option<(Instant, usize)>,
-    last: Option<Result<Answer, Broken>>,
-    unreachable: Option<Broken>,
+    last: Option<Result<Answer, TransportError>>,
+    unreachable: Option<TransportError>,
     /// Whether a copy that is over may have been carried out.
     arrived: bool,
     /// The name is taken, maybe by an earlier copy, whose own answer is waited for until then.
@@ -94,7 +93,7 @@ impl Tries {
     }
 
     /// Why the last copy that is over failed.
-    pub(super) fn failed(&self) -> Option<&Result<Answer, Broken>> {
+    pub(super) fn failed(&self) -> Option<&Result<Answer, TransportError>> {
         self.last.as_ref()
     }
 
@@ -112,7 +111,7 @@ impl Tries {
                 biased;
                 Some(ended) = self.under_way.join_next() => {
                     // A copy whose task is gone is one that is lost.
-                    let (copy, sent) = ended.unwrap_or_else(|_| (0, Err(Broken::Cut)));
+                    let (copy, sent) = ended.unwrap_or_else(|_| (0, Err(TransportError::Cut)));
                     if let Some(event) = self.ended(copy, sent, connector) {
                         return event;
                     }
@@ -155,11 +154,11 @@ impl Tries {
     }
 
     /// What the end of one copy means.
-    fn ended(&mut self, copy: usize, sent: Result<Answer, Broken>, connector: &mut Connector) -> Option<Event> {
+    fn ended(&mut self, copy: usize, sent: Result<Answer, TransportError>, connector: &mut Connector) -> Option<Event> {
         if sent.is_ok() {
             connector.line = self.lines[copy].clone();
         }
-        if let Err(unreachable @ Broken::Unreachable(_)) = &sent {
+        if let Err(unreachable @ TransportError::Unreachable(_)) = &sent {
             self.unreachable = Some(unreachable.clone());
         }
         let passing = is_passing(&sent);
@@ -208,10 +207,11 @@ impl Tries {
     }
 
     /// The end of it all: with an answer, or with the most telling of what there was instead.
-    fn over(&mut self, answered: Option<Result<Answer, Broken>>) -> Tried {
+    fn over(&mut self, answered: Option<Result<Answer, TransportError>>) -> Tried {
         let is_under_way = !self.under_way.is_empty() && self.was_connected();
         let others = self.arrived || is_under_way;
-        let late = if self.was_connected() { Broken::Late } else { self.unreachable.clone().unwrap_or(Broken::Unconnected) };
+        let late =
+            if self.was_connected() { TransportError::Late } else { self.unreachable.clone().unwrap_or(TransportError::Unconnected) };
         // One that was sent a moment ago is not silent: what came before it says more.
         let is_silent = !self.under_way.is_empty() && self.silent.0.elapsed() >= SILENT[0];
         let last = self.last.take();
@@ -222,7 +222,7 @@ impl Tries {
             (None, None, _) => Err(late),
         };
         let may_have_arrived =
-            others || sent.as_ref().map_or_else(Broken::may_have_arrived, |answer| answer.is_success() || answer.status >= 500);
+            others || sent.as_ref().map_or_else(TransportError::may_have_arrived, |answer| answer.is_success() || answer.status >= 500);
         let sent = sent.map(|answer| Answer { after_another: others, ..answer });
         self.under_way.abort_all();
         Tried { sent, may_have_arrived }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use jiff::{Timestamp, fmt::rfc2822};
 
-use super::{
-    answer::{Answer, Refusal},
-    broken::Broken,
-};
+use super::answer::{Answer, Refusal};
+use crate::net::TransportError;
 
 /// The first wait before a request is sent again; it doubles.
 const FIRST: Duration = Duration::from_millis(200);
@@ -32,7 +30,7 @@ impl Waits {
     }
 
     /// The wait before the next try; `left` is the time that there is. None where another try would come too late.
-    pub(super) fn after(&mut self, sent: &Result<Answer, Broken>, left: Duration) -> Option<Duration> {
+    pub(super) fn after(&mut self, sent: &Result<Answer, TransportError>, left: Duration) -> Option<Duration> {
         // Half of the wait is by chance, so that jobs which fail together do not come back together.
         let ours = self.next / 2 + self.next.mul_f64(chance() / 2.0);
         self.next = (self.next * 2).min(LONGEST);
@@ -45,7 +43,7 @@ impl Waits {
 }
 
 /// Whether the same request may find a better moment: broken connections, 429, 5xx, and a conflict of the server with itself.
-pub(super) fn is_passing(sent: &Result<Answer, Broken>) -> bool {
+pub(super) fn is_passing(sent: &Result<Answer, TransportError>) -> bool {
     match sent {
         Ok(answer) => answer.status == 429 || answer.status >= 500 || answer.refusal() == Refusal::Busy,
         Err(broken) => broken.is_passing(),

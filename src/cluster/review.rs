@@ -7,12 +7,14 @@ use tokio::time::Instant;
 use super::{
     Cluster,
     answer::Answer,
-    broken::Broken,
-    connect::Connector,
     exchange::Message,
     hedge::{Again, Event, Tries},
 };
-use crate::{jwt::Claims, lease::object::Maker};
+use crate::{
+    jwt::Claims,
+    lease::object::Maker,
+    net::{Connector, TransportError},
+};
 
 /// Since Kubernetes 1.28: <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>.
 const PATH: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
@@ -34,7 +36,7 @@ struct UserInfo {
 }
 
 /// The question, asked once.
-pub(super) async fn sent(connector: &mut Connector, deadline: Instant) -> Result<Answer, Broken> {
+pub(super) async fn sent(connector: &mut Connector, deadline: Instant) -> Result<Answer, TransportError> {
     let review = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let message = Message::new(Method::POST, PATH.to_owned(), &review)?;
     let mut tries = Tries::begin(connector, message, Again::Never, deadline);

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::Context;
 use kube::config::{AuthInfo, Cluster};
 
-use super::{Identity, Origin, Way, token_of};
+use super::{Identity, Origin, token_of};
 use crate::{
     failure::Failure,
+    net::Way,
     options::{self as o, Options},
     place,
     secret::Secret,

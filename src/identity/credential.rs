@@ -1,44 +1,37 @@
 //! What shows who we are: a header, a client certificate, or both.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::HeaderValue;
 use kube::config::AuthInfo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use secrecy::ExposeSecret;
 
 use super::{Identity, mounted, plugin};
-use crate::{failure::Failure, place, secret::Secret};
+use crate::{
+    failure::Failure,
+    net::{Credential, header},
+    place,
+    secret::Secret,
+};
 
-/// The credential of a CI identity, ready to be shown.
-#[derive(Default)]
-pub struct Credential {
-    /// The `Authorization` header.
-    pub header: Option<HeaderValue>,
-    /// The bearer token in it, if it is one.
-    pub token: Option<Secret>,
-    /// The certificate chain and its key.
-    pub certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-}
-
-impl Credential {
-    /// Gets it: out of the identity itself, or from its plugin.
+impl Identity {
+    /// The credential, ready to be shown: out of the identity itself, or from its plugin.
     ///
     /// # Errors
     /// When there is something that is no credential. Somebody without any is no error here: the API server says what it thinks.
-    pub async fn of(identity: &Identity) -> Result<Self, Failure> {
-        let what = format!("cannot use the CI identity: {}", identity.why);
-        let user = &identity.user;
-        let mut credential = Self::default();
+    pub async fn credential(&self) -> Result<Credential, Failure> {
+        let what = self.what();
+        let user = &self.user;
+        let mut credential = Credential::default();
         if let Some(token) = &user.token {
-            credential.bear(Secret::new(token.expose_secret().to_owned()));
+            credential = Credential::bearing(Secret::new(token.expose_secret().to_owned()));
         } else if let (Some(name), Some(password)) = (&user.username, &user.password) {
             let pair = Secret::new(format!("{name}:{}", password.expose_secret()));
             credential.header = header("Basic", &Secret::new(STANDARD.encode(pair.expose())));
         } else if let Some(exec) = &user.exec {
-            let status = plugin::run(exec, &identity.cluster, &what).await?;
+            let status = plugin::run(exec, &self.cluster, &what).await?;
             if let Some(token) = status.token {
-                mounted::guard_token(identity, &token, "its credential plugin printed it")?;
-                credential.bear(token);
+                mounted::guard_token(self, &token, "its credential plugin printed it")?;
+                credential = Credential::bearing(token);
             }
             if let (Some(certificate), Some(key)) = (status.client_certificate_data, status.client_key_data) {
                 credential.certificate = Some(pair(certificate.as_bytes(), key.expose().as_bytes(), &what)?);
@@ -51,20 +44,15 @@ impl Credential {
         if credential.certificate.is_none() {
             credential.certificate = of_kubeconfig(user, &what)?;
         }
+        credential.impersonation = AuthInfo {
+            impersonate: user.impersonate.clone(),
+            impersonate_uid: user.impersonate_uid.clone(),
+            impersonate_groups: user.impersonate_groups.clone(),
+            impersonate_user_extra: user.impersonate_user_extra.clone(),
+            ..AuthInfo::default()
+        };
         Ok(credential)
     }
-
-    fn bear(&mut self, token: Secret) {
-        self.header = header("Bearer", &token);
-        self.token = Some(token);
-    }
-}
-
-fn header(scheme: &str, secret: &Secret) -> Option<HeaderValue> {
-    let text = Secret::new(format!("{scheme} {}", secret.expose()));
-    let mut header = HeaderValue::from_str(text.expose()).ok()?;
-    header.set_sensitive(true);
-    Some(header)
 }
 
 /// A client certificate that the kubeconfig holds or names.

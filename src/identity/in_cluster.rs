@@ -4,8 +4,8 @@ use std::path::Path;
 
 use kube::config::{AuthInfo, Cluster};
 
-use super::{Identity, Origin, Way, token_of};
-use crate::{env::Env, failure::Failure, place, secret::Secret};
+use super::{Identity, Origin, token_of};
+use crate::{env::Env, failure::Failure, net::Way, place, secret::Secret};
 
 /// Where kubelet mounts it.
 /// See <https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/#directly-accessing-the-rest-api>.

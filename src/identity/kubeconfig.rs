@@ -8,9 +8,10 @@ use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Origin, Way, mounted, token_of};
+use super::{Identity, Origin, mounted, token_of};
 use crate::{
     failure::Failure,
+    net::Way,
     place::{self, Unusual},
     secret::Secret,
     shown::Kind,

@@ -7,7 +7,7 @@ use rustix::fs::stat;
 use secrecy::ExposeSecret;
 
 use super::{Identity, in_cluster, server, token_of};
-use crate::{env::Env, failure::Failure, paths::lies_in, place, secret::Secret};
+use crate::{env::Env, failure::Failure, net::certificates, paths::lies_in, place, secret::Secret};
 
 /// Below which a pod's tokens are mounted; the first leads to the second nearly everywhere.
 const SECRETS: [&str; 2] = ["/var/run/secrets", "/run/secrets"];
@@ -81,7 +81,7 @@ fn is_checked_by_the_pods(identity: &Identity) -> bool {
     let mounted = place::read_named(&Path::new(in_cluster::MOUNT).join("ca.crt")).ok();
     let own = server::pem_of(&identity.cluster).ok().flatten();
     let is_checked = identity.cluster.insecure_skip_tls_verify != Some(true);
-    is_checked && mounted.zip(own).is_some_and(|(mounted, own)| server::certificates(mounted.as_bytes()) == server::certificates(&own))
+    is_checked && mounted.zip(own).is_some_and(|(mounted, own)| certificates(mounted.as_bytes()) == certificates(&own))
 }
 
 /// Refuses a kubeconfig that came as a text, from wherever that is, and names files that a pod has mounted.

@@ -4,6 +4,7 @@ use super::{Identity, Origin, Word, mounted, server};
 use crate::{
     context::Context,
     failure::Failure,
+    net::certificates,
     options::{self as o, Given, Options, Setting, Source},
 };
 
@@ -128,7 +129,7 @@ fn changes_nothing(setting: &Setting, given: &Given, identity: &Identity, contex
     } else if setting.name == o::CERTIFICATE_AUTHORITY.name {
         let own = server::pem_of(&identity.cluster).ok().flatten();
         let other = server::authority(&given.text, &source, &context.env).ok();
-        own.zip(other).is_some_and(|(own, other)| server::certificates(&own) == server::certificates(&other))
+        own.zip(other).is_some_and(|(own, other)| certificates(&own) == certificates(&other))
     } else {
         given.text == "false"
     }

@@ -86,14 +86,6 @@ pub(super) fn pem_of(cluster: &Cluster) -> anyhow::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The certificates in a PEM text, in one order, however they are written.
-pub(super) fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
-    let mut certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
-    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
-    certificates.dedup();
-    certificates
-}
-
 fn refused(source: &str, cause: &anyhow::Error) -> Failure {
     Failure::usage(format!("cannot use the certificate authority of {source}"))
         .chain(cause)

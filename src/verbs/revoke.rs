@@ -10,13 +10,14 @@ use crate::{
     context::Context,
     failure::Failure,
     handover::marks,
-    identity::{Identity, way::Way},
+    identity::Identity,
     job::{
         REVOKE, heard,
         identity::identity,
         meet, pipes,
         telling::{Telling, passed_over, tell, warn, warn_of},
     },
+    net::Way,
     options::{self as o, Setting},
     out::Out,
     pass::{Ending, Terms},
@@ -216,13 +217,13 @@ async fn end_one(context: &Context, ending: &Ending, terms: Terms, telling: Tell
 fn on_its_way(context: &Context, mut identity: Identity, ending: &Ending, out: &Out) -> Result<Identity, Failure> {
     identity.way = if context.is_post() {
         let mark = ending.lease.way.clone().unwrap_or_default();
-        let (way, passed_over) = Way::again(&identity, &context.env, &mark)?;
+        let (way, passed_over) = Way::again(&identity.address(), &context.env, &mark)?;
         for what in passed_over {
             out.warn(what);
         }
         way
     } else {
-        Way::of(&identity, &context.env)?
+        Way::of(&identity.address(), &context.env)?
     };
     Ok(identity)
 }

@@ -15,8 +15,7 @@ use hyper_util::client::legacy::connect::{
 };
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
-use super::{addresses::Addresses, tls};
-use crate::identity::way::Way;
+use super::{Way, addresses::Addresses, tls};
 
 /// The way to the API server below TLS, whatever it is made of: one type, so that the client is compiled once.
 pub(super) type Transport = BoxCloneSyncService<Uri, Stream, BoxError>;

@@ -3,10 +3,12 @@
 use std::{path::Path, sync::Arc};
 
 use ring::digest;
-use rustls::{RootCertStore, pki_types::CertificateDer};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use zeroize::Zeroizing;
 
-use super::server;
 use crate::{env::Env, failure::Failure, name::hex, place};
 
 /// Whether the system's roots are files. Elsewhere the system itself answers for them, and no variable replaces them.
@@ -73,7 +75,7 @@ impl Roots {
     }
 
     pub(super) fn new(pem: &[u8]) -> Option<Self> {
-        let certificates = server::certificates(pem);
+        let certificates = certificates(pem);
         let mut hash = digest::Context::new(&digest::SHA256);
         certificates.iter().map(CertificateDer::as_ref).for_each(|certificate| hash.update(certificate));
         let mut store = RootCertStore::empty();
@@ -101,3 +103,12 @@ fn all_in(directory: &Path) -> Vec<u8> {
 
 /// More than any system has; a directory of somebody's own is not endless.
 const MOST: usize = 4096;
+
+/// The certificates in a PEM text, in one order, however they are written.
+#[must_use]
+pub fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let mut certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    certificates.dedup();
+    certificates
+}

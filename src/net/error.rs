@@ -1,19 +1,19 @@
-//! No answer at all: why the connection failed, told apart, and what to do about it.
+//! No answer at all: why the transport failed, told apart, and what to do about it.
 
 use std::{error::Error, io, time::Duration};
 
 use rustls::CertificateError;
 
+use super::Target;
 use crate::{
     failure::{Failure, words},
-    identity::Identity,
     options::human,
     out::one_line,
 };
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub enum TransportError {
     /// Nobody was reached.
     Unreachable(String),
     /// The server's certificate is not trusted.
@@ -30,9 +30,10 @@ pub(super) enum Broken {
     Unsendable,
 }
 
-impl Broken {
+impl TransportError {
     /// Finds the reason in kube's, hyper's and rustls' chain of errors.
-    pub(super) fn of(error: &kube::Error) -> Self {
+    #[must_use]
+    pub fn of(error: &kube::Error) -> Self {
         let mut connecting = false;
         let mut innermost = String::new();
         let mut next: Option<&(dyn Error + 'static)> = Some(error);
@@ -57,7 +58,8 @@ impl Broken {
     }
 
     /// Whether the same request may find a better moment.
-    pub(super) fn is_passing(&self) -> bool {
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Cut => true,
             Self::Certificate(_) | Self::Tls(_) | Self::Unconnected | Self::Late | Self::Unsendable => false,
@@ -65,7 +67,8 @@ impl Broken {
     }
 
     /// Whether the server may have carried the request out all the same.
-    pub(super) fn may_have_arrived(&self) -> bool {
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
         match self {
             Self::Cut | Self::Late => true,
             Self::Unreachable(_) | Self::Certificate(_) | Self::Tls(_) | Self::Unconnected | Self::Unsendable => false,
@@ -73,12 +76,14 @@ impl Broken {
     }
 
     /// Whether it is about the server's certificate.
-    pub(super) fn is_about_certificate(&self) -> bool {
+    #[must_use]
+    pub fn is_about_certificate(&self) -> bool {
         matches!(self, Self::Certificate(_))
     }
 
     /// In a few words.
-    pub(super) fn brief(&self, timeout: Duration) -> String {
+    #[must_use]
+    pub fn brief(&self, timeout: Duration) -> String {
         match self {
             Self::Unreachable(why) => format!("the API server cannot be reached: {why}"),
             Self::Certificate(why) => format!("the API server's certificate is not trusted: {why}"),
@@ -91,13 +96,13 @@ impl Broken {
     }
 
     /// As the user reads it.
-    pub(super) fn failure(&self, what: &str, identity: &Identity, leaf: Option<String>, timeout: Duration) -> Failure {
-        let server = identity.server();
+    #[must_use]
+    pub fn failure(&self, what: &str, target: &Target, leaf: Option<String>, timeout: Duration) -> Failure {
+        let server = &target.server;
         let failure = Failure::new(what).cause(format!("`{server}`: {}", self.brief(timeout)));
         match self {
             Self::Unreachable(_) | Self::Unconnected => {
-                let proxy = identity.cluster.proxy_url.as_deref().is_some_and(|proxy| !proxy.is_empty());
-                let hint = if proxy {
+                let hint = if target.has_own_proxy {
                     "check the address and the kubeconfig's `proxy-url`"
                 } else {
                     "check the address, `HTTPS_PROXY` and `NO_PROXY`, and that this runner may reach it"
@@ -109,7 +114,7 @@ impl Broken {
                     Some(leaf) => failure.cause(format!("it presented a certificate with {leaf}")),
                     None => failure,
                 };
-                failure.cause(format!("it was checked against {}", identity.authority)).hint(
+                failure.cause(format!("it was checked against {}", target.authority)).hint(
                     "give the API server's own authority by `--certificate-authority`, as in the ConfigMap `kube-root-ca.crt` of any namespace",
                 )
             }
@@ -141,13 +146,13 @@ mod tests {
     fn a_tls_error_is_found_below_what_wraps_it() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = kube::Error::Service(Box::new(io::Error::other(tls)));
-        assert_eq!(Broken::of(&wrapped), Broken::Certificate("it is signed by an unknown authority".into()));
+        assert_eq!(TransportError::of(&wrapped), TransportError::Certificate("it is signed by an unknown authority".into()));
     }
 
     #[test]
     fn an_answer_that_breaks_off_may_be_asked_for_again() {
-        let broken = Broken::of(&kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionReset))));
-        assert_eq!(broken, Broken::Cut);
-        assert!(broken.is_passing() && !Broken::Late.is_passing());
+        let broken = TransportError::of(&kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionReset))));
+        assert_eq!(broken, TransportError::Cut);
+        assert!(broken.is_passing() && !TransportError::Late.is_passing());
     }
 }

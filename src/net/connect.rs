@@ -21,44 +21,45 @@ use rustls::{
 };
 use tower::{Service, ServiceExt as _};
 
+use super::{Credential, Target};
 use super::{
     leaf::Witness,
     tls,
     transport::{Transport, transport},
 };
-use crate::{
-    failure::Failure,
-    identity::{Identity, credential::Credential},
-    secret::Secret,
-};
+use crate::{failure::Failure, secret::Secret};
 
 /// A connection that was idle for so long is not used again: what stands between may have forgotten it, and a new one costs little.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A client with a connection of its own: nothing is sent before the first request, and requests go over it one after the other.
 #[derive(Clone)]
-pub(super) struct Line {
-    pub(super) client: Client,
+pub struct Line {
+    /// What requests are sent by.
+    pub client: Client,
     connected: Arc<AtomicBool>,
 }
 
 impl Line {
     /// Whether there ever was a connection: before the first one, the API server has heard nothing of us.
-    pub(super) fn was_connected(&self) -> bool {
+    #[must_use]
+    pub fn was_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 }
 
 /// How to connect, and the line that is in use.
-pub(super) struct Connector {
+pub struct Connector {
     /// The one that a request starts on.
-    pub(super) line: Line,
+    pub line: Line,
     /// Whether a request is under way; if that is so when the next one begins, the former was interrupted.
-    pub(super) is_busy: bool,
+    pub is_busy: bool,
     /// The bearer token that we show, if it is one.
-    pub(super) token: Option<Secret>,
+    pub token: Option<Secret>,
     /// Whether we show a client certificate.
-    pub(super) has_certificate: bool,
+    pub has_certificate: bool,
+    /// Who is reached.
+    pub target: Target,
     config: Config,
     settings: ClientConfig,
     transport: Transport,
@@ -67,42 +68,48 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Prepares the connection. An exec plugin of the identity runs here, so the caller bounds the time.
+    /// Prepares the connection. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the identity's credential cannot be had or is none.
-    pub(super) async fn new(identity: &Identity) -> Result<Self, Failure> {
-        let what = format!("cannot use the CI identity: {}", identity.why);
-        let refused = |why: &str| Failure::usage(&what).cause(why);
-        let cluster = &identity.cluster;
-        let server: Uri = identity.server().parse().map_err(|_| refused("its server is no address"))?;
-        let transport = transport(&identity.way).ok_or_else(|| refused("the system has no root certificates for its proxy"))?;
-        let server_name = cluster.tls_server_name.clone().map(ServerName::try_from).transpose();
+    /// When the target or the credential is none.
+    pub fn new(target: Target, credential: Credential) -> Result<Self, Failure> {
+        let refused = |why: &str| Failure::usage(&target.what).cause(why);
+        let server: Uri = target.server.parse().map_err(|_| refused("its server is no address"))?;
+        let transport = transport(&target.way).ok_or_else(|| refused("the system has no root certificates for its proxy"))?;
+        let server_name = target.server_name.clone().map(ServerName::try_from).transpose();
         let server_name = server_name.map_err(|_| refused("its `tls-server-name` is no name"))?;
 
-        let credential = Credential::of(identity).await?;
-        let settings = tls::settings(identity, &credential, &what)?;
+        let settings = tls::settings(&target, &credential)?;
         let mut config = Config::new(server.clone());
-        config.auth_info.impersonate.clone_from(&identity.user.impersonate);
-        config.auth_info.impersonate_uid.clone_from(&identity.user.impersonate_uid);
-        config.auth_info.impersonate_groups.clone_from(&identity.user.impersonate_groups);
-        config.auth_info.impersonate_user_extra.clone_from(&identity.user.impersonate_user_extra);
+        config.auth_info = credential.impersonation;
         let user_agent = HeaderValue::from_static(concat!("jobpass/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, user_agent));
         config.headers.extend(credential.header.map(|value| (header::AUTHORIZATION, value)));
         let unfit = |_| refused("its impersonation has characters that a request cannot carry");
         let line = line(&config, https(settings.clone(), server_name.clone(), transport.clone())).map_err(unfit)?;
         let has_certificate = credential.certificate.is_some();
-        Ok(Self { line, is_busy: false, token: credential.token, has_certificate, config, settings, transport, server, server_name })
+        Ok(Self {
+            line,
+            is_busy: false,
+            token: credential.token,
+            has_certificate,
+            target,
+            config,
+            settings,
+            transport,
+            server,
+            server_name,
+        })
     }
 
     /// One more line beside the one in use: its first request makes a new connection, to the next of the server's addresses.
-    pub(super) fn another(&self) -> Option<Line> {
+    #[must_use]
+    pub fn another(&self) -> Option<Line> {
         line(&self.config, https(self.settings.clone(), self.server_name.clone(), self.transport.clone())).ok()
     }
 
     /// The certificate that the server presents, by one handshake of its own that ends before anything is sent.
-    pub(super) async fn presented(&self) -> Option<CertificateDer<'static>> {
+    pub async fn presented(&self) -> Option<CertificateDer<'static>> {
         let seen = Arc::new(Mutex::new(None));
         let mut settings = self.settings.clone();
         let schemes = settings.crypto_provider().signature_verification_algorithms.supported_schemes();

@@ -1,13 +1,10 @@
-//! The way to the API server as far as its identity does not say it: the proxy and the roots of the environment.
+//! The way to a server as far as nobody has said it who knows that server: the proxy and the roots of the environment.
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Identity,
-    roots::{ARE_FILES, Roots},
-};
+use super::roots::{ARE_FILES, Roots};
 use crate::{env::Env, failure::Failure};
 
 /// By which way the API server is reached, and against what its certificate is checked where no certificate authority is given.
@@ -33,6 +30,16 @@ pub struct Mark {
     roots: Option<String>,
 }
 
+/// Where a server is, and what is known of the way to it.
+pub struct Address<'a> {
+    /// Its address.
+    pub server: &'a str,
+    /// A proxy of its own.
+    pub proxy: Option<&'a str>,
+    /// Whether it is known whom to trust without the system's roots.
+    pub has_trust: bool,
+}
+
 impl Mark {
     /// Whether the environment has said anything of the way.
     #[must_use]
@@ -46,11 +53,11 @@ impl Way {
     ///
     /// # Errors
     /// When its proxy is none, or its root certificates are none.
-    pub fn of(identity: &Identity, env: &Env) -> Result<Self, Failure> {
-        let proxy = proxy(identity, env)?;
-        let roots = if needs_roots(identity, proxy.as_ref()) { Roots::of(env)? } else { None };
-        let environments = proxy.as_ref().filter(|_| own_proxy(identity).is_none());
-        let mark = Mark { proxy: environments.map(address), roots: roots.as_ref().map(|roots| roots.sha256.clone()) };
+    pub fn of(address: &Address<'_>, env: &Env) -> Result<Self, Failure> {
+        let proxy = proxy(address, env)?;
+        let roots = if needs_roots(address, proxy.as_ref()) { Roots::of(env)? } else { None };
+        let environments = proxy.as_ref().filter(|_| address.proxy.is_none());
+        let mark = Mark { proxy: environments.map(known), roots: roots.as_ref().map(|roots| roots.sha256.clone()) };
         Ok(Self { proxy, roots, mark })
     }
 
@@ -58,11 +65,11 @@ impl Way {
     ///
     /// # Errors
     /// When the roots are others by now: whoever is trusted then may be a stranger, and is not asked.
-    pub fn again(identity: &Identity, env: &Env, mark: &Mark) -> Result<(Self, Vec<&'static str>), Failure> {
+    pub fn again(address: &Address<'_>, env: &Env, mark: &Mark) -> Result<(Self, Vec<&'static str>), Failure> {
         let mut passed_over = Vec::new();
-        let is_own = own_proxy(identity).is_some();
-        let proxy = match proxy(identity, env) {
-            Ok(proxy) if is_own || proxy.as_ref().map(address) == mark.proxy => proxy,
+        let is_own = address.proxy.is_some();
+        let proxy = match proxy(address, env) {
+            Ok(proxy) if is_own || proxy.as_ref().map(known) == mark.proxy => proxy,
             Err(failure) if is_own => return Err(failure),
             Ok(_) | Err(_) => {
                 passed_over.push("the environment's proxy is not that of the main step: the API server is asked without one");
@@ -70,7 +77,7 @@ impl Way {
             }
         };
         let mut roots = None;
-        if ARE_FILES && needs_roots(identity, proxy.as_ref()) {
+        if ARE_FILES && needs_roots(address, proxy.as_ref()) {
             let (same, others) = same(mark.roots.as_deref(), Roots::of(env).ok().flatten(), Roots::usual)?;
             passed_over.extend(others);
             roots = Some(same);
@@ -94,27 +101,21 @@ fn same(before: Option<&str>, now: Option<Roots>, usual: impl Fn() -> Option<Roo
 }
 
 /// Whether anybody is checked against the system's roots: a proxy always is.
-fn needs_roots(identity: &Identity, proxy: Option<&Uri>) -> bool {
-    let cluster = &identity.cluster;
-    let is_given = cluster.certificate_authority_data.is_some() || cluster.insecure_skip_tls_verify == Some(true);
-    !is_given || proxy.is_some_and(|proxy| proxy.scheme_str() == Some("https"))
-}
-
-fn own_proxy(identity: &Identity) -> Option<&str> {
-    identity.cluster.proxy_url.as_deref().filter(|own| !own.is_empty())
+fn needs_roots(address: &Address<'_>, proxy: Option<&Uri>) -> bool {
+    !address.has_trust || proxy.is_some_and(|proxy| proxy.scheme_str() == Some("https"))
 }
 
 /// Scheme, host and port: all that a proxy's address has but its user and password.
-fn address(proxy: &Uri) -> String {
+fn known(proxy: &Uri) -> String {
     let port = proxy.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", proxy.scheme_str().unwrap_or_default(), proxy.host().unwrap_or_default().to_ascii_lowercase())
 }
 
-/// Which proxy, if any: the identity's own, else `HTTPS_PROXY` unless `NO_PROXY` names the API server. Chosen here, as kube fails on
+/// Which proxy, if any: the server's own, else `HTTPS_PROXY` unless `NO_PROXY` names the API server. Chosen here, as kube fails on
 /// a `NO_PROXY` that curl and Go take, and holds it against the proxy's own address.
-fn proxy(identity: &Identity, env: &Env) -> Result<Option<Uri>, Failure> {
-    let Ok(server) = identity.server().parse() else { return Ok(None) };
-    chosen(own_proxy(identity), &server, env)
+fn proxy(address: &Address<'_>, env: &Env) -> Result<Option<Uri>, Failure> {
+    let Ok(server) = address.server.parse() else { return Ok(None) };
+    chosen(address.proxy, &server, env)
 }
 
 fn chosen(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option<Uri>, Failure> {
@@ -221,9 +222,9 @@ wQIgLE8Msm61f+1qE/D0fT7rJmkqo36un9V4GKDmGeUV1bo=
 
     #[test]
     fn a_proxy_is_known_again_by_all_but_its_password() {
-        let known = |text: &'static str| address(&Uri::from_static(text));
-        assert_eq!(known("http://user:hunter2@Proxy.example.com:3128"), "http://proxy.example.com:3128");
-        assert_ne!(known("http://p:3128"), known("https://p:3128"));
-        assert_ne!(known("http://p:3128"), known("http://p"));
+        let told = |text: &'static str| known(&Uri::from_static(text));
+        assert_eq!(told("http://user:hunter2@Proxy.example.com:3128"), "http://proxy.example.com:3128");
+        assert_ne!(told("http://p:3128"), told("https://p:3128"));
+        assert_ne!(told("http://p:3128"), told("http://p"));
     }
 }

@@ -2,11 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::{
-    failure::Failure,
-    identity::{Identity, credential::Credential, way::Way},
-};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
     client::{
@@ -17,6 +12,9 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
+use super::{Credential, Target, Trust, Way};
+use crate::failure::Failure;
+
 /// ring's cryptography; of its cipher suites the one first that costs least where the server leaves the choice to us.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     let mut provider = ring::default_provider();
@@ -24,23 +22,22 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// The settings for a cluster, with our client certificate if we have one.
+/// The settings for a target, with our client certificate if we have one.
 ///
 /// # Errors
 /// When there is nobody to trust, or the certificate does not fit its key.
-pub(super) fn settings(identity: &Identity, credential: &Credential, what: &str) -> Result<ClientConfig, Failure> {
-    let refused = |why: &str| Failure::usage(what).cause(why);
+pub(super) fn settings(target: &Target, credential: &Credential) -> Result<ClientConfig, Failure> {
+    let refused = |why: &str| Failure::usage(&target.what).cause(why);
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|_| refused("its TLS settings do not fit together"))?;
-    let builder = if identity.cluster.insecure_skip_tls_verify == Some(true) {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Nobody(provider)))
-    } else if let Some(data) = &identity.cluster.certificate_authority_data {
-        let roots = roots(data).ok_or_else(|| refused("its certificate authority cannot be read"))?;
-        builder.with_root_certificates(roots)
-    } else {
-        by_system(builder, &identity.way)
-            .ok_or_else(|| refused("the system has no root certificates, and no certificate authority is given"))?
+    let builder = match &target.trust {
+        Trust::Everybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Everybody(provider))),
+        Trust::Authority(pem) => {
+            builder.with_root_certificates(roots(pem).ok_or_else(|| refused("its certificate authority cannot be read"))?)
+        }
+        Trust::System => by_system(builder, &target.way)
+            .ok_or_else(|| refused("the system has no root certificates, and no certificate authority is given"))?,
     };
     match &credential.certificate {
         Some((chain, key)) => builder
@@ -70,20 +67,19 @@ fn by_system(builder: Trusting<WantsVerifier>, _: &Way) -> Option<Trusting<Wants
     rustls_platform_verifier::BuilderVerifierExt::with_platform_verifier(builder).ok()
 }
 
-fn roots(data: &str) -> Option<RootCertStore> {
-    let pem = STANDARD.decode(data).ok()?;
+fn roots(pem: &[u8]) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         roots.add(certificate.ok()?).ok()?;
     }
-    Some(roots)
+    (!roots.is_empty()).then_some(roots)
 }
 
 /// Trusts everybody: the loud opt-in `--insecure-skip-tls-verify`.
 #[derive(Debug)]
-struct Nobody(Arc<CryptoProvider>);
+struct Everybody(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Nobody {
+impl ServerCertVerifier for Everybody {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

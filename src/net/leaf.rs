@@ -14,7 +14,7 @@ use crate::out::one_line;
 
 /// Issuer and SHA-256 of a certificate, as `openssl x509 -issuer -fingerprint -sha256` shows them.
 #[must_use]
-pub(super) fn describe(certificate: &CertificateDer<'_>) -> String {
+pub fn describe(certificate: &CertificateDer<'_>) -> String {
     let hash = digest::digest(&digest::SHA256, certificate);
     let hex = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
     let issuer = Certificate::from_der(certificate)
