@@ -1,7 +1,7 @@
 //! One request and its whole answer, over one line.
 
 use http::{Method, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use jiff::fmt::rfc2822;
 use kube::{Client, client::Body};
@@ -44,7 +44,8 @@ pub(super) async fn send(client: &Client, message: Message) -> Result<Answer, Tr
     let warnings = head.headers.get_all(header::WARNING).iter().filter_map(|value| warning(value.to_str().ok()?)).collect();
     let date = text(header::DATE).and_then(|date| rfc2822::parse(date).ok()).map(|zoned| zoned.timestamp());
     let retry_after = text(header::RETRY_AFTER).and_then(|asked| asked_for(asked, date));
-    let body = Limited::new(body, LARGEST).collect().await.map_err(|_| TransportError::Cut)?;
+    let body = Limited::new(body, LARGEST).collect().await;
+    let body = body.map_err(|error| if error.is::<LengthLimitError>() { TransportError::TooLarge } else { TransportError::Cut })?;
     let body = Zeroizing::new(body.to_bytes().to_vec());
     Ok(Answer { status: head.status.as_u16(), retry_after, date, warnings, after_another: false, body })
 }

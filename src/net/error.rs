@@ -22,6 +22,8 @@ pub enum TransportError {
     Tls(String),
     /// The connection ended before the whole answer was there.
     Cut,
+    /// It went on and on: nobody's answer whom we ask.
+    TooLarge,
     /// The time was up before there was a connection: nothing was sent.
     Unconnected,
     /// The time was up.
@@ -61,7 +63,7 @@ impl TransportError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Cut => true,
+            Self::Unreachable(_) | Self::Cut | Self::TooLarge => true,
             Self::Certificate(_) | Self::Tls(_) | Self::Unconnected | Self::Late | Self::Unsendable => false,
         }
     }
@@ -70,7 +72,7 @@ impl TransportError {
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
         match self {
-            Self::Cut | Self::Late => true,
+            Self::Cut | Self::TooLarge | Self::Late => true,
             Self::Unreachable(_) | Self::Certificate(_) | Self::Tls(_) | Self::Unconnected | Self::Unsendable => false,
         }
     }
@@ -89,6 +91,7 @@ impl TransportError {
             Self::Certificate(why) => format!("the API server's certificate is not trusted: {why}"),
             Self::Tls(why) => format!("the TLS handshake failed: {why}"),
             Self::Cut => "the connection ended in the middle of the answer".into(),
+            Self::TooLarge => "the answer is larger than any of an API server to jobpass".into(),
             Self::Unconnected => format!("the API server cannot be reached: no connection within {}", human(timeout)),
             Self::Late => format!("the API server did not answer within {}", human(timeout)),
             Self::Unsendable => "the request cannot be made".into(),
@@ -120,6 +123,7 @@ impl TransportError {
             }
             Self::Tls(_) => failure.hint("check that the address is the API server's and that no proxy on the way breaks TLS"),
             Self::Late => failure.hint("try again, or give it more time by `--timeout`"),
+            Self::TooLarge => failure.hint("check `--server`: it is the API server's address, not the console's or a proxy's"),
             Self::Cut | Self::Unsendable => failure,
         }
     }
