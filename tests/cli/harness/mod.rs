@@ -18,9 +18,13 @@ pub(crate) use ran::{End, Ran};
 pub(crate) use world::World;
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
+    sync::{LazyLock, Mutex},
     time::{Duration, Instant},
 };
+
+use regex::Regex;
 
 /// So long may anything take that a scenario waits for; a hang is a failure, not a time-out of the whole run.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -28,6 +32,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Eight hex digits that no other scenario has.
 pub(crate) fn random() -> String {
     format!("{:08x}", RandomState::new().hash_one(0) & 0xffff_ffff)
+}
+
+/// A pattern, made once for all scenarios: making one takes longer than anything that is done with it.
+pub(crate) fn pattern(text: &'static str) -> &'static Regex {
+    static MADE: LazyLock<Mutex<HashMap<&'static str, &'static Regex>>> = LazyLock::new(Mutex::default);
+    let mut made = MADE.lock().expect("sound");
+    made.entry(text).or_insert_with(|| Box::leak(Box::new(Regex::new(text).expect("a pattern"))))
 }
 
 /// Asks again until it is so, a bounded number of times.

@@ -1,8 +1,8 @@
 //! Puts words in the place of what is different in every run, so that a transcript can be compared with the one of another world.
 
-use regex::{Captures, Regex};
+use regex::Captures;
 
-use super::leak;
+use super::{leak, pattern};
 
 /// What stands for what in one world; the same thing always gets the same word.
 #[derive(Default)]
@@ -72,6 +72,6 @@ impl Names {
     }
 }
 
-fn replaced(text: &str, pattern: &str, by: impl FnMut(&Captures<'_>) -> String) -> String {
-    Regex::new(pattern).expect("a pattern").replace_all(text, by).into_owned()
+fn replaced(text: &str, what: &'static str, by: impl FnMut(&Captures<'_>) -> String) -> String {
+    pattern(what).replace_all(text, by).into_owned()
 }
