@@ -20,7 +20,7 @@ use crate::{
     identity::Identity,
     jwt::Claims,
     lease::Lease,
-    net::{Connector, Credential},
+    net::{Connector, Credential, WRONG_SERVER},
     out::Out,
     secret::Secret,
     spec::TokenSpec,
@@ -306,7 +306,7 @@ fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> R
 fn unasked(answer: &Answer, request: &Request) -> Failure {
     Failure::new(request.what())
         .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))
-        .hint("check `--server`: it is the API server's address, not the console's or a proxy's")
+        .hint(WRONG_SERVER)
 }
 
 fn secrets(lease: &Lease) -> String {

@@ -20,6 +20,10 @@ pub use error::TransportError;
 pub use roots::certificates;
 pub use way::Way;
 
+/// What to do where somebody answers who is no API server. The address comes from one of these two.
+pub const WRONG_SERVER: &str =
+    "check `--server`, or the kubeconfig's `server`: it is the API server's address, not the console's or a proxy's";
+
 /// Who is reached, and how.
 #[derive(Clone)]
 pub struct Target {

@@ -10,6 +10,7 @@ use crate::{
     clock::{length, skew},
     failure::Failure,
     jwt::Claims,
+    net::WRONG_SERVER,
     out::instant,
     secret::Secret,
     spec::ServiceAccount,
@@ -78,6 +79,8 @@ impl Request {
 /// Why the answer is no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// 3xx: the way to somebody else, to whom nothing of ours is sent.
+    Elsewhere,
     /// 401.
     Unauthorized,
     /// 403: no such right.
@@ -157,6 +160,7 @@ impl Answer {
             }
         }
         match self.status {
+            300..=399 => Refusal::Elsewhere,
             401 => Refusal::Unauthorized,
             403 if terminating || text.contains("because it is being terminated") => Refusal::Terminating,
             403 if text.contains("exceeded quota") => Refusal::Quota,
@@ -218,12 +222,11 @@ impl Answer {
             Refusal::LeaseMissing => failure.hint(
                 "request again: somebody deleted the lease, or on Tekton `JOBPASS_POD_NAME` and `JOBPASS_POD_UID` are not this pod's",
             ),
-            Refusal::NoSuchPath if status.message.is_none() => failure
-                .cause("the answer is not a Kubernetes API server's")
-                .hint("check `--server`: it is the API server's address, not the console's or a proxy's"),
+            Refusal::NoSuchPath if status.message.is_none() => foreign(failure),
+            Refusal::Elsewhere => foreign(failure),
             Refusal::TooManyRequests => match self.retry_after {
                 // Whoever asks for more than an hour does not mean it, or means never.
-                Some(seconds @ 0..=3600) => failure.hint(format!("try again in {seconds} s, as the server asks")),
+                Some(seconds @ 1..=3600) => failure.hint(format!("try again in {seconds} s, as the server asks")),
                 Some(_) | None => failure,
             },
             Refusal::NoSuchPath
@@ -235,6 +238,11 @@ impl Answer {
             | Refusal::Other => failure,
         }
     }
+}
+
+/// Somebody has answered who is no API server.
+fn foreign(failure: Failure) -> Failure {
+    failure.cause("the answer is not a Kubernetes API server's").hint(WRONG_SERVER)
 }
 
 /// What a message may show of the CI identity.

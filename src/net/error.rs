@@ -4,7 +4,7 @@ use std::{error::Error, io, time::Duration};
 
 use rustls::CertificateError;
 
-use super::Target;
+use super::{Target, WRONG_SERVER};
 use crate::{
     failure::{Failure, words},
     options::human,
@@ -123,7 +123,7 @@ impl TransportError {
             }
             Self::Tls(_) => failure.hint("check that the address is the API server's and that no proxy on the way breaks TLS"),
             Self::Late => failure.hint("try again, or give it more time by `--timeout`"),
-            Self::TooLarge => failure.hint("check `--server`: it is the API server's address, not the console's or a proxy's"),
+            Self::TooLarge => failure.hint(WRONG_SERVER),
             Self::Cut | Self::Unsendable => failure,
         }
     }

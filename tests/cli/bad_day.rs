@@ -343,6 +343,15 @@ fn a_proxys_page_is_not_repeated() {
 }
 
 #[test]
+fn a_redirect_is_not_followed_and_told() {
+    let world = World::sandbox("a real server sends nobody elsewhere");
+    let elsewhere = Fault::on("POST", SECRETS).answer_text(302, "Found.\n").header("Location", "https://login.example.com/?state=hunter2");
+    world.on_sandbox().fault(elsewhere);
+    let job = Job::gitlab(&world);
+    assert_snapshot!(failed(&job, &job.request().run()));
+}
+
+#[test]
 fn a_token_that_is_not_bound_is_not_taken_over() {
     let world = World::sandbox("a real server binds what it is told to");
     let unbound = world.on_sandbox().service_account_token(world.namespace(), "deploy-bot");
