@@ -27,6 +27,7 @@ mod identities;
 mod kubeconfigs;
 mod life;
 mod makers;
+mod matrix;
 mod misplaced;
 mod outputs;
 mod pipes;

@@ -39,6 +39,8 @@ struct State {
     /// A connection that was idle for so long is forgotten: what comes later on it goes nowhere, and nobody is told.
     memory: Option<Duration>,
     closed: bool,
+    /// There is no server any more.
+    gone: bool,
     streams: Vec<TcpStream>,
 }
 
@@ -70,6 +72,9 @@ impl Relay {
             for client in listener.incoming().map_while(Result::ok) {
                 if of_thread.lock().closed {
                     return;
+                }
+                if of_thread.lock().gone {
+                    continue;
                 }
                 // A server that is stopped refuses; the client is to see a connection that ends.
                 if let Ok(server) = doors::connect(source, server) {
@@ -130,6 +135,21 @@ impl Relay {
         self.shared.changed.notify_all();
     }
 
+    /// For now there is no server: all connections end, the new ones too. Its port stays its own, as another scenario's server
+    /// would answer in its place.
+    pub(crate) fn lose_server(&self) {
+        let mut state = self.shared.lock();
+        state.gone = true;
+        state.cut();
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// The server is there again.
+    pub(crate) fn find_server(&self) {
+        self.shared.lock().gone = false;
+    }
+
     fn plan(&self, plan: Plan) {
         let mut state = self.shared.lock();
         // Counted from now on.
@@ -169,6 +189,9 @@ impl Shared {
         state.connections += 1;
         let connection = state.connections;
         let is_stalled = state.stalled == Some(connection);
+        if state.gone {
+            return;
+        }
         state.streams.extend([client.try_clone(), server.try_clone()].into_iter().flatten());
         drop(state);
         if is_stalled {

@@ -20,7 +20,7 @@ use crate::server::{self, Shared};
 use crate::tls::Authority;
 
 /// Longer than anything a sound test waits for, short enough for one that hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Kubernetes API server of one test. Dropping it stops it, and with it every request that hangs.
 pub struct Sandbox {
@@ -122,7 +122,7 @@ impl Sandbox {
     /// Waits until a request stands at the gate.
     ///
     /// # Panics
-    /// If none came within ten seconds.
+    /// If none came within a minute.
     pub fn wait_for(&self, gate: &Gate) {
         assert!(gate.wait(PATIENCE), "no request came to the gate; so far: {:#?}", self.transcript());
     }
@@ -147,7 +147,7 @@ impl Sandbox {
     /// Waits until the requests are as wished; asked anew whenever one comes or is answered.
     ///
     /// # Panics
-    /// If they were not within ten seconds.
+    /// If they were not within a minute.
     pub fn wait_until(&self, wished: impl Fn(&[Recorded]) -> bool) {
         assert!(self.shared.log.wait(PATIENCE, wished), "it did not happen; so far: {:#?}", self.transcript());
     }
