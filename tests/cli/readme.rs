@@ -1,15 +1,10 @@
-//! README's quick starts and the examples of `--help`, taken out of them and run as they stand.
+//! The quick starts of README and `docs/` and the examples of `--help`, taken out of them and run as they stand.
 
-use std::fs;
+use crate::harness::{Job, World, doors, pages::example};
 
-use crate::harness::{Job, World, doors};
-
-/// The block of README that is marked to run on this platform.
+/// The block that is marked to run on this platform.
 fn block(platform: &str) -> String {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is one");
-    let (_, rest) = readme.split_once(&format!("<!-- runs: {platform} -->\n```")).expect("README has such a block");
-    let (_, rest) = rest.split_once('\n').expect("a fence is a line");
-    rest.split("\n```").next().expect("a block ends").to_owned()
+    example("runs", platform)
 }
 
 /// The items of a list below a key, each on a line of its own.

@@ -1,8 +1,8 @@
-//! What the suites of the platforms share: the tools, README's examples, and a pod in the cluster.
+//! What the suites of the platforms share: the tools, and a pod in the cluster.
 #![expect(clippy::disallowed_methods, reason = "a variable names the directory of the tools")]
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -22,13 +22,6 @@ pub(crate) fn tools(needed: &[&str]) -> PathBuf {
 /// The search path of this machine.
 pub(crate) fn machine() -> String {
     env::var("PATH").expect("a machine has a PATH")
-}
-
-/// The block of README that is marked as this example.
-pub(crate) fn example(kind: &str, name: &str) -> String {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is one");
-    let (_, rest) = readme.split_once(&format!("<!-- {kind}: {name} -->\n```yaml\n")).expect("README has such an example");
-    rest.split("```").next().expect("a block ends").to_owned()
 }
 
 /// A command that runs what is added to it as in a pod of the CI identity, and the variables of such a pod.

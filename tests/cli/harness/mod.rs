@@ -7,6 +7,7 @@ pub(crate) mod doors;
 mod job;
 pub(crate) mod leak;
 mod names;
+pub(crate) mod pages;
 mod ran;
 mod relay;
 mod world;

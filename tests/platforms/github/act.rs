@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    harness::{World, doors, leak, within},
+    harness::{World, doors, leak, pages, within},
     shared,
 };
 

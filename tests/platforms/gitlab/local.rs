@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{World, doors, leak, within},
+    harness::{World, doors, leak, pages, within},
     shared,
 };
 
@@ -39,7 +39,7 @@ const UNUSED: [&str; 4] = [CREATE, TOKEN, "DELETE secrets/LEASE-1 -> 200", "POST
 const CREATE: &str = "POST secrets -> 201";
 const TOKEN: &str = "POST serviceaccounts/deploy-bot/token -> 201";
 
-/// What README calls `kubectl` with; this one keeps the token that it was given.
+/// What the pages call `kubectl` with; this one keeps the token that it was given.
 const KUBECTL: &str = "#!/bin/sh -eu
 test \"$*\" = 'apply -f manifests/'
 grep -q tokenFile \"$KUBECONFIG\"
@@ -95,7 +95,7 @@ impl<'w> Project<'w> {
         project
     }
 
-    /// A project with a pipeline of the tests and the template where README puts it; jobpass is in the image.
+    /// A project with a pipeline of the tests and the template where docs/gitlab.md puts it; jobpass is in the image.
     fn with(world: &'w World, pipeline: &str) -> Self {
         Self::with_text(world, &fixture(pipeline)).with_jobpass()
     }

@@ -10,9 +10,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
-    harness::{End, World, doors, leak},
+    harness::{End, World, doors, leak, pages},
     runner::{Ended, Executor, Job, Lines, TABLE, Volume, executor, files, hidden, quoted},
-    shared,
 };
 
 mod binary;
@@ -204,8 +203,8 @@ fn a_pod_of_a_project_with_an_agent_sets_its_kubeconfig_to_nothing() {
         // Only root can play a pod. `.ci/run` is root.
         return;
     }
-    let example = shared::example("gitlab", "in-cluster");
-    let (_, after) = example.split_once("    KUBECONFIG: ").expect("README sets it");
+    let example = pages::example("gitlab", "in-cluster");
+    let (_, after) = example.split_once("    KUBECONFIG: ").expect("the page sets it");
     assert!(after.starts_with("\"\" "), "{after}");
     for form in FORMS {
         for is_set in [false, true] {
@@ -310,10 +309,10 @@ fn a_job_that_wants_json_gets_its_pass_nevertheless() {
     }
 }
 
-/// README's lines without our file.
+/// The lines of docs/gitlab.md without our file.
 fn bare() -> Lines {
-    let mut jobs: BTreeMap<String, Lines> = serde_saphyr::from_str(&shared::example("runs", "gitlab")).expect("YAML");
-    jobs.remove("deploy").expect("README's job")
+    let mut jobs: BTreeMap<String, Lines> = serde_saphyr::from_str(&pages::example("runs", "gitlab")).expect("YAML");
+    jobs.remove("deploy").expect("the job")
 }
 
 #[test]

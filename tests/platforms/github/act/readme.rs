@@ -1,8 +1,8 @@
-//! README's workflows as they stand, with jobpass as the submodule that they speak of.
+//! The workflows of README and `docs/github.md` as they stand, with jobpass as the submodule that they speak of.
 
 use super::*;
 
-/// What README says `cargo` and `kubectl` are called with; the one makes the binary, the other keeps the token that it was given.
+/// What they say `cargo` and `kubectl` are called with; the one makes the binary, the other keeps the token that it was given.
 const CARGO: &str = "#!/bin/sh -eu
 test \"$*\" = 'build --release --locked --manifest-path jobpass/Cargo.toml'
 mkdir -p jobpass/target/release
@@ -17,10 +17,10 @@ cp \"$(dirname \"$config\")/token\" \"$(mktemp \"$KEPT/token-XXXXXX\")\"
 echo \"kubectl says ${OPENSHIFT_TOKEN-}\"
 ";
 
-/// A user's repository with one of README's workflows.
+/// A user's repository with one of these workflows.
 fn user<'w>(world: &'w World, name: &str) -> Repository<'w> {
     let repository = Repository::empty(world, name);
-    let workflow = shared::example("workflow", name).replace("ci/deploy-bot", &world.account());
+    let workflow = pages::example("workflow", name).replace("ci/deploy-bot", &world.account());
     doors::write(&repository.at("repository/.github/workflows").join(&repository.workflow), &workflow);
     repository.copy("action.yml", "jobpass/action.yml");
     repository.copy_shim("jobpass/github");

@@ -1,13 +1,13 @@
-//! README's pipelines as they stand, with jobpass's files where README says they are.
+//! The pipelines of README and `docs/gitlab.md` as they stand, with jobpass's files where these pages say they are.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::*;
 
-/// A user's project with one of README's pipelines.
+/// A user's project with one of these pipelines.
 fn user<'w>(world: &'w World, name: &str) -> Project<'w> {
-    let mut project = Project::with_text(world, &shared::example("gitlab", name)).with_cargo();
-    // The one that README speaks of.
+    let mut project = Project::with_text(world, &pages::example("gitlab", name)).with_cargo();
+    // The one that the pages speak of.
     project.variables.remove(0);
     project.variables.push(("JOBPASS_IDENTITY_KUBECONFIG", STANDARD.encode(world.kubeconfig())));
     project
@@ -45,7 +45,7 @@ fn the_pipeline_with_the_component() {
     let project = user(&world, "component");
     let commit = project.mirror(&["templates/jobpass.yml"]);
     let placeholder = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c";
-    let pipeline = shared::example("gitlab", "component");
+    let pipeline = pages::example("gitlab", "component");
     assert!(pipeline.contains(placeholder), "it names a commit");
     project.write(".gitlab-ci.yml", &pipeline.replace(placeholder, &commit).replace("ci/deploy-bot", &world.account()));
     succeed(&project, "deploy");
@@ -74,7 +74,7 @@ fn the_pipeline_of_several_clusters() {
 #[test]
 fn the_pipeline_of_an_old_runner() {
     let world = World::new();
-    let project = Project::with_text(&world, &shared::example("gitlab", "old-runner")).with_jobpass();
+    let project = Project::with_text(&world, &pages::example("gitlab", "old-runner")).with_jobpass();
     let pipeline = project.run(&[]);
     pipeline.assert(0, &["PASS deploy"]);
     pipeline.assert_says("> kubectl says ***");

@@ -125,7 +125,7 @@ fn cancelled_and_deaf(executor: &'static Executor, deaf: &str) {
     assert_nothing_left(&world, &job);
 }
 
-/// What README names: such a script outlasts the seconds of its container, or its shell is not there when it ends. Whether the next
+/// What docs/gitlab.md names: such a script outlasts the seconds of its container, or its shell is not there when it ends. Whether the next
 /// command of `set +e` has begun when the shell is signalled is a race, which the real runner's seconds decide and ours do not.
 #[test]
 fn a_template_whose_shell_does_not_end_is_left_when_the_jobs_time_is_up() {
