@@ -29,6 +29,7 @@ mod life;
 mod makers;
 mod matrix;
 mod misplaced;
+mod operators;
 mod outputs;
 mod pipes;
 mod processes;

@@ -154,6 +154,21 @@ impl ControlPlane {
         token
     }
 
+    /// A token Secret of the service account `deploy-bot`, as people make it by hand; returns the token, which never ends.
+    pub(crate) fn eternal_token(&self, namespace: &str, name: &str) -> String {
+        let metadata = json!({"name": name, "annotations": {"kubernetes.io/service-account.name": "deploy-bot"}});
+        let secret = json!({"metadata": metadata, "type": "kubernetes.io/service-account-token"});
+        self.must("POST", &format!("/api/v1/namespaces/{namespace}/secrets"), Some(&secret));
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+        let mut token = String::new();
+        eventually("the token is filled in", || {
+            let filled = self.must("GET", &path, None)["data"]["token"].as_str().map(|text| STANDARD.decode(text).expect("base64"));
+            token = String::from_utf8(filled.unwrap_or_default()).expect("a token is ASCII");
+            !token.is_empty()
+        });
+        token
+    }
+
     /// Whether the bearer of a token may do this.
     pub(crate) fn may(&self, token: &str, namespace: &str, verb: &str, resource: &str) -> bool {
         let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));

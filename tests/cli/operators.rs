@@ -1,0 +1,222 @@
+//! `docs/operators.md`: each of its blocks, run as an operator would, by kubectl and jq on a real control plane.
+//!
+//! Without `JOBPASS_TEST_CLUSTER` there is no kubectl, and what is named `on_a_real_cluster_…` has nothing to run; the block that
+//! calls jobpass runs on the sandbox, too.
+
+use std::{fs, path::Path, time::Duration};
+
+use tempfile::TempDir;
+
+use crate::harness::{ControlPlane, Job, World, doors, eventually, pages::example, within};
+
+/// The lease that the page speaks of.
+const LEASE: &str = "jobpass-7a24c1e09b5d4f38a6c2d1e0f9b8a7c6";
+
+/// A machine of an operator, with kubectl and an admin's kubeconfig.
+fn desk<'w>(world: &'w World, directory: &Path) -> Job<'w> {
+    let job = Job::local(world);
+    let bin = job.directory().join("bin");
+    doors::make_directory(&bin);
+    doors::write(&bin.join("kubectl"), &format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", ControlPlane::binary().display()));
+    doors::set_mode(&bin.join("kubectl"), 0o700);
+    job.set("PATH", format!("{}:{}", bin.display(), job.get("PATH").expect("set")));
+    job.set("KUBECONFIG", directory.join("admin.kubeconfig"));
+    job
+}
+
+/// A block of the page with this world's names.
+fn block(world: &World, name: &str) -> String {
+    let mut text = example("operator", name).replace("ci/deploy-bot", &world.account());
+    if let [lease] = world.secrets().iter().filter(|name| name.starts_with("jobpass-")).collect::<Vec<_>>().as_slice() {
+        text = text.replace(LEASE, lease);
+    }
+    text.replace(" ci/jobpass-", &format!(" {}/jobpass-", world.namespace())).replace("-n ci", &format!("-n {}", world.namespace()))
+}
+
+/// Runs a block; what it prints.
+fn run(desk: &Job<'_>, name: &str) -> String {
+    desk.shell("sh", &format!("set -e\n{}", block(desk.world, name))).succeed().stdout
+}
+
+/// A job with a pass: its lease and its token.
+fn pass(job: &Job<'_>) -> (String, String) {
+    job.request().succeed();
+    (job.lease(), job.token())
+}
+
+#[test]
+fn a_pass_is_revoked_from_elsewhere_by_jobpass() {
+    let world = World::new();
+    let (_, token) = pass(&Job::github(&world));
+    run(&Job::local(&world), "revoke");
+    world.assert_dies(&token);
+    assert_eq!(world.secrets(), [""; 0]);
+}
+
+#[test]
+fn on_a_real_cluster_an_operator_sees_who_holds_a_pass_and_ends_it() {
+    let Some(directory) = doors::control_plane() else { return };
+    let world = World::new();
+    let desk = desk(&world, &directory);
+    let job = Job::github(&world);
+    let (lease, token) = pass(&job);
+    let shown = run(&desk, "passes");
+    let row = shown.lines().find(|line| line.contains(&lease)).unwrap_or_else(|| panic!("no {lease} in {shown}"));
+    for part in [world.namespace(), &world.account(), &world.user(), "https://github.com/acme/app/actions/runs/9876543210", "octocat"] {
+        assert!(row.contains(part), "{part} in {row}");
+    }
+    assert!(run(&desk, "run").contains(&lease));
+    run(&desk, "delete");
+    world.assert_dies(&token);
+    // The job's own revoke is content.
+    job.revoke().succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn on_a_real_cluster_an_operator_ends_every_pass_of_an_account() {
+    let Some(directory) = doors::control_plane() else { return };
+    let world = World::new();
+    let desk = desk(&world, &directory);
+    let (lease, token) = pass(&Job::github(&world));
+    let other = "jobpass-00000000000000000000000000000000";
+    world.put_secret(other, "jobpass.dev/lease", &[]);
+    desk.shell("sh", &format!("kubectl annotate secret -n {} {other} jobpass.dev/service-account=other/account", world.namespace()))
+        .succeed();
+    assert!(run(&desk, "delete-account").contains(&lease));
+    world.assert_dies(&token);
+    assert_eq!(world.secrets(), [other], "a pass of another account stays");
+}
+
+#[test]
+fn on_a_real_cluster_an_operator_ends_all_passes_and_lets_no_new_ones_be() {
+    let Some(directory) = doors::control_plane() else { return };
+    let world = World::new();
+    let desk = desk(&world, &directory);
+    let (_, token) = pass(&Job::github(&world));
+    run(&desk, "stop");
+    world.assert_dies(&token);
+    assert_eq!(world.secrets(), [""; 0]);
+    eventually("no new pass", || !Job::github(&world).request().run().is_success());
+}
+
+#[test]
+fn on_a_real_cluster_an_operator_ends_every_token_of_an_account() {
+    let Some(directory) = doors::control_plane() else { return };
+    let world = World::new();
+    let desk = desk(&world, &directory);
+    let (_, token) = pass(&Job::github(&world));
+    let unbound = ControlPlane::at(&directory).kubectl(&["create", "token", "deploy-bot", "-n", world.namespace()]).trim().to_owned();
+    world.secret(&unbound);
+    assert!(world.accepts(&unbound));
+    run(&desk, "delete-every-token");
+    world.assert_dies(&token);
+    world.assert_dies(&unbound);
+}
+
+#[test]
+fn on_a_real_cluster_an_operator_removes_what_is_left_over_and_nothing_else() {
+    let Some(directory) = doors::control_plane() else { return };
+    let world = World::new();
+    let desk = desk(&world, &directory);
+    let (lease, token) = pass(&Job::github(&world));
+    let old = "jobpass-00000000000000000000000000000000";
+    world.put_secret(old, "jobpass.dev/lease", &[]);
+    // As nobody can set the clock back: it was over before it began.
+    desk.shell("sh", &format!("kubectl annotate secret -n {} {old} jobpass.dev/lifetime=-3600", world.namespace())).succeed();
+    // The other scenarios' leases on this control plane are their own.
+    let script = block(&world, "left-over").replace(" -A ", &format!(" -n {} ", world.namespace()));
+    let ran = desk.shell("sh", &format!("set -e\n{script}")).succeed();
+    assert!(ran.stdout.contains(old), "{}", ran.transcript());
+    assert_eq!(world.secrets(), [lease]);
+    assert!(world.accepts(&token));
+}
+
+#[test]
+fn on_a_real_cluster_an_operator_sees_eternal_tokens_and_disables_one() {
+    let Some(directory) = doors::control_plane() else { return };
+    let world = World::new();
+    let desk = desk(&world, &directory);
+    let plane = ControlPlane::at(&directory);
+    let token = plane.eternal_token(world.namespace(), "legacy");
+    world.secret(&token);
+    assert!(world.accepts(&token));
+    let row = |text: &str| text.lines().find(|line| line.contains(world.namespace())).unwrap_or_default().to_owned();
+    let year = desk.shell("sh", "date -u +%Y-").succeed().stdout;
+    // The server notes the use when it has answered.
+    eventually("the day of its last use", || {
+        let row = row(&run(&desk, "eternal"));
+        row.contains("legacy") && row.split_whitespace().last().is_some_and(|day| day.starts_with(year.trim()))
+    });
+    // The server sends no token for this table, as the page says: what kubectl logs of the answer is searched like every output.
+    let logged =
+        block(&world, "eternal").replace("kubectl get", "kubectl -v=10 get").replace(" -A ", &format!(" -n {} ", world.namespace()));
+    assert!(desk.shell("sh", &logged).succeed().stderr.contains("legacy"));
+    let second = row(&run(&desk, "eternal-accounts"));
+    assert!(second.contains("deploy-bot") && second.contains("legacy"), "{second}");
+    run(&desk, "disable");
+    within(Duration::from_secs(30), "the token is refused", || !world.accepts(&token));
+    run(&desk, "enable");
+    within(Duration::from_secs(30), "the token is taken again", || world.accepts(&token));
+}
+
+#[test]
+fn on_a_real_cluster_an_operator_makes_a_secret_for_a_ci_identity() {
+    let Some(directory) = doors::control_plane() else { return };
+    let world = World::new();
+    let desk = desk(&world, &directory);
+    let user = world.user();
+    let name = user.rsplit(':').next().expect("a name");
+    let script = block(&world, "identity").replace("token ci -n jobpass", &format!("token {name} -n {}", world.home()));
+    // It prints the token, which no other command may.
+    let kept = TempDir::new().expect("a directory");
+    let file = kept.path().join("token");
+    desk.shell("sh", &format!("{} >'{}'", script.trim_end(), file.display())).succeed();
+    let token = fs::read_to_string(&file).expect("made").trim().to_owned();
+    world.secret(&token);
+    let job = Job::github(&world);
+    job.unset("JOBPASS_IDENTITY_KUBECONFIG");
+    job.set("JOBPASS_IDENTITY_TOKEN", token);
+    job.set("JOBPASS_SERVER", world.url());
+    job.set("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem());
+    job.request().succeed();
+    assert_eq!(world.secrets().len(), 1);
+}
+
+#[test]
+fn on_a_real_cluster_the_audit_log_tells_a_pass_from_its_first_line_to_its_last() {
+    let Some(directory) = doors::control_plane() else { return };
+    let world = World::new();
+    let desk = desk(&world, &directory);
+    let job = Job::github(&world);
+    let (lease, token) = pass(&job);
+    assert!(world.accepts(&token));
+    // Not among the job's files, where no secret may be.
+    let kept = TempDir::new().expect("a directory");
+    doors::write(&kept.path().join("leaked"), &token);
+    let script = block(&world, "jti").replace("leaked-token.txt", &kept.path().join("leaked").to_string_lossy());
+    let said = desk.shell("sh", &script).succeed().stdout;
+    let (jti, secret) = said.trim().split_once(' ').expect("two words");
+    assert_eq!(secret, lease);
+    let trail = [block(&world, "trail").replace("7434a3cf-b29a-4d70-860a-2e645f326917", jti), block(&world, "trail-lease")];
+    job.revoke().succeed();
+    // Of a log that is being written, what is there of this world.
+    let path = ControlPlane::at(&directory).audit_log();
+    let log = || {
+        let text = fs::read_to_string(&path).expect("the control plane writes it");
+        let (whole, _) = text.rsplit_once('\n').expect("a line");
+        whole.lines().filter(|line| line.contains(world.namespace())).collect::<Vec<_>>().join("\n")
+    };
+    eventually("the lease's end is logged", || log().lines().any(|line| line.contains(r#""verb":"delete""#) && line.contains(&lease)));
+    doors::write(&desk.workspace().join("audit.log"), &log());
+    let [uses, life] = trail.map(|script| desk.shell("sh", &script).succeed().stdout);
+    let uses: Vec<_> = uses.lines().map(|line| line.split('\t').collect::<Vec<_>>()).collect();
+    let account = format!("system:serviceaccount:{}:deploy-bot", world.namespace());
+    assert!(uses.len() >= 2, "{uses:?}");
+    assert_eq!((uses[0][1], uses[0][2], uses[0][4]), (world.user().as_str(), "create", "201"));
+    assert!(uses[0][3].contains("/serviceaccounts/deploy-bot/token"), "{uses:?}");
+    assert!(uses[1..].iter().all(|line| line[1] == account), "{uses:?}");
+    assert!(uses.iter().any(|line| line[6].starts_with("curl/")), "{uses:?}");
+    let life: Vec<_> = life.lines().map(|line| line.split('\t').skip(1).collect::<Vec<_>>()).collect();
+    assert_eq!(life, [[world.user().as_str(), "create", "201"], [world.user().as_str(), "delete", "200"]]);
+}
