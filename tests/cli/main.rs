@@ -28,6 +28,7 @@ mod kubeconfigs;
 mod life;
 mod makers;
 mod matrix;
+mod migrating;
 mod misplaced;
 mod operators;
 mod outputs;

@@ -272,6 +272,28 @@ impl World {
         token
     }
 
+    /// A token of the service account itself that its owner has stored, with the rights that guides give it: `edit` in its namespace.
+    pub(crate) fn own_token(&self) -> String {
+        let token = match &self.server {
+            Server::Sandbox(sandbox) => {
+                let user = user(&(self.namespace.clone(), TARGET.to_owned()));
+                sandbox.grant_jobpass(&user, &self.namespace, TARGET);
+                sandbox.service_account_token(&self.namespace, TARGET)
+            }
+            Server::Real(plane, _) => {
+                let account = format!("--serviceaccount={}:{TARGET}", self.namespace);
+                plane.kubectl(&["create", "rolebinding", "edit", "--clusterrole=edit", &account, "-n", &self.namespace]);
+                let token = plane.eternal_token(&self.namespace, "legacy");
+                for (verb, resource) in RIGHTS {
+                    eventually("the rights hold", || plane.may(&token, &self.namespace, verb, resource));
+                }
+                token
+            }
+        };
+        self.secret(&token);
+        token
+    }
+
     pub(crate) fn delete_secret(&self, name: &str) {
         match &self.server {
             Server::Sandbox(sandbox) => sandbox.delete_secret(&self.namespace, name),
