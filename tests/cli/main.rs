@@ -32,6 +32,7 @@ mod migrating;
 mod misplaced;
 mod operators;
 mod outputs;
+mod pages;
 mod pipes;
 mod processes;
 mod readme;

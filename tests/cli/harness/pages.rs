@@ -44,3 +44,15 @@ pub(crate) fn example(kind: &str, name: &str) -> String {
     }
     found.unwrap_or_else(|| panic!("no page has an example that is marked `{kind}: {name}`")).1
 }
+
+/// All marks, each once: kind and name.
+pub(crate) fn marks() -> Vec<(String, String)> {
+    let mut marks = Vec::new();
+    for line in pages().iter().flat_map(|page| page.text.lines()) {
+        let mark = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")).and_then(|mark| mark.split_once(": "));
+        marks.extend(mark.map(|(kind, name)| (kind.to_owned(), name.to_owned())));
+    }
+    marks.sort();
+    marks.dedup();
+    marks
+}
