@@ -1,8 +1,5 @@
 //! Our action on GitHub: the step of it that the shim has started us for, and the inputs that are settings of no verb.
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
 use crate::{env::Env, failure::Failure};
 
 /// The flag by which the shim says its step. Nothing in the environment does: any step of the job can set a variable for all that
@@ -11,13 +8,27 @@ pub const FLAG: &str = "action";
 
 /// A step of the action. Only where there is one do inputs count, as the runner leaves one action's inputs in the environment of
 /// everything that the action starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The step that the workflow names.
     Main,
     /// What the runner adds at the end of the job.
     Post,
+}
+
+impl Phase {
+    /// The names by which the shim says them.
+    pub const NAMES: [&str; 2] = ["main", "post"];
+
+    /// The step of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "main" => Some(Self::Main),
+            "post" => Some(Self::Post),
+            _ => None,
+        }
+    }
 }
 
 /// What the post step is to do: the input `revoke`.

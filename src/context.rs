@@ -202,7 +202,7 @@ fn in_tekton() -> bool {
 /// A context of a test, on a platform that is given.
 #[cfg(test)]
 pub fn context(platform: Platform, flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<Context, Failure> {
-    let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
+    let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), Some((*text).to_owned()))).collect();
     let env: Env = env.iter().copied().collect();
     Ok(Context::on(platform, Options::resolve(&flags, &env)?, env))
 }

@@ -1,19 +1,18 @@
 //! The CI identity: as whom the job itself asks. Every kind of it becomes one cluster and one user of kube's kubeconfig types.
 
-use std::path::Path;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use rank::Directions;
+use source::{SOURCES, Source};
 
 use crate::{
     context::Context,
     failure::Failure,
     net::{Target, Trust, Way, way::Address},
-    options as o,
+    options::{self as o, Options},
     out::one_line,
     place,
     platform::Platform,
@@ -29,6 +28,7 @@ mod mounted;
 mod plugin;
 pub mod rank;
 pub mod server;
+mod source;
 
 pub use plugin::is_asking as is_asking_a_plugin;
 pub use rank::Purpose;
@@ -55,6 +55,38 @@ pub enum Origin {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token_file: Option<String>,
     },
+}
+
+impl Origin {
+    /// What finds it again.
+    fn source(&self) -> &'static dyn Source {
+        match self {
+            Self::Kubeconfig { .. } | Self::KubeconfigText => &kubeconfig::Named,
+            Self::InCluster => &in_cluster::Pod,
+            Self::Bearer { .. } => &bearer::Bearer,
+        }
+    }
+}
+
+/// The first identity that a source has.
+fn first(find: impl Fn(&dyn Source) -> Result<Option<Identity>, Failure>) -> Result<Option<Identity>, Failure> {
+    SOURCES.iter().find_map(|source| find(*source).transpose()).transpose()
+}
+
+/// Refuses settings of which each asks for an identity of its own.
+fn refuse_two(options: &Options) -> Result<(), Failure> {
+    let of_each: Vec<_> = SOURCES.iter().map(|source| source.settings()).collect();
+    for settings in &of_each {
+        for (at, one) in settings.iter().enumerate() {
+            settings[at + 1..].iter().try_for_each(|other| options.exclusive(one, other))?;
+        }
+    }
+    for (at, settings) in of_each.iter().enumerate() {
+        for one in *settings {
+            of_each[at + 1..].iter().copied().flatten().try_for_each(|other| options.exclusive(one, other))?;
+        }
+    }
+    Ok(())
 }
 
 /// How far what stands in a file is believed.
@@ -93,124 +125,25 @@ impl Identity {
     /// When there is none, or the one there is is no good. Nothing has been sent by then.
     pub fn find(context: &Context, purpose: Purpose<'_>) -> Result<(Self, Vec<Failure>), Failure> {
         let options = &context.options;
-        options.exclusive(&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN)?;
-        options.exclusive(&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG)?;
-        for token in [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN] {
-            for kubeconfig in [&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG] {
-                options.exclusive(token, kubeconfig)?;
-            }
-        }
+        refuse_two(options)?;
         let remembered = match purpose {
             Purpose::Begin => None,
             Purpose::End(remembered) => remembered,
         };
-        let found = match Self::asked(context)? {
+        let found = match first(|source| source.asked(context))? {
             Some(asked) => asked,
-            None => match remembered.map(|(origin, word)| Self::again(origin, context, word)).transpose()?.flatten() {
+            None => match remembered.map(|(origin, word)| origin.source().again(origin, context, word)).transpose()?.flatten() {
                 Some(again) => again,
-                None => Self::offered(context)?.ok_or_else(|| none(context))?,
+                None => first(|source| source.offered(context))?.ok_or_else(|| none(context))?,
             },
         };
         if let Some(context) = options.get(&o::CONTEXT)
-            && matches!(found.origin, Origin::InCluster | Origin::Bearer { .. })
+            && !found.origin.source().has_contexts()
         {
             return Err(Failure::usage(format!("{} needs a kubeconfig", context.source)).cause(format!("the CI identity is {}", found.why)));
         }
         let directions = Directions::of(&found, context, purpose)?;
         found.directed(&directions, context).map(|identity| (identity, directions.passed_over))
-    }
-
-    /// The identity that a setting names.
-    fn asked(context: &Context) -> Result<Option<Self>, Failure> {
-        let Context { options, env, .. } = context;
-        if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
-            if let Some(token) = options.piped(&o::IDENTITY_TOKEN_FILE) {
-                return bearer::from_token(&token, &given.source.to_string(), options).map(Some);
-            }
-            let path = env.absolute(given.text.as_ref());
-            let identity = bearer::from_file(&path, &given.source.to_string(), options)?;
-            return mounted::directed(identity, env).map(Some);
-        }
-        if let Some((token, source)) = options.secret(&o::IDENTITY_TOKEN) {
-            let identity = bearer::from_token(token, &source.to_string(), options)?;
-            return mounted::directed(identity, env).map(Some);
-        }
-        let context = options.text(&o::CONTEXT);
-        if let Some(given) = options.get(&o::KUBECONFIG) {
-            if let Some(text) = options.piped(&o::KUBECONFIG) {
-                return kubeconfig::from_text(&text, context, &given.source.to_string()).map(Some);
-            }
-            let path = env.absolute(given.text.as_ref());
-            return kubeconfig::from_files(&[path], context, &given.source.to_string()).map(Some);
-        }
-        if let Some((text, source)) = options.secret(&o::IDENTITY_KUBECONFIG) {
-            return kubeconfig::from_text(text, context, &source.to_string()).map(Some);
-        }
-        Ok(None)
-    }
-
-    /// The identity that a pass was requested with, if it can still be found.
-    ///
-    /// It is the word of a file. In a Tekton pod other containers than the one that holds the credential can write it, and must not
-    /// choose which file of that container is sent where. On GitLab an earlier job of another branch may have left it: then no file
-    /// counts but one that a variable of this job names in full, no context of it but its own, and no program that it names is run.
-    fn again(origin: &Origin, context: &Context, word: Word) -> Result<Option<Self>, Failure> {
-        let Context { options, env, platform, .. } = context;
-        let why = "with which the pass was requested";
-        let is_ours = word == Word::Ours;
-        let counts = |path: &String| *platform != Platform::Tekton && (is_ours || env.names_path(&env.absolute(path.as_ref())));
-        match origin {
-            Origin::Kubeconfig { paths, context } if paths.iter().all(counts) => {
-                let context = options.text(&o::CONTEXT).or(context.as_deref().filter(|_| is_ours));
-                let paths: Vec<_> = paths.iter().map(|path| env.absolute(path.as_ref())).collect();
-                if !paths.iter().any(|path| path.exists()) {
-                    return Ok(None);
-                }
-                let found = kubeconfig::from_files(&paths, context, why)?;
-                Ok(Some(found).filter(|found| is_ours || found.user.exec.is_none()))
-            }
-            Origin::Bearer { token_file: Some(path) } if counts(path) && options.get(&o::SERVER).is_some() => {
-                let path = env.absolute(path.as_ref());
-                if !path.exists() {
-                    return Ok(None);
-                }
-                mounted::directed(bearer::from_file(&path, why, options)?, env).map(Some)
-            }
-            Origin::InCluster => in_cluster::find(env, Path::new(in_cluster::MOUNT)),
-            Origin::Kubeconfig { .. } | Origin::Bearer { .. } | Origin::KubeconfigText => Ok(None),
-        }
-    }
-
-    /// What this place offers without being asked.
-    fn offered(context: &Context) -> Result<Option<Self>, Failure> {
-        let Context { options, env, platform, .. } = context;
-        let named = options.text(&o::CONTEXT);
-        if let Some(list) = env.get("KUBECONFIG") {
-            // What does not exist is passed over, as kubectl does it: `revoke` has removed the kubeconfig of the pass before this one.
-            let paths = env.paths(list).into_iter().filter(|path| path.exists());
-            let (passes, others): (Vec<_>, Vec<_>) = paths.partition(|path| kubeconfig::pass_of(path).is_some());
-            if !others.is_empty() {
-                return kubeconfig::from_files(&others, named, "`KUBECONFIG`").map(Some);
-            }
-            // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
-            let before = passes.first().and_then(|path| kubeconfig::pass_of(path)).and_then(|mark| mark.identity);
-            if let Some(mut before) = before.map(|origin| Self::again(&origin, context, Word::Ours)).transpose()?.flatten() {
-                before.why.push_str(", as `KUBECONFIG` is a pass of jobpass");
-                return Ok(Some(before));
-            }
-        }
-        if let Some(pod) = in_cluster::find(env, Path::new(in_cluster::MOUNT))? {
-            return Ok(Some(pod));
-        }
-        if *platform == Platform::Local
-            && let Some(home) = env.path("HOME")
-        {
-            let path = home.join(".kube/config");
-            if path.exists() {
-                return kubeconfig::from_files(&[path], named, "nothing else is set").map(Some);
-            }
-        }
-        Ok(None)
     }
 
     /// Applies the server, the authority and "no check" that have a say, and brings the rest into its plain form.
@@ -339,6 +272,15 @@ pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
     }
 }
 
+/// What was looked for, in words.
+fn missing() -> String {
+    let names: Vec<_> = SOURCES.iter().filter_map(|source| source.name()).map(|name| format!("no {name}")).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{}, and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 /// There is none. An empty input of GitHub, or variable of GitLab, is how an absent secret looks.
 fn none(context: &Context) -> Failure {
     let Context { options, env, platform, .. } = context;
@@ -348,7 +290,7 @@ fn none(context: &Context) -> Failure {
     let failure = match env.get("KUBECONFIG") {
         _ if !empty.is_empty() => failure.cause(format!("{} {are} empty", empty.join(" and "))),
         Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
-        None => failure.cause("no identity token, no kubeconfig, and no service account of a pod"),
+        None => failure.cause(missing()),
     };
     failure.hint(match platform {
         // Its variable is absent, not empty, where it is not for this job.

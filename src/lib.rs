@@ -19,10 +19,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{
-    CommandFactory, Parser,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -107,12 +104,12 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     let code = |exit: Exit| coded(exit, of_run);
     fault::watch_over(number(Exit::Failed, of_run));
     let out = Out::new();
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::parse(arguments) {
         Ok(cli) => cli,
         Err(error) => return refused(&error, &out, code),
     };
-    let phase = cli.verb.phase();
-    let done = Box::pin(done(cli.verb, env, &out)).await;
+    let phase = cli.phase;
+    let done = Box::pin(done(cli, env, &out)).await;
     let code = done.unwrap_or_else(|failure| {
         tell(&failure, &out, phase);
         code(failure.exit())
@@ -122,26 +119,26 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
 }
 
 /// Resolves the context of a verb, and does it.
-async fn done(verb: Verb, env: Env, out: &Out) -> Result<ExitCode, Failure> {
-    let flags = verb.flags();
+async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
+    let Cli { verb, flags, command, .. } = cli;
     let stdout = match verb {
-        Verb::Run(_) | Verb::Scrub(_) => Stdout::Bytes,
-        Verb::Request(_) | Verb::Revoke(_) | Verb::Require(_) => Stdout::Data,
+        Verb::Run | Verb::Scrub => Stdout::Bytes,
+        Verb::Request | Verb::Revoke | Verb::Require => Stdout::Data,
     };
     let context = |env: Env| Context::resolve(Options::resolve(&flags, &env)?, env, stdout);
     match verb {
-        Verb::Request(_) => Box::pin(verbs::request(&context(env)?, out)).await,
-        Verb::Revoke(_) => {
+        Verb::Request => Box::pin(verbs::request::request(&context(env)?, out)).await,
+        Verb::Revoke => {
             let mut options = Options::tolerant(&flags, &env)?;
             if let Some(names) = targets::connection_of_main(&env).filter(|_| options.is_post()) {
                 options.forget_other_connections(&names);
             }
             let (context, bad) = Context::tolerant(options, &flags, env)?;
-            verbs::revoke(&context, &bad, out).await
+            verbs::revoke::revoke(&context, &bad, out).await
         }
-        Verb::Require(_) => verbs::require(&context(env)?, out),
-        Verb::Run(args) => Box::pin(verbs::run(&context(env)?, &args.command, out)).await,
-        Verb::Scrub(_) => verbs::scrub(&context(env)?, out).await,
+        Verb::Require => verbs::require::require(&context(env)?, out),
+        Verb::Run => Box::pin(verbs::run::run(&context(env)?, &command, out)).await,
+        Verb::Scrub => verbs::scrub::scrub(&context(env)?, out).await,
     }
 }
 
@@ -175,7 +172,7 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
         (ErrorKind::UnknownArgument, None) => "there is an argument that belongs to no flag".to_owned(),
         (ErrorKind::ArgumentConflict, Some(flag)) => format!("`{flag}` is given more than once"),
         (ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand, _) => {
-            let verbs: Vec<_> = Cli::command().get_subcommands().map(|verb| format!("`{}`", verb.get_name())).collect();
+            let verbs: Vec<_> = cli::command().get_subcommands().map(|verb| format!("`{}`", verb.get_name())).collect();
             format!("the verb is none of {}", verbs.join(", "))
         }
         // Nothing else is required by the command line itself.

@@ -1,15 +1,20 @@
 //! Every setting, one row each: flag, action input, `JOBPASS_*` variable and default, resolved once for all verbs.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
 
 use crate::{action::Phase, failure::Failure, secret::Secret};
 
+pub mod call;
+mod given;
 mod resolve;
 pub mod unknown;
 
 mod piped;
+
+pub use call::{Call, REACHED};
+pub use given::{Given, Source};
 
 /// What a setting's text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +34,12 @@ pub enum Kind {
 pub struct Setting {
     /// Its name in kebab-case: the flag, the action input, and the variable in upper case.
     pub name: &'static str,
+    /// The flag in one letter.
+    pub short: Option<char>,
     /// What its text means.
     pub kind: Kind,
+    /// What `--help` calls its value; a switch has none.
+    pub value: Option<&'static str>,
     /// What holds when nobody says anything.
     pub default: Option<&'static str>,
     /// What `--help` and the platforms' manifests say of it.
@@ -51,9 +60,25 @@ impl Setting {
     }
 }
 
+macro_rules! given {
+    () => {
+        None
+    };
+    ($value:literal) => {
+        Some($value)
+    };
+}
+
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $id:ident = $name:literal, $kind:ident, $default:expr;)+) => {
-        $($(#[doc = $doc])+ pub const $id: Setting = Setting { name: $name, kind: Kind::$kind, default: $default, help: concat!($($doc),+).trim_ascii() };)+
+    ($($(#[doc = $doc:literal])+ $id:ident = $name:literal $($short:literal)?, $kind:ident $($value:literal)?, $default:expr;)+) => {
+        $($(#[doc = $doc])+ pub const $id: Setting = Setting {
+            name: $name,
+            short: given!($($short)?),
+            kind: Kind::$kind,
+            value: given!($($value)?),
+            default: $default,
+            help: concat!($($doc),+).trim_ascii(),
+        };)+
         /// All settings, in the order in which help and manifests list them.
         pub const ALL: &[&Setting] = &[$(&$id),+];
     };
@@ -61,33 +86,33 @@ macro_rules! settings {
 
 settings! {
     /// Service account whose token the job gets, as NAMESPACE/NAME
-    SERVICE_ACCOUNT = "service-account", Text, None;
+    SERVICE_ACCOUNT = "service-account" 's', Text "NAMESPACE/NAME", None;
     /// Namespace of a service account that is given by its bare name
-    NAMESPACE = "namespace", Text, None;
+    NAMESPACE = "namespace" 'n', Text "NAMESPACE", None;
     /// Lifetime of the token, 10m to 24h; the API server may shorten it [default: 1h, or the job's timeout on GitLab if that is less]
-    TTL = "ttl", Text, None;
+    TTL = "ttl", Text "DURATION", None;
     /// Audience of the token, if not the API server's own; may be repeated
-    AUDIENCE = "audience", List, None;
+    AUDIENCE = "audience", List "AUDIENCE", None;
     /// Variable that gets the token [default: OPENSHIFT_TOKEN]
-    VARIABLE = "variable", Text, Some("OPENSHIFT_TOKEN");
+    VARIABLE = "variable", Text "NAME", Some("OPENSHIFT_TOKEN");
     /// Export no variable: the token is only in the kubeconfig and the token file
     NO_VARIABLE = "no-variable", Switch, None;
     /// Write the kubeconfig to this path, not to the pass's own directory
-    KUBECONFIG_OUT = "kubeconfig-out", Text, None;
+    KUBECONFIG_OUT = "kubeconfig-out", Text "PATH", None;
     /// Write no kubeconfig and export no KUBECONFIG
     NO_KUBECONFIG = "no-kubeconfig", Switch, None;
     /// Namespace that the kubeconfig works in, if not the service account's own
-    TARGET_NAMESPACE = "target-namespace", Text, None;
+    TARGET_NAMESPACE = "target-namespace", Text "NAMESPACE", None;
     /// Directory under which the pass is kept, if not the platform's own
-    DIR = "dir", Text, None;
+    DIR = "dir", Text "DIR", None;
     /// Mode of the token, kubeconfig and env files: 0600, 0400, 0640 or 0440 [default: 0600]
-    FILE_MODE = "file-mode", Text, Some("0600");
+    FILE_MODE = "file-mode", Text "MODE", Some("0600");
     /// What names this job uniquely, if the platform does not say; the lease's name comes from it
-    JOB_KEY = "job-key", Text, None;
+    JOB_KEY = "job-key", Text "TEXT", None;
     /// Lease to revoke, as NAMESPACE/NAME
-    LEASE = "lease", Text, None;
+    LEASE = "lease", Text "NAMESPACE/NAME", None;
     /// Lease file to revoke
-    LEASE_FILE = "lease-file", Text, None;
+    LEASE_FILE = "lease-file", Text "PATH", None;
     /// Revoke every pass that this user has left on this machine
     ALL_LEASES = "all", Switch, None;
     /// Ask the API server only where this job has left something: for the end of a job that may have had no pass
@@ -97,33 +122,33 @@ settings! {
     /// Wait until the API server refuses the token, at most 25 s
     WAIT_DEAD = "wait-dead", Switch, None;
     /// Append the receipt, JSON without secrets, to this file
-    RECEIPT = "receipt", Text, None;
+    RECEIPT = "receipt", Text "PATH", None;
     /// Time that the command has to end after the signal that ends the job, at most what the platform leaves [default: 5s]
-    GRACE = "grace", Text, Some("5s");
+    GRACE = "grace", Text "DURATION", Some("5s");
     /// Variable that the command does not get; may be repeated
-    HIDE = "hide", List, None;
+    HIDE = "hide", List "VARIABLE", None;
     /// Variable that the command gets although it holds or names a kubeconfig or a token of a cluster; may be repeated
-    KEEP = "keep", List, None;
+    KEEP = "keep", List "VARIABLE", None;
     /// Variable whose value is hidden in the output; may be repeated
-    SCRUB_ENV = "scrub-env", List, None;
+    SCRUB_ENV = "scrub-env", List "VARIABLE", None;
     /// Last moment that any token of this command may live, 10m to 7 days from now [default: the job's timeout on GitLab, else 24h]
-    MAX_LIFETIME = "max-lifetime", Text, None;
+    MAX_LIFETIME = "max-lifetime", Text "DURATION", None;
     /// CI system: auto, github, gitlab, tekton or local [default: auto]
-    PLATFORM = "platform", Text, Some("auto");
+    PLATFORM = "platform", Text "PLATFORM", Some("auto");
     /// What stdout carries: text or json [default: text]
-    OUTPUT = "output", Text, Some("text");
+    OUTPUT = "output" 'o', Text "FORMAT", Some("text");
     /// The most that the verb may take, 1s to 10m [default: request 30s, revoke 10s]
-    TIMEOUT = "timeout", Text, None;
+    TIMEOUT = "timeout", Text "DURATION", None;
     /// URL of the API server
-    SERVER = "server", Text, None;
+    SERVER = "server", Text "URL", None;
     /// Certificate authority of the API server: a file, PEM text or base64 of it
-    CERTIFICATE_AUTHORITY = "certificate-authority", Text, None;
+    CERTIFICATE_AUTHORITY = "certificate-authority", Text "FILE-OR-PEM-OR-BASE64", None;
     /// Kubeconfig of the CI identity
-    KUBECONFIG = "kubeconfig", Text, None;
+    KUBECONFIG = "kubeconfig", Text "PATH", None;
     /// Context of the CI identity's kubeconfig
-    CONTEXT = "context", Text, None;
+    CONTEXT = "context", Text "NAME", None;
     /// File that holds the CI identity's token
-    IDENTITY_TOKEN_FILE = "identity-token-file", Text, None;
+    IDENTITY_TOKEN_FILE = "identity-token-file", Text "PATH", None;
     /// Do not check the API server's certificate: whoever answers gets the CI identity's credential
     INSECURE_SKIP_TLS_VERIFY = "insecure-skip-tls-verify", Switch, None;
     /// Token of the CI identity
@@ -145,40 +170,8 @@ const CONNECTION: [&Setting; 9] = [
     &IDENTITY_KUBECONFIG,
 ];
 
-/// Where a value came from, as a message names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A flag.
-    Flag(&'static str),
-    /// An input of the GitHub action.
-    Input(&'static str),
-    /// A `JOBPASS_*` variable.
-    Variable(String),
-    /// The default.
-    Default(&'static str),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) | Self::Default(name) => write!(f, "`--{name}`"),
-            Self::Input(name) => write!(f, "input `{name}`"),
-            Self::Variable(name) => write!(f, "`{name}`"),
-        }
-    }
-}
-
-/// A value and where it came from.
-#[derive(Clone, Debug)]
-pub struct Given {
-    /// The text; a list has one element a line.
-    pub text: String,
-    /// Where it came from.
-    pub source: Source,
-}
-
-/// The flags of the command line by name; clap has parsed them and knows no other source.
-pub type Flags = BTreeMap<String, serde_json::Value>;
+/// The flags that a verb takes, by name, each with its text if the command line gives it; a list has one element a line.
+pub type Flags = BTreeMap<String, Option<String>>;
 
 /// All settings of this run, by one precedence: flag, action input, `JOBPASS_*`, default. Empty counts as unset.
 #[derive(Clone, Debug, Default)]
@@ -383,7 +376,7 @@ mod tests {
     use super::*;
 
     fn options(flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<Options, Failure> {
-        let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
+        let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), Some((*text).to_owned()))).collect();
         Options::resolve(&flags, &env.iter().copied().collect())
     }
 

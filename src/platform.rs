@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn detect(asked: Option<&str>, variables: &[(&str, &str)], in_tekton: bool) -> Result<Platform, Failure> {
-        let flags = asked.map(|text| ("platform".to_owned(), serde_json::json!(text))).into_iter().collect();
+        let flags = asked.map(|text| ("platform".to_owned(), Some(text.to_owned()))).into_iter().collect();
         let env = env(variables);
         Platform::detect(&Options::resolve(&flags, &env).expect("valid"), &env, || in_tekton)
     }

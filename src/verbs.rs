@@ -1,13 +1,7 @@
-//! The verbs, one file each: what they do, as their recipe.
+//! The verbs, one file each: how each is called, and what it does, as its recipe.
 
-mod request;
-mod require;
-mod revoke;
-mod run;
-mod scrub;
-
-pub use request::request;
-pub use require::require;
-pub use revoke::{NOTHING, revoke};
-pub use run::run;
-pub use scrub::scrub;
+pub mod request;
+pub mod require;
+pub mod revoke;
+pub mod run;
+pub mod scrub;

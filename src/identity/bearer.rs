@@ -2,26 +2,80 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use kube::config::{AuthInfo, Cluster};
 
-use super::{Identity, Origin, token_of};
+use super::{
+    Identity, Origin, Word, mounted,
+    rank::Rank,
+    source::{AGAIN, Source, counts},
+    token_of,
+};
 use crate::{
+    context::Context,
     failure::Failure,
     net::Way,
-    options::{self as o, Options},
+    options::{self as o, Options, Setting},
     place,
     secret::Secret,
     shown::Kind,
 };
 
+/// A token as the CI identity.
+pub(super) struct Bearer;
+
+impl Source for Bearer {
+    fn name(&self) -> Option<&'static str> {
+        Some("identity token")
+    }
+
+    fn settings(&self) -> &'static [&'static Setting] {
+        &[&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN]
+    }
+
+    fn asked(&self, context: &Context) -> Result<Option<Identity>, Failure> {
+        let Context { options, env, .. } = context;
+        if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
+            if let Some(token) = options.piped(&o::IDENTITY_TOKEN_FILE) {
+                return from_token(&token, &given.source.to_string(), options).map(Some);
+            }
+            let path = env.absolute(given.text.as_ref());
+            return mounted::directed(from_file(&path, &given.source.to_string(), options)?, env).map(Some);
+        }
+        let Some((token, source)) = options.secret(&o::IDENTITY_TOKEN) else { return Ok(None) };
+        mounted::directed(from_token(token, &source.to_string(), options)?, env).map(Some)
+    }
+
+    fn again(&self, origin: &Origin, context: &Context, word: Word) -> Result<Option<Identity>, Failure> {
+        let Context { options, env, .. } = context;
+        let Origin::Bearer { token_file: Some(path) } = origin else { return Ok(None) };
+        let file = env.absolute(path.as_ref());
+        if !counts(path, context, word) || options.get(&o::SERVER).is_none() || !file.exists() {
+            return Ok(None);
+        }
+        mounted::directed(from_file(&file, AGAIN, options)?, env).map(Some)
+    }
+
+    fn rank(&self, identity: &Identity, context: &Context) -> Rank {
+        let Context { options, env, .. } = context;
+        let given = options.get(&o::IDENTITY_TOKEN_FILE).map(|given| &given.source);
+        let given = given.or_else(|| options.secret(&o::IDENTITY_TOKEN).map(|(_, source)| source));
+        match (given, &identity.origin) {
+            (Some(source), _) => Rank::of(source),
+            // The lease remembers the file, not who named it: a variable that names it still does.
+            (None, Origin::Bearer { token_file: Some(path) }) if env.names_path(path.as_ref()) => Rank::Variable,
+            (None, _) => Rank::Flag,
+        }
+    }
+}
+
 /// A token that a setting holds.
-pub(super) fn from_token(token: &Secret, source: &str, options: &Options) -> Result<Identity, Failure> {
+fn from_token(token: &Secret, source: &str, options: &Options) -> Result<Identity, Failure> {
     identity(token, source, Origin::Bearer { token_file: None }, options)
 }
 
 /// A token that stands in a file.
-pub(super) fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
+fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
     let text = place::read_named(path).with_context(|| format!("cannot read `{}`", path.display()));
     let text = text.map_err(|error| {
         let failure = Failure::usage(format!("cannot use the identity token of {source}")).chain(&error);

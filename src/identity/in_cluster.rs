@@ -4,12 +4,33 @@ use std::path::Path;
 
 use kube::config::{AuthInfo, Cluster};
 
-use super::{Identity, Origin, token_of};
-use crate::{env::Env, failure::Failure, net::Way, place, secret::Secret};
+use super::{Identity, Origin, Word, rank::Rank, source::Source, token_of};
+use crate::{context::Context, env::Env, failure::Failure, net::Way, place, secret::Secret};
 
 /// Where kubelet mounts it.
 /// See <https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/#directly-accessing-the-rest-api>.
 pub(super) const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The service account of our pod as the CI identity.
+pub(super) struct Pod;
+
+impl Source for Pod {
+    fn name(&self) -> Option<&'static str> {
+        Some("service account of a pod")
+    }
+
+    fn again(&self, _: &Origin, context: &Context, _: Word) -> Result<Option<Identity>, Failure> {
+        self.offered(context)
+    }
+
+    fn offered(&self, context: &Context) -> Result<Option<Identity>, Failure> {
+        find(&context.env, Path::new(MOUNT))
+    }
+
+    fn rank(&self, _: &Identity, _: &Context) -> Rank {
+        Rank::Pod
+    }
+}
 
 /// The pod's service account, if we run in a pod that has one mounted.
 pub(super) fn find(env: &Env, mount: &Path) -> Result<Option<Identity>, Failure> {

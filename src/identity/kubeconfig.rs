@@ -8,14 +8,113 @@ use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Origin, mounted, token_of};
+use super::{
+    Identity, Origin, Word, mounted,
+    rank::Rank,
+    source::{AGAIN, Source, counts},
+    token_of,
+};
 use crate::{
+    context::Context,
     failure::Failure,
     net::Way,
+    options::{self as o, Setting},
     place::{self, Unusual},
+    platform::Platform,
     secret::Secret,
     shown::Kind,
 };
+
+/// A kubeconfig that somebody names as the CI identity, or that `KUBECONFIG` does.
+pub(super) struct Named;
+
+impl Source for Named {
+    fn name(&self) -> Option<&'static str> {
+        Some("kubeconfig")
+    }
+
+    fn settings(&self) -> &'static [&'static Setting] {
+        &[&o::KUBECONFIG, &o::IDENTITY_KUBECONFIG]
+    }
+
+    fn has_contexts(&self) -> bool {
+        true
+    }
+
+    fn asked(&self, context: &Context) -> Result<Option<Identity>, Failure> {
+        let Context { options, env, .. } = context;
+        let named = options.text(&o::CONTEXT);
+        if let Some(given) = options.get(&o::KUBECONFIG) {
+            if let Some(text) = options.piped(&o::KUBECONFIG) {
+                return from_text(&text, named, &given.source.to_string()).map(Some);
+            }
+            return from_files(&[env.absolute(given.text.as_ref())], named, &given.source.to_string()).map(Some);
+        }
+        let Some((text, source)) = options.secret(&o::IDENTITY_KUBECONFIG) else { return Ok(None) };
+        from_text(text, named, &source.to_string()).map(Some)
+    }
+
+    fn again(&self, origin: &Origin, context: &Context, word: Word) -> Result<Option<Identity>, Failure> {
+        let Origin::Kubeconfig { paths, context: remembered } = origin else { return Ok(None) };
+        let is_ours = word == Word::Ours;
+        if !paths.iter().all(|path| counts(path, context, word)) {
+            return Ok(None);
+        }
+        let named = context.options.text(&o::CONTEXT).or(remembered.as_deref().filter(|_| is_ours));
+        let paths: Vec<_> = paths.iter().map(|path| context.env.absolute(path.as_ref())).collect();
+        if !paths.iter().any(|path| path.exists()) {
+            return Ok(None);
+        }
+        let found = from_files(&paths, named, AGAIN)?;
+        Ok(Some(found).filter(|found| is_ours || found.user.exec.is_none()))
+    }
+
+    fn offered(&self, context: &Context) -> Result<Option<Identity>, Failure> {
+        let Some(list) = context.env.get("KUBECONFIG") else { return Ok(None) };
+        // What does not exist is passed over, as kubectl does it: `revoke` has removed the kubeconfig of the pass before this one.
+        let paths = context.env.paths(list).into_iter().filter(|path| path.exists());
+        let (passes, others): (Vec<_>, Vec<_>) = paths.partition(|path| pass_of(path).is_some());
+        if !others.is_empty() {
+            return from_files(&others, context.options.text(&o::CONTEXT), "`KUBECONFIG`").map(Some);
+        }
+        // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
+        let before = passes.first().and_then(|path| pass_of(path)).and_then(|mark| mark.identity);
+        let before = before.map(|origin| origin.source().again(&origin, context, Word::Ours)).transpose()?.flatten();
+        Ok(before.map(|mut before| {
+            before.why.push_str(", as `KUBECONFIG` is a pass of jobpass");
+            before
+        }))
+    }
+
+    fn rank(&self, _: &Identity, _: &Context) -> Rank {
+        Rank::Kubeconfig
+    }
+}
+
+/// The kubeconfig of a person's own, where nothing else is there: on a plain shell only.
+pub(super) struct OfHome;
+
+impl Source for OfHome {
+    fn name(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn has_contexts(&self) -> bool {
+        true
+    }
+
+    fn offered(&self, context: &Context) -> Result<Option<Identity>, Failure> {
+        let home = context.env.path("HOME").filter(|_| context.platform == Platform::Local);
+        match home.map(|home| home.join(".kube/config")).filter(|path| path.exists()) {
+            Some(path) => from_files(&[path], context.options.text(&o::CONTEXT), "nothing else is set").map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn rank(&self, identity: &Identity, context: &Context) -> Rank {
+        Named.rank(identity, context)
+    }
+}
 
 /// The name of the extension by which a kubeconfig of ours is known.
 pub const EXTENSION: &str = "jobpass.dev/pass";
@@ -67,7 +166,7 @@ pub fn marked(text: &str) -> Option<Mark> {
 }
 
 /// An identity from files, merged as kubectl merges them: the first to say something wins.
-pub(super) fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<Identity, Failure> {
+fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<Identity, Failure> {
     let shown = paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
     let failed = |cause: String| {
         let failure = Failure::usage(format!("cannot use the kubeconfig {shown}")).cause(cause);
@@ -147,7 +246,7 @@ pub fn text_of(mut bytes: Vec<u8>) -> anyhow::Result<String> {
 }
 
 /// An identity from a kubeconfig that a variable or input holds, as it is or in base64.
-pub(super) fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Identity, Failure> {
+fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Identity, Failure> {
     let what = format!("cannot use the kubeconfig of {source}");
     let compact: String = text.expose().split_whitespace().collect();
     let decoded = STANDARD.decode(compact).ok().and_then(|bytes| text_of(bytes).ok()).map(Secret::new);

@@ -30,7 +30,8 @@ pub(super) enum Rank {
 }
 
 impl Rank {
-    fn of(source: &Source) -> Self {
+    /// The rank of a setting's source.
+    pub(super) fn of(source: &Source) -> Self {
         match source {
             Source::Flag(_) => Self::Flag,
             Source::Input(_) => Self::Input,
@@ -40,22 +41,7 @@ impl Rank {
 
     /// The rank of an identity's credential.
     pub(super) fn of_credential(identity: &Identity, context: &Context) -> Self {
-        let Context { options, env, .. } = context;
-        match &identity.origin {
-            _ if mounted::is_own(identity) => Self::Pod,
-            Origin::InCluster => Self::Pod,
-            Origin::Kubeconfig { .. } | Origin::KubeconfigText => Self::Kubeconfig,
-            Origin::Bearer { token_file } => {
-                let given = options.get(&o::IDENTITY_TOKEN_FILE).map(|given| &given.source);
-                let given = given.or_else(|| options.secret(&o::IDENTITY_TOKEN).map(|(_, source)| source));
-                match (given, token_file) {
-                    (Some(source), _) => Self::of(source),
-                    // The lease remembers the file, not who named it: a variable that names it still does.
-                    (None, Some(path)) if env.names_path(path.as_ref()) => Self::Variable,
-                    (None, _) => Self::Flag,
-                }
-            }
-        }
+        if mounted::is_own(identity) { Self::Pod } else { identity.origin.source().rank(identity, context) }
     }
 
     /// Whether a value of this rank may say where a credential of another one goes. A flag stands in the line that starts us, and

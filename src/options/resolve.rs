@@ -3,7 +3,12 @@
 use super::{
     ALL, ALL_LEASES, CERTIFICATE_AUTHORITY, Flags, Given, IF_HERE, Kind, Options, SERVER, STRICT, Setting, Source, TTL, WAIT_DEAD,
 };
-use crate::{action, env::Env, failure::Failure, secret::Secret};
+use crate::{
+    action::{self, Phase},
+    env::Env,
+    failure::Failure,
+    secret::Secret,
+};
 
 /// No path, name or address is longer, and what is would fill the log of whoever repeats it.
 const LONGEST: usize = 4096;
@@ -32,7 +37,7 @@ impl Options {
     /// # Errors
     /// When it is a flag, which stays a mistake of the call.
     pub fn tolerant(flags: &Flags, env: &Env) -> Result<Self, Failure> {
-        let phase = flags.get(action::FLAG).and_then(|flag| serde_json::from_value(flag.clone()).ok()?);
+        let phase = flags.get(action::FLAG).and_then(|step| Phase::named(step.as_deref()?));
         let mut options = Self { phase, ..Self::default() };
         for setting in ALL {
             let input = setting.input();
@@ -48,7 +53,10 @@ impl Options {
                 }
                 continue;
             }
-            let flag = flags.get(setting.name).and_then(flag_text).map(|text| Given { text, source: Source::Flag(setting.name) });
+            let flag = flags
+                .get(setting.name)
+                .and_then(|flag| flag_text(flag.as_deref()))
+                .map(|text| Given { text, source: Source::Flag(setting.name) });
             let given = match (flag, outside) {
                 (Some(flag), _) => Some(checked(setting, flag)?),
                 (None, Some(said)) => match said.plain().and_then(|given| checked(setting, given)) {
@@ -103,14 +111,8 @@ fn is_read_in_time(flags: &Flags, name: &str) -> bool {
 }
 
 /// The text of a flag; an empty one counts as not given.
-fn flag_text(value: &serde_json::Value) -> Option<String> {
-    let text = match value {
-        serde_json::Value::String(text) => text.trim().to_owned(),
-        serde_json::Value::Bool(true) => "true".to_owned(),
-        serde_json::Value::Array(items) => items.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("\n"),
-        _ => return None,
-    };
-    (!text.trim().is_empty()).then_some(text)
+fn flag_text(flag: Option<&str>) -> Option<String> {
+    flag.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// Only lists and PEM text have more than one line; anywhere else a line break would end up in a file of ours.
@@ -139,7 +141,7 @@ mod tests {
     const MAIN: (&str, &str) = ("action", "main");
 
     fn options(flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<Options, Failure> {
-        let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), serde_json::json!(text))).collect();
+        let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), Some((*text).to_owned()))).collect();
         Options::resolve(&flags, &env.iter().copied().collect())
     }
 
@@ -193,13 +195,13 @@ mod tests {
 
     #[test]
     fn what_ends_a_pass_goes_on_without_what_is_no_good() {
-        let flags: Flags = [("receipt".to_owned(), serde_json::Value::Null), ("timeout".to_owned(), serde_json::Value::Null)].into();
+        let flags: Flags = [("receipt".to_owned(), None), ("timeout".to_owned(), None)].into();
         let env = [("JOBPASS_RECEIPT", "a\nb"), ("JOBPASS_TTL", "a\nb"), ("JOBPASS_TIMEOUT", "2s")].into_iter().collect();
         let options = Options::tolerant(&flags, &env).expect("no flag is wrong");
         let bad: Vec<_> = options.passed_over(&flags).map(Failure::brief).collect();
         assert_eq!(bad, ["`JOBPASS_RECEIPT` must be one line without control characters"]);
         assert_eq!((options.text(&RECEIPT), options.text(&TIMEOUT)), (None, Some("2s")));
-        assert!(Options::tolerant(&[("receipt".to_owned(), serde_json::json!("a\nb"))].into(), &env).is_err());
+        assert!(Options::tolerant(&[("receipt".to_owned(), Some("a\nb".to_owned()))].into(), &env).is_err());
     }
 
     #[test]

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn marks(flag: Option<&str>, variables: &[(&str, &str)], in_tekton: bool) -> (Platform, Vec<Platform>, Option<String>) {
-        let flags = flag.map(|text| ("platform".to_owned(), serde_json::json!(text))).into_iter().collect();
+        let flags = flag.map(|text| ("platform".to_owned(), Some(text.to_owned()))).into_iter().collect();
         let env = variables.iter().copied().collect();
         let options = Options::tolerant(&flags, &env).expect("valid");
         let Marks { platform, others, passed_over } = Platform::marks(&options, &env, || in_tekton).expect("a platform");

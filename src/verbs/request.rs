@@ -9,12 +9,51 @@ use crate::{
     handover::ForRunner,
     identity::kubeconfig::marked,
     job::{begin, check_receipt, heard, pipes, warn_of_unknown},
-    options as o,
+    options::{self as o, Call},
     out::Out,
     pass::UNDO,
     place,
     signals::Signals,
     spec::TokenSpec,
+};
+
+/// How it is called.
+pub const CALL: Call = Call {
+    name: "request",
+    about: "Request a token for a service account and hand it to the job",
+    after: "Examples:
+  . \"$(jobpass request --service-account ci/deploy-bot)\"            in a shell or a GitLab CI job; `jobpass revoke` ends it
+  jobpass request --service-account ci/deploy-bot --ttl 15m         in a GitHub Actions step: exported to the steps after it
+  jobpass request --service-account ci/deploy-bot --no-variable     only KUBECONFIG, no token in the environment
+
+Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.
+The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG.",
+    settings: &[
+        &o::SERVICE_ACCOUNT,
+        &o::NAMESPACE,
+        &o::TTL,
+        &o::AUDIENCE,
+        &o::VARIABLE,
+        &o::NO_VARIABLE,
+        &o::TARGET_NAMESPACE,
+        &o::KUBECONFIG_OUT,
+        &o::NO_KUBECONFIG,
+        &o::FILE_MODE,
+        &o::PLATFORM,
+        &o::DIR,
+        &o::JOB_KEY,
+        &o::TIMEOUT,
+        &o::OUTPUT,
+        &o::SERVER,
+        &o::CERTIFICATE_AUTHORITY,
+        &o::KUBECONFIG,
+        &o::CONTEXT,
+        &o::IDENTITY_TOKEN_FILE,
+        &o::INSECURE_SKIP_TLS_VERIFY,
+    ],
+    otherwise: &[],
+    in_action: true,
+    takes_command: false,
 };
 
 /// Validate, find out who asks, begin, hand over; undone if the hand-over fails.

@@ -10,11 +10,24 @@ use crate::{
     identity::kubeconfig::pass_of,
     job::current,
     jwt::Claims,
+    options::{self as o, Call},
     out::{Out, instant},
     place,
     platform::Platform,
     secret::Secret,
     spec,
+};
+
+/// How it is called.
+pub const CALL: Call = Call {
+    name: "require",
+    about: "Fail clearly where this job has no pass, without asking the API server",
+    after: "For the head of a script whose pass is begun elsewhere, so that no command goes on without it or as somebody else.
+With --service-account the pass must be for that one.",
+    settings: &[&o::SERVICE_ACCOUNT, &o::NAMESPACE, &o::PLATFORM, &o::DIR],
+    otherwise: &[],
+    in_action: false,
+    takes_command: false,
 };
 
 /// Fails where the job has no pass that it could use: before a command does, less clearly or as somebody else.

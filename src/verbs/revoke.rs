@@ -18,7 +18,7 @@ use crate::{
         telling::{Telling, passed_over, tell, warn, warn_of},
     },
     net::Way,
-    options::{self as o, Setting},
+    options::{self as o, Call, Setting},
     out::Out,
     pass::{Ending, Terms},
     platform::{Platform, key::holds_uuid},
@@ -35,6 +35,41 @@ const LEAST: Duration = Duration::from_secs(2);
 
 /// How long `--wait-dead` may take: more than the API server's cache and its own clock.
 const WAIT_DEAD: Duration = Duration::from_secs(25);
+
+/// How it is called.
+pub const CALL: Call = Call {
+    name: "revoke",
+    about: "Revoke the job's tokens and prove that they are dead",
+    after: "Without a flag: on GitHub, GitLab and Tekton every pass of this job; on a plain shell the one that $JOBPASS_LEASE names,
+or the only one there is. With --service-account on GitLab and Tekton also the lease whose file is lost; --if-here leaves that out.
+Only the flags --lease and --lease-file name another one: JOBPASS_LEASE and JOBPASS_LEASE_FILE do not.
+Nothing to revoke is success, unless a flag names it.",
+    settings: &[
+        &o::LEASE,
+        &o::LEASE_FILE,
+        &o::ALL_LEASES,
+        &o::IF_HERE,
+        &o::SERVICE_ACCOUNT,
+        &o::NAMESPACE,
+        &o::STRICT,
+        &o::WAIT_DEAD,
+        &o::RECEIPT,
+        &o::PLATFORM,
+        &o::DIR,
+        &o::JOB_KEY,
+        &o::TIMEOUT,
+        &o::OUTPUT,
+        &o::SERVER,
+        &o::CERTIFICATE_AUTHORITY,
+        &o::KUBECONFIG,
+        &o::CONTEXT,
+        &o::IDENTITY_TOKEN_FILE,
+        &o::INSECURE_SKIP_TLS_VERIFY,
+    ],
+    otherwise: &[],
+    in_action: true,
+    takes_command: false,
+};
 
 /// Find the passes, end each, print the receipts. On CI a job does not fail for a pass that ends by itself soon. `bad` are settings that
 /// are no good and without which it goes on.

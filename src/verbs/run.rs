@@ -12,11 +12,53 @@ use crate::{
         telling::{Telling, tell},
         warn_of_unknown,
     },
-    options as o,
+    options::{self as o, Call},
     out::Out,
     pass::{Terms, UNDO},
     signals::Signals,
     spec::TokenSpec,
+};
+
+/// How it is called.
+pub const CALL: Call = Call {
+    name: "run",
+    about: "Run a command under a pass of its own: it alone gets the token, its output is scrubbed, and the pass ends with it",
+    after: "Examples:
+  jobpass run -s ci/deploy-bot -- kubectl apply -f manifests/
+  jobpass run -s ci/deploy-bot --no-variable --scrub-env DB_PASSWORD -- ./deploy.sh
+  jobpass run -s ci/deploy-bot -- sh -c 'helm upgrade app ./chart && kubectl rollout status deploy/app'
+
+The exit status is the command's, 128+n if signal n ended it; 125 for a failure of ours, 126 and 127 if there is no such program.
+Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.",
+    settings: &[
+        &o::SERVICE_ACCOUNT,
+        &o::NAMESPACE,
+        &o::TTL,
+        &o::AUDIENCE,
+        &o::VARIABLE,
+        &o::NO_VARIABLE,
+        &o::TARGET_NAMESPACE,
+        &o::MAX_LIFETIME,
+        &o::GRACE,
+        &o::HIDE,
+        &o::KEEP,
+        &o::SCRUB_ENV,
+        &o::STRICT,
+        &o::RECEIPT,
+        &o::PLATFORM,
+        &o::DIR,
+        &o::JOB_KEY,
+        &o::TIMEOUT,
+        &o::SERVER,
+        &o::CERTIFICATE_AUTHORITY,
+        &o::KUBECONFIG,
+        &o::CONTEXT,
+        &o::IDENTITY_TOKEN_FILE,
+        &o::INSECURE_SKIP_TLS_VERIFY,
+    ],
+    otherwise: &[],
+    in_action: false,
+    takes_command: true,
 };
 
 /// Run the command under a pass of its own; its exit status is ours.

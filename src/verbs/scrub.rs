@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     failure::Failure,
     job::{REQUEST, hide_values, pipes},
-    options::{self as o, Source},
+    options::{self as o, Call, Source},
     out::{self, Out, Stream},
     place,
     secret::Secret,
@@ -21,6 +21,19 @@ use crate::{
 
 /// As much as a pipe holds.
 const PIECE: usize = 64 * 1024;
+
+/// How it is called.
+pub const CALL: Call = Call {
+    name: "scrub",
+    about: "Pass stdin on to stdout, without the secrets that are named",
+    after: "Examples:
+  ./deploy.sh 2>&1 | jobpass scrub --scrub-env OPENSHIFT_TOKEN
+  ./deploy.sh 2>&1 | jobpass scrub --lease \"$JOBPASS_LEASE\" --scrub-env DB_PASSWORD",
+    settings: &[&o::LEASE, &o::LEASE_FILE, &o::SCRUB_ENV, &o::PLATFORM, &o::DIR],
+    otherwise: &[("lease", "Lease whose token is hidden, as NAMESPACE/NAME"), ("lease-file", "Lease file whose token is hidden")],
+    in_action: false,
+    takes_command: false,
+};
 
 /// Pass stdin on to stdout without the secrets of a pass or of variables.
 ///
