@@ -118,14 +118,17 @@ pub fn state(lease: &impl Serialize) -> String {
 /// What the runner will take for the state of our post step: the last record of that name, `NAME=VALUE` or `NAME<<DELIMITER`, the
 /// value's lines and the delimiter. None where there is no such record or the runner could not read the file.
 ///
-/// See `EnvFileKeyValuePairs` in actions/runner's `FileCommandManager.cs`.
+/// See `EnvFileKeyValuePairs` in actions/runner's `FileCommandManager.cs`, and `IntraActionState` in its `ExecutionContext.cs`: a table in
+/// which `LEASE` is the same name, and stays as the first record has written it. Then there is no `STATE_lease`.
 #[must_use]
 pub fn state_of(text: &str) -> Option<String> {
     let mut state = None;
-    let mut lines = text.strip_suffix('\n')?.split('\n');
+    // The runner takes a byte order mark for none of the text.
+    let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).strip_suffix('\n')?.split('\n');
     while let Some(line) = lines.next() {
         let heredoc = line.split_once("<<").filter(|(name, _)| !name.contains('='));
         let (name, value) = match (heredoc, line.split_once('=')) {
+            (Some((name, delimiter)), _) if name.is_empty() || delimiter.is_empty() => return None,
             (Some((name, delimiter)), _) => {
                 let mut value = Vec::new();
                 loop {
@@ -142,6 +145,8 @@ pub fn state_of(text: &str) -> Option<String> {
         };
         if name == "lease" {
             state = Some(value);
+        } else if name.to_uppercase() == "LEASE" {
+            return None;
         }
     }
     state
@@ -214,6 +219,12 @@ mod tests {
             ("x<<E\nlease=a\n", None),
             ("x<<E\nlease=a\nE\n", None),
             ("lease=a\nnonsense\n", None),
+            ("x<<\n\nlease=a\n", None),
+            ("<<E\nE\nlease=a\n", None),
+            ("\u{feff}<<E\nE\nlease=a\n", None),
+            ("\u{feff}lease=a\n", Some("a")),
+            ("LEASE=a\nlease=a\n", None),
+            ("=x\nlease=a\n", Some("a")),
             ("lease=a", None),
             ("", None),
         ] {
