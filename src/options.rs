@@ -334,11 +334,13 @@ impl Options {
         let Some(length) = parsed else {
             return Err(Failure::usage(format!("{} is no length of time", given.source)).hint(hint));
         };
-        if length < bounds.0 || length > bounds.1 {
+        // Without its fraction: what counts is what is said.
+        let whole = Duration::from_secs(length.as_secs());
+        if whole < bounds.0 || whole > bounds.1 {
             let (least, most) = (human(bounds.0), human(bounds.1));
             return Err(Failure::usage(format!("{} is {}, but must be {least} to {most}", given.source, human(length))));
         }
-        Ok(Some(Duration::from_secs(length.as_secs())))
+        Ok(Some(whole))
     }
 
     /// Refuses two settings that cannot both hold.
@@ -392,6 +394,8 @@ mod tests {
                 assert_eq!(ttl(text).expect_err(text).exit().code(), 2, "{text}");
             }
         }
+        assert_eq!(ttl("24h0.5s"), Ok(Some(Duration::from_hours(24))), "no figure that is told to be out of bounds is within them");
+        assert_eq!(ttl("599.5s").expect_err("short").to_string(), "error: `--ttl` is 599s, but must be 10m to 24h");
         assert_eq!(ttl("9m").expect_err("short").to_string(), "error: `--ttl` is 9m, but must be 10m to 24h");
     }
 
