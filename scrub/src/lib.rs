@@ -23,8 +23,8 @@ mod sieve;
 mod spelling;
 mod wrapped;
 
-#[cfg(test)]
-mod oracle;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod oracle;
 
 use matcher::{Matcher, Tail};
 pub use patterns::{Patterns, SHORTEST_VALUE, TooShort};
