@@ -56,7 +56,7 @@ pub(crate) fn run(data: &[u8]) {
     }
     let env: Env = variables.iter().collect();
     // As for a verb that takes every setting as a flag, and got none.
-    let flags: Flags = o::ALL.iter().map(|setting| (setting.name.to_owned(), serde_json::Value::Null)).collect();
+    let flags: Flags = o::ALL.iter().map(|setting| (setting.name.to_owned(), None)).collect();
     match asked(&flags, env) {
         Ok((context, specs)) => specs.iter().for_each(|spec| assert_sound(spec, &context)),
         Err(failure) => {
