@@ -102,7 +102,6 @@ fn of_verb(call: &Call) -> Command {
         .value_parser(value_parser!(OsString))
         .num_args(1..)
         .action(ArgAction::Append)
-        .help_heading("Connection")
         .last(true)
         .required(true);
     command

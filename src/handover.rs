@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serializer as _;
 
 use crate::{
     context::Context,
@@ -132,9 +132,10 @@ impl Outputs {
         let head = [("api-version", API_VERSION), ("kind", "Pass")];
         let body = self.plain.iter().map(|(name, value)| (*name, value.as_str()));
         let all = head.into_iter().chain(body).chain(env_file.map(|path| ("env-file", path)));
-        // Members in this order, which a map of serde_json would not keep.
-        let members: Vec<_> = all.map(|(name, value)| format!("{}:{}", json!(camel(name)), json!(value))).collect();
-        format!("{{{}}}", members.join(","))
+        // In this order, which a map of serde_json would not keep.
+        let mut text = Vec::new();
+        let written = serde_json::Serializer::new(&mut text).collect_map(all.map(|(name, value)| (camel(name), value)));
+        written.ok().and_then(|()| String::from_utf8(text).ok()).unwrap_or_default()
     }
 }
 

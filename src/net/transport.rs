@@ -1,4 +1,5 @@
 //! The transport below TLS: TCP without Nagle's delay, straight or through a proxy.
+#![expect(clippy::disallowed_methods, reason = "this is the one door to the network")]
 
 use std::{
     io,
