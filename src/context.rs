@@ -50,7 +50,7 @@ pub struct Context {
     pub user: u32,
     /// What stdout is for.
     pub stdout: Stdout,
-    /// When we were started: every deadline counts from here.
+    /// When we were started: the time that beginning a pass may take counts from here.
     pub started: Instant,
 }
 

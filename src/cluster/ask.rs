@@ -115,10 +115,13 @@ impl Cluster {
 
 /// Prepares a connection within the time there is.
 pub(super) async fn bounded(identity: &Identity, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
+    let target = identity.target();
+    // Before a plugin of the identity is started.
+    target.check()?;
     let credential = timeout_at(deadline, identity.credential()).await.unwrap_or_else(|_| {
         Err(Failure::new(format!("cannot use the CI identity: {}", identity.why))
             .cause(format!("its credential plugin did not answer within {}", human(timeout)))
             .hint("run the plugin by hand in the job; it must not ask questions"))
     });
-    Connector::new(identity.target(), credential?)
+    Connector::new(target, credential?)
 }

@@ -73,19 +73,14 @@ impl Connector {
     /// # Errors
     /// When the target or the credential is none.
     pub fn new(target: Target, credential: Credential) -> Result<Self, Failure> {
-        let refused = |why: &str| Failure::usage(&target.what).cause(why);
-        let server: Uri = target.server.parse().map_err(|_| refused("its server is no address"))?;
-        let transport = transport(&target.way).ok_or_else(|| refused("the system has no root certificates for its proxy"))?;
-        let server_name = target.server_name.clone().map(ServerName::try_from).transpose();
-        let server_name = server_name.map_err(|_| refused("its `tls-server-name` is no name"))?;
-
+        let (server, transport, server_name) = parts(&target)?;
         let settings = tls::settings(&target, &credential)?;
         let mut config = Config::new(server.clone());
         config.auth_info = credential.impersonation;
         let user_agent = HeaderValue::from_static(concat!("jobpass/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, user_agent));
         config.headers.extend(credential.header.map(|value| (header::AUTHORIZATION, value)));
-        let unfit = |_| refused("its impersonation has characters that a request cannot carry");
+        let unfit = |_| Failure::usage(&target.what).cause("its impersonation has characters that a request cannot carry");
         let line = line(&config, https(settings.clone(), server_name.clone(), transport.clone())).map_err(unfit)?;
         let has_certificate = credential.certificate.is_some();
         Ok(Self {
@@ -118,6 +113,26 @@ impl Connector {
         drop(connector.call(self.server.clone()).await);
         seen.lock().ok()?.take()
     }
+}
+
+impl Target {
+    /// Refuses a target that is none, before anybody is asked for a credential.
+    ///
+    /// # Errors
+    /// When its address or its name is none, or nobody can be trusted to be its proxy.
+    pub fn check(&self) -> Result<(), Failure> {
+        parts(self).map(drop)
+    }
+}
+
+/// The address, the way to it, and the name that its certificate is for.
+fn parts(target: &Target) -> Result<(Uri, Transport, Option<ServerName<'static>>), Failure> {
+    let refused = |why: &str| Failure::usage(&target.what).cause(why);
+    let server = target.server.parse().map_err(|_| refused("its server is no address"))?;
+    let transport = transport(&target.way).ok_or_else(|| refused("the system has no root certificates for its proxy"))?;
+    let server_name = target.server_name.clone().map(ServerName::try_from).transpose();
+    let server_name = server_name.map_err(|_| refused("its `tls-server-name` is no name"))?;
+    Ok((server, transport, server_name))
 }
 
 fn line(config: &Config, https: HttpsConnector<Transport>) -> Result<Line, kube::Error> {

@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use insta::assert_snapshot;
 
 use crate::{
-    harness::{Job, Ran, World, doors},
+    harness::{End, Job, Ran, World, doors},
     usage::{exec, plugin, replace_user},
 };
 
@@ -136,6 +136,21 @@ fn a_credential_plugin_that_hangs_is_killed() {
     assert_snapshot!(ran.said());
     let pid = fs::read_to_string(job.directory().join("pid")).expect("it ran");
     crate::harness::eventually("it is killed", || !doors::is_running(pid.trim()));
+}
+
+#[test]
+fn no_credential_plugin_is_started_for_a_server_that_is_none() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::gitlab(&world);
+    let script = format!("echo x >'{}/runs'", job.directory().display());
+    let kubeconfig = replace_user(&world.kubeconfig(), &exec(&plugin(&job, &script), ""));
+    let named = kubeconfig.replace("    server: ", "    tls-server-name: a b\n    server: ");
+    assert_ne!(named, kubeconfig);
+    doors::write(&job.identity_file(), &named);
+    let ran = job.request().run();
+    assert_eq!(ran.end, End::Code(2), "{}", ran.transcript());
+    assert!(ran.said().contains("its `tls-server-name` is no name"), "{}", ran.transcript());
+    assert!(!job.directory().join("runs").exists(), "{}", ran.transcript());
 }
 
 #[test]
