@@ -9,13 +9,39 @@
 //! an empty Secret whose deletion ends every token of the pass. The lease is saved before it is created, so that a pass can be
 //! ended whenever the job is killed.
 //!
-//! # The way of the data
+//! # The rooms
 //!
-//! [`mod@env`] (the environment, once; [`action`]: the inputs of our own) → [`platform`] (which CI system, pure) → [`out`] (the only way out) → [`options`] (every setting,
-//! one precedence) → [`context`] (where we run, resolved once) → [`spec`] (what is asked for, validated) → [`clock`] (the server's time) → [`net`] (how anybody is reached) → [`identity`] (as whom) → [`cluster`] (the API server) →
-//! [`pass`] (the order of [`lease`], cluster and [`place`]) → [`handover`] (mask, files, variables) → [`receipt`]; [`verbs`] are the recipes, one file each, and [`job`] is what they share.
+//! Each uses only what stands above it, and what all of them use: [`secret`], [`shown`] (what may be repeated), [`out`] (the only way
+//! out) and [`failure`]. `tests/cli/architecture.rs` reads this list.
 //!
-//! A module uses only what stands to its left, and [`secret`], [`shown`], [`out`] and [`failure`]. [`fault`] is what ends a pass when we fail ourselves.
+//! - `limits`: what the system leaves to this process, looked at before anything is begun.
+//! - [`mod@env`]: the environment, read once.
+//! - [`action`]: our action on GitHub, and its inputs that are no settings.
+//! - [`name`]: what a lease's name looks like.
+//! - [`jwt`]: a look into a token, for messages only.
+//! - [`options`]: every setting, declared once, by one precedence.
+//! - [`platform`]: the CI systems, one file each; pure.
+//! - [`paths`]: where a path really lies.
+//! - [`place`]: the private directory of a pass, and the only writer of files.
+//! - [`processes`]: what the kernel says of the processes around us.
+//! - [`context`]: where we run, resolved once for every verb.
+//! - [`net`]: how anybody is reached; it knows no identity.
+//! - [`spec`]: what is asked for, validated.
+//! - [`clock`]: the API server's time.
+//! - [`identity`]: as whom the job asks, one file a source.
+//! - [`lease`]: what must be known to revoke.
+//! - [`cluster`]: what is asked of the API server.
+//! - [`kubeconfig`]: the kubeconfig of a pass.
+//! - [`receipt`]: what was revoked, and how far that is proved.
+//! - [`signals`]: what ends us, or tells the command something.
+//! - [`fault`]: the end of a pass when we fail ourselves.
+//! - [`pass`]: begin, renew and end; alone orders lease, cluster and place.
+//! - [`targets`]: which passes `revoke` means.
+//! - [`handover`]: what the job is given: masks, files, variables.
+//! - [`child`]: the command of `run`.
+//! - [`job`]: what the verbs share.
+//! - [`verbs`]: the recipes, one file a verb.
+//! - [`cli`]: the command line, made of the verbs' tables.
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod action;
+mod architecture;
 mod astray;
 mod attacks;
 mod bad_day;
@@ -22,7 +23,6 @@ mod foreseen;
 mod gitlab;
 mod harness;
 mod hiding;
-mod house;
 mod identities;
 mod kubeconfigs;
 mod life;
