@@ -113,7 +113,7 @@ pub struct Identity {
     pub authority: String,
     /// The namespace of our pod, if the identity is its service account.
     pub pod_namespace: Option<String>,
-    /// The rest of the way to it, which the environment says: none until it is asked, see [`Way`].
+    /// The rest of the way to it, which the environment says: none until it is asked, see `net::way`.
     pub way: Way,
 }
 

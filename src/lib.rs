@@ -11,37 +11,37 @@
 //!
 //! # The rooms
 //!
-//! Each uses only what stands above it, and what all of them use: [`secret`], [`shown`] (what may be repeated), [`out`] (the only way
-//! out) and [`failure`]. `tests/cli/architecture.rs` reads this list.
+//! Each uses only what stands above it, and what all of them use: `secret`, `shown` (what may be repeated), `out` (the only way
+//! out) and `failure`. `tests/cli/architecture.rs` reads this list.
 //!
 //! - `limits`: what the system leaves to this process, looked at before anything is begun.
-//! - [`mod@env`]: the environment, read once.
-//! - [`action`]: our action on GitHub, and its inputs that are no settings.
-//! - [`name`]: what a lease's name looks like.
-//! - [`jwt`]: a look into a token, for messages only.
-//! - [`options`]: every setting, declared once, by one precedence.
-//! - [`platform`]: the CI systems, one file each; pure.
-//! - [`paths`]: where a path really lies.
-//! - [`place`]: the private directory of a pass, and the only writer of files.
-//! - [`processes`]: what the kernel says of the processes around us.
-//! - [`context`]: where we run, resolved once for every verb.
-//! - [`net`]: how anybody is reached; it knows no identity.
-//! - [`spec`]: what is asked for, validated.
-//! - [`clock`]: the API server's time.
-//! - [`identity`]: as whom the job asks, one file a source.
-//! - [`lease`]: what must be known to revoke.
-//! - [`cluster`]: what is asked of the API server.
-//! - [`kubeconfig`]: the kubeconfig of a pass.
-//! - [`receipt`]: what was revoked, and how far that is proved.
-//! - [`signals`]: what ends us, or tells the command something.
-//! - [`fault`]: the end of a pass when we fail ourselves.
-//! - [`pass`]: begin, renew and end; alone orders lease, cluster and place.
-//! - [`targets`]: which passes `revoke` means.
-//! - [`handover`]: what the job is given: masks, files, variables.
-//! - [`child`]: the command of `run`.
-//! - [`job`]: what the verbs share.
-//! - [`verbs`]: the recipes, one file a verb.
-//! - [`cli`]: the command line, made of the verbs' tables.
+//! - `env`: the environment, read once.
+//! - `action`: our action on GitHub, and its inputs that are no settings.
+//! - `name`: what a lease's name looks like.
+//! - `jwt`: a look into a token, for messages only.
+//! - `options`: every setting, declared once, by one precedence.
+//! - `platform`: the CI systems, one file each; pure.
+//! - `paths`: where a path really lies.
+//! - `place`: the private directory of a pass, and the only writer of files.
+//! - `processes`: what the kernel says of the processes around us.
+//! - `context`: where we run, resolved once for every verb.
+//! - `net`: how anybody is reached; it knows no identity.
+//! - `spec`: what is asked for, validated.
+//! - `clock`: the API server's time.
+//! - `identity`: as whom the job asks, one file a source.
+//! - `lease`: what must be known to revoke.
+//! - `cluster`: what is asked of the API server.
+//! - `kubeconfig`: the kubeconfig of a pass.
+//! - `receipt`: what was revoked, and how far that is proved.
+//! - `signals`: what ends us, or tells the command something.
+//! - `fault`: the end of a pass when we fail ourselves.
+//! - `pass`: begin, renew and end; alone orders lease, cluster and place.
+//! - `targets`: which passes `revoke` means.
+//! - `handover`: what the job is given: masks, files, variables.
+//! - `child`: the command of `run`.
+//! - `job`: what the verbs share.
+//! - `verbs`: the recipes, one file a verb.
+//! - `cli`: the command line, made of the verbs' tables.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -61,37 +61,37 @@ use crate::{
 };
 
 pub mod action;
-pub mod child;
-pub mod cli;
-pub mod clock;
+mod child;
+mod cli;
+mod clock;
 pub mod cluster;
 pub mod context;
 pub mod env;
 pub mod failure;
-pub mod fault;
-pub mod handover;
+mod fault;
+mod handover;
 pub mod identity;
-pub mod job;
+mod job;
 pub mod jwt;
-pub mod kubeconfig;
+mod kubeconfig;
 pub mod lease;
 mod limits;
 pub mod name;
-pub mod net;
+mod net;
 pub mod options;
 pub mod out;
-pub mod pass;
-pub mod paths;
-pub mod place;
+mod pass;
+mod paths;
+mod place;
 pub mod platform;
-pub mod processes;
-pub mod receipt;
+mod processes;
+mod receipt;
 pub mod secret;
 pub mod shown;
-pub mod signals;
+mod signals;
 pub mod spec;
-pub mod targets;
-pub mod verbs;
+mod targets;
+mod verbs;
 
 /// What a verb runs in, if the system has enough for it.
 ///

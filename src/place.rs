@@ -32,7 +32,7 @@ pub use beside::{read_beside, remove_beside, write_beside};
 use directory::{directory, is_ours_alone, parents, unmasked};
 pub use exchange::Exchange;
 use file::{create, read_at};
-pub use foreign::{Pipe, Unusual, check_regular, read_bytes, read_named, read_public};
+pub use foreign::{Pipe, Unusual, read_bytes, read_named, read_public};
 pub use named::{Accepts, append, check_append, check_named, remove_named, write_named};
 
 /// The lease.

@@ -108,17 +108,6 @@ fn read_up_to(path: &Path, largest: u64) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Refuses what a library of ours would read without looking at it first. What is not there is its business.
-///
-/// # Errors
-/// When it is no regular file.
-pub fn check_regular(path: &Path) -> anyhow::Result<()> {
-    match rustix::fs::stat(path) {
-        Ok(stat) if !is_null(&stat) => Unusual::of(&stat).map_or(Ok(()), |unusual| Err(unusual.into())),
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
 /// Without waiting for whoever may be at its other end.
 fn open(path: &Path) -> anyhow::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
