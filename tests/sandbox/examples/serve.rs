@@ -13,8 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use jobpass_sandbox::Sandbox;
+use serde_json::json;
 
-const USER: &str = "ci";
+/// The CI identity of `deploy/`: a service account, so that its token says who makes a lease, and nobody has to be asked.
+const USER: &str = "system:serviceaccount:jobpass:ci";
+const GROUP: &str = "system:serviceaccounts:jobpass";
 
 /// How often the record of requests is emptied: nobody reads it here, and thousands of them come in a minute.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -25,11 +28,12 @@ fn main() -> ExitCode {
         return failed("usage: serve DIR");
     };
     let sandbox = Sandbox::start();
-    let token = sandbox.add_user(USER, &["jobpass:ci"]);
+    let opaque = sandbox.add_user(USER, &[GROUP]);
+    let token = sandbox.add_jwt_user(USER, &json!({"exp": sandbox.now().as_second() + 24 * 3600}));
     sandbox.add_service_account("ci", "deploy-bot");
     sandbox.grant_jobpass(USER, "ci", "deploy-bot");
     sandbox.enable_policies();
-    let files = [("kubeconfig", sandbox.kubeconfig(USER)), ("token", token), ("ca.crt", sandbox.ca_pem())];
+    let files = [("kubeconfig", sandbox.kubeconfig(USER).replace(&opaque, &token)), ("token", token), ("ca.crt", sandbox.ca_pem())];
     if let Err(error) = hand_over(&directory, &files).and_then(|()| writeln!(io::stdout(), "ready {}", sandbox.url())) {
         return failed(&format!("cannot hand over by {}: {error}", directory.display()));
     }
