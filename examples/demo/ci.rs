@@ -161,6 +161,8 @@ impl Job {
                     ("CI_PROJECT_ID", text("42")),
                     ("CI_PROJECT_PATH", text("acme/app")),
                     ("CI_JOB_ID", text("900000001")),
+                    // Each job of GitLab has one: by it its lease file is known again.
+                    ("CI_JOB_TOKEN", jobpass::name::random_hex()),
                     ("CI_PROJECT_DIR", project),
                     ("KUBECONFIG", kubeconfig),
                 ]);
