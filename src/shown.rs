@@ -177,11 +177,12 @@ fn encoded(value: &str) -> Option<Kind> {
     };
     let lenient =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '_' | '-');
     let mut starts = vec![0];
-    starts.extend(value.match_indices('/').map(|(at, _)| at + 1));
+    // An equals sign stands behind base64, or between a name and its value.
+    starts.extend(value.match_indices(['/', '=']).map(|(at, _)| at + 1));
     for start in starts {
-        let run: String = value[start..].chars().take_while(|c| is_part(*c)).filter(|c| *c != '=').collect();
+        let run: String = value[start..].chars().take_while(|c| is_part(*c)).collect();
         if run.len() < KEY_WORD {
             continue;
         }
@@ -246,7 +247,8 @@ fn is_key_word(word: &str) -> bool {
 
 /// Whether a stretch of base64's characters changes its kind as often as words do not.
 fn is_mixed(value: &str) -> bool {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-');
+    // Not the equals sign: in `CN=name` or `KEY=value` what stands before it says nothing of what stands behind it.
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'_' | b'-');
     value.as_bytes().split(|byte| !is_part(byte)).filter(|run| run.len() >= 20).any(|run| {
         run.windows(WINDOW.0.min(run.len())).any(|window| {
             let has = |is: fn(&u8) -> bool| window.iter().any(is);
@@ -317,6 +319,10 @@ mod tests {
             "ci/deploy-bot",
             "jobpass-0123456789abcdef0123456789abcdef",
             "ci/jobpass-0123456789abcdef0123456789abcdef",
+            "CN=kubernetes",
+            "CN=k3s-server-ca@1718000000",
+            "O=dynamiclistener-org,CN=dynamiclistener-ca@1650000000",
+            "CN=openshift-kube-apiserver-operator_localhost-recovery-serving-signer@1700000000",
         ] {
             assert_eq!(Kind::of(value), None, "{value}");
         }
@@ -329,6 +335,7 @@ mod tests {
         for (value, kind) in [
             (config.to_owned(), Kind::Kubeconfig),
             (STANDARD.encode(config), Kind::EncodedKubeconfig),
+            (format!("KUBE_CONFIG={}", STANDARD.encode(config)), Kind::EncodedKubeconfig),
             (format!("/work/{}", STANDARD.encode(config)), Kind::EncodedKubeconfig),
             (URL_SAFE_NO_PAD.encode(config), Kind::EncodedKubeconfig),
             (pem.to_owned(), Kind::Pem),
@@ -368,6 +375,25 @@ mod tests {
             }
         }
         assert_eq!(shown, [""; 0]);
+    }
+
+    #[test]
+    fn an_authority_that_is_named_by_a_uuid_is_shown_whatever_the_uuid() {
+        let mut state = 11_u64;
+        let hidden: Vec<_> = std::iter::repeat_with(|| {
+            let mut digits = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state >> 32
+            };
+            let (one, two, three) = (digits(), digits() & 0xffff, digits());
+            format!("{one:08x}-{two:04x}-4{:03x}-a{:03x}-{three:08x}{two:04x}", one & 0xfff, three & 0xfff)
+        })
+        .take(2000)
+        // GKE's authorities are called by a UUID alone.
+        .flat_map(|uuid| [format!("CN={uuid}"), format!("CN=a-name-of-{uuid}"), format!("OU=Clusters,O=Acme,CN={uuid}")])
+        .filter(|issuer| Kind::of(issuer).is_some())
+        .collect();
+        assert_eq!(hidden, [""; 0]);
     }
 
     #[test]
