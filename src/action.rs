@@ -1,6 +1,9 @@
 //! Our action on GitHub: the step of it that the shim has started us for, and the inputs that are settings of no verb.
 
-use crate::{env::Env, failure::Failure};
+use crate::{
+    env::Env,
+    failure::{Code, Failure},
+};
 
 /// The flag by which the shim says its step. Nothing in the environment does: any step of the job can set a variable for all that
 /// follow, but no argument of theirs.
@@ -51,7 +54,7 @@ pub fn revoke(env: &Env) -> Result<Revoke, Failure> {
         None | Some("" | "true") => Ok(Revoke::Yes),
         Some("false") => Ok(Revoke::No),
         Some("strict") => Ok(Revoke::Strict),
-        Some(_) => Err(Failure::usage("input `revoke` is none of `true`, `false` and `strict`")),
+        Some(_) => Err(Failure::new(Code::UsageValue, "input `revoke` is none of `true`, `false` and `strict`")),
     }
 }
 
@@ -63,7 +66,7 @@ pub fn exports(env: &Env) -> Result<bool, Failure> {
     match env.get("INPUT_EXPORT").map(str::trim) {
         None | Some("" | "true") => Ok(true),
         Some("false") => Ok(false),
-        Some(_) => Err(Failure::usage("input `export` is neither `true` nor `false`")),
+        Some(_) => Err(Failure::new(Code::UsageValue, "input `export` is neither `true` nor `false`")),
     }
 }
 

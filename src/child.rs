@@ -15,7 +15,7 @@ use jobpass_scrub::{Patterns, SHORTEST_VALUE};
 use crate::{
     context::Context,
     env::Env,
-    failure::{Exit, Failure, words},
+    failure::{Code, Failure, words},
     identity::held::{self, Held},
     options as o,
     out::Out,
@@ -81,7 +81,7 @@ impl Command {
     pub fn of(words: &[OsString], context: &Context) -> Result<Self, Failure> {
         let Context { options, env, platform, .. } = context;
         let Some((program, arguments)) = words.split_first() else {
-            return Err(Failure::usage("there is no command to run")
+            return Err(Failure::new(Code::UsageMissing, "there is no command to run")
                 .hint("write it after `--`: `jobpass run -s ci/deploy-bot -- kubectl get pods`"));
         };
         let asked = options.duration(&o::GRACE, GRACE)?.unwrap_or_default();
@@ -146,8 +146,8 @@ fn found(program: &Path, env: &Env) -> Result<PathBuf, Failure> {
     } else {
         "check its name and `PATH`"
     };
-    let missing = || Failure::exiting(Exit::NotFound, format!("there is no program `{shown}`")).hint(hint);
-    let refused = || Failure::exiting(Exit::NotExecutable, format!("`{shown}` cannot be executed"));
+    let missing = || Failure::new(Code::CommandNotFound, format!("there is no program `{shown}`")).hint(hint);
+    let refused = || Failure::new(Code::CommandNotExecutable, format!("`{shown}` cannot be executed"));
     let candidates: Vec<_> = if program.as_os_str().as_encoded_bytes().contains(&b'/') {
         vec![env.absolute(program)]
     } else {
@@ -190,7 +190,7 @@ pub async fn run(
     }
     let (mut pipes, ends) = match Pipes::open(&patterns) {
         Ok(opened) => opened,
-        Err(error) => return Err((Failure::new("cannot connect the command's output").cause(error), pass)),
+        Err(error) => return Err((Failure::new(Code::CommandFailed, "cannot connect the command's output").cause(error), pass)),
     };
     if let Some(signal) = signals.ending_so_far() {
         return Err((interrupted(signal), pass));
@@ -252,18 +252,18 @@ pub async fn run(
 /// The signal that came before there was a command.
 #[must_use]
 pub fn interrupted(notice: Notice) -> Failure {
-    Failure::new("cannot run the command").cause(format!("interrupted by {notice}"))
+    Failure::new(Code::Interrupted, "cannot run the command").cause(format!("interrupted by {notice}"))
 }
 
 /// Why the kernel did not start it.
 fn unstarted(command: &Command, error: &io::Error) -> Failure {
     let what = format!("cannot start `{}`", command.program.display());
     match error.kind() {
-        io::ErrorKind::NotFound => Failure::exiting(Exit::NotFound, what)
+        io::ErrorKind::NotFound => Failure::new(Code::CommandNotFound, what)
             .cause(error)
             .hint("check its first line: the interpreter that it names may be missing here"),
-        io::ErrorKind::PermissionDenied => Failure::exiting(Exit::NotExecutable, what).cause(error),
-        _ => Failure::new(what).cause(error),
+        io::ErrorKind::PermissionDenied => Failure::new(Code::CommandNotExecutable, what).cause(error),
+        _ => Failure::new(Code::CommandFailed, what).cause(error),
     }
 }
 
@@ -289,9 +289,9 @@ mod tests {
     fn a_program_is_found_as_a_shell_finds_it() {
         let env: Env = [("PATH", "/nowhere:/bin:/usr/bin")].into_iter().collect();
         assert!(found(Path::new("sh"), &env).expect("there").ends_with("sh"));
-        assert_eq!(found(Path::new("no-such-program"), &env).expect_err("none").exit(), Exit::NotFound);
-        assert_eq!(found(Path::new("/etc/passwd"), &env).expect_err("no program").exit(), Exit::NotExecutable);
-        assert_eq!(found(Path::new("/etc"), &env).expect_err("a directory").exit(), Exit::NotExecutable);
+        assert_eq!(found(Path::new("no-such-program"), &env).expect_err("none").code(), Code::CommandNotFound);
+        assert_eq!(found(Path::new("/etc/passwd"), &env).expect_err("no program").code(), Code::CommandNotExecutable);
+        assert_eq!(found(Path::new("/etc"), &env).expect_err("a directory").code(), Code::CommandNotExecutable);
     }
 
     #[test]

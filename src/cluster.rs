@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     clock::{ServerClock, ServerTime},
-    failure::Failure,
+    failure::{Code, Failure},
     identity::Identity,
     jwt::Claims,
     lease::Lease,
@@ -304,7 +304,7 @@ fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> R
 
 /// A yes to something else.
 fn unasked(answer: &Answer, request: &Request) -> Failure {
-    Failure::new(request.what())
+    Failure::new(Code::ApiAnswer, request.what())
         .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))
         .hint(WRONG_SERVER)
 }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     action::Phase,
     env::Env,
-    failure::Failure,
+    failure::{Code, Failure},
     options::{self as o, Flags, Options, Setting},
     paths::lies_in,
     place,
@@ -187,7 +187,7 @@ impl Context {
 fn is_json(options: &Options) -> Result<bool, Failure> {
     match options.get(&o::OUTPUT) {
         Some(given) if !matches!(given.text.as_str(), "text" | "json") => {
-            Err(Failure::usage(format!("{} is neither `text` nor `json`", given.source)))
+            Err(Failure::new(Code::UsageValue, format!("{} is neither `text` nor `json`", given.source)))
         }
         given => Ok(given.is_some_and(|given| given.text == "json")),
     }

@@ -1,8 +1,17 @@
-//! The shape of a failure: what we could not do, why, and what to do now; its rendering and its exit code.
+//! The shape of a failure: of which kind it is, what we could not do, why, and what to do now; its rendering and its exit code.
+//!
+//! Inside of a room a cause is an `anyhow::Error`, as long as nobody knows yet what could not be done because of it. At the room's door
+//! it becomes a [`Failure`]. Only `place::foreign` hands causes out: whoever has named a file knows what it was for.
 
 use std::fmt;
 
-use crate::out::one_line;
+use serde::Serialize;
+
+use crate::out::{API_VERSION, one_line};
+
+mod code;
+
+pub use code::Code;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,26 +54,28 @@ impl Exit {
 /// which makes one harmless line of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
+    code: Code,
     what: String,
     causes: Vec<String>,
     hint: Option<String>,
-    exit: Exit,
 }
 
 impl Failure {
     /// What could not be done: lower case, names in backticks, no full stop.
-    pub fn new(what: impl fmt::Display) -> Self {
-        Self { what: one_line(&what.to_string()), causes: Vec::new(), hint: None, exit: Exit::Failed }
+    pub fn new(code: Code, what: impl fmt::Display) -> Self {
+        Self { code, what: one_line(&what.to_string()), causes: Vec::new(), hint: None }
     }
 
-    /// The same for a call that is wrong in itself; exit code 2.
-    pub fn usage(what: impl fmt::Display) -> Self {
-        Self { exit: Exit::Usage, ..Self::new(what) }
+    /// Of which kind it is: what callers branch on.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
     }
 
-    /// The same with an exit code of its own.
-    pub fn exiting(exit: Exit, what: impl fmt::Display) -> Self {
-        Self { exit, ..Self::new(what) }
+    /// The same failure, of which more is known by now.
+    #[must_use]
+    pub fn as_code(self, code: Code) -> Self {
+        Self { code, ..self }
     }
 
     /// Adds one cause; the words of a server or of the system come last.
@@ -94,7 +105,7 @@ impl Failure {
     /// How the process ends because of it.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        self.exit
+        self.code.exit()
     }
 
     /// Puts another sentence first and keeps the former one as the first cause.
@@ -108,6 +119,25 @@ impl Failure {
     #[must_use]
     pub fn brief(&self) -> String {
         self.causes.iter().fold(self.what.clone(), |text, cause| text + ": " + cause)
+    }
+
+    /// The JSON of it, on one line: what a caller reads who has asked for JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Document<'a> {
+            api_version: &'static str,
+            kind: &'static str,
+            code: Code,
+            message: &'a str,
+            causes: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            hint: Option<&'a str>,
+        }
+        let Self { code, what, causes, hint } = self;
+        let document = Document { api_version: API_VERSION, kind: "Failure", code: *code, message: what, causes, hint: hint.as_deref() };
+        serde_json::to_string(&document).unwrap_or_default()
     }
 
     /// The hint alone.
@@ -148,7 +178,7 @@ mod tests {
 
     #[test]
     fn renders_what_why_and_what_to_do() {
-        let failure = Failure::new("cannot x `a`").cause("403 Forbidden").cause("the server's words").hint("do y");
+        let failure = Failure::new(Code::CommandFailed, "cannot x `a`").cause("403 Forbidden").cause("the server's words").hint("do y");
         assert_eq!(failure.to_string(), "error: cannot x `a`\n  caused by: 403 Forbidden\n  caused by: the server's words\n\nhint: do y");
         assert_eq!(failure.brief(), "cannot x `a`: 403 Forbidden: the server's words");
         assert_eq!(failure.exit().code(), 1);
@@ -161,27 +191,27 @@ mod tests {
 
     #[test]
     fn a_cause_is_one_line_and_is_not_repeated() {
-        let failure = Failure::usage("w").cause("a\r\n::b").cause("a ::b").cause("::b");
+        let failure = Failure::new(Code::UsageValue, "w").cause("a\r\n::b").cause("a ::b").cause("::b");
         assert_eq!(failure.to_string(), "error: w\n  caused by: a ::b\n  caused by: : :b");
         assert_eq!(failure.exit().code(), 2);
     }
 
     #[test]
     fn within_keeps_the_inner_sentence_as_the_first_cause() {
-        let failure = Failure::new("cannot read `f`").cause("gone").within("cannot load the lease");
+        let failure = Failure::new(Code::CommandFailed, "cannot read `f`").cause("gone").within("cannot load the lease");
         assert_eq!(failure.to_string(), "error: cannot load the lease\n  caused by: cannot read `f`\n  caused by: gone");
     }
 
     #[test]
     fn the_systems_words_come_without_their_number() {
         let error = std::io::Error::from_raw_os_error(32);
-        assert_eq!(Failure::new("w").cause(error).to_string(), "error: w\n  caused by: broken pipe");
+        assert_eq!(Failure::new(Code::CommandFailed, "w").cause(error).to_string(), "error: w\n  caused by: broken pipe");
         assert_eq!(words("Unauthorized"), "Unauthorized");
     }
 
     #[test]
     fn a_chain_keeps_its_order() {
         let error = anyhow::anyhow!("inner").context("outer");
-        assert_eq!(Failure::new("w").chain(&error).to_string(), "error: w\n  caused by: outer\n  caused by: inner");
+        assert_eq!(Failure::new(Code::CommandFailed, "w").chain(&error).to_string(), "error: w\n  caused by: outer\n  caused by: inner");
     }
 }

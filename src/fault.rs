@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::{
     cluster::{Cluster, Deleted, Patience},
-    failure::Failure,
+    failure::{Code, Failure},
     identity::{Identity, kubeconfig},
     lease::{Lease, mark::Mark, named::Named},
     out::Out,
@@ -180,7 +180,7 @@ fn met(at: &str, code: u8) -> ! {
 impl Living {
     fn end(&self) -> Result<(), Failure> {
         let Self { lease, named, identity, place } = self;
-        let lost = |why: &str| Failure::new("cannot end the pass").cause(why);
+        let lost = |why: &str| Failure::new(Code::SystemRuntime, "cannot end the pass").cause(why);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| lost(&error.to_string()))?;
         let deleted = runtime.block_on(async {
             let mut cluster = Cluster::connect(identity.clone(), TIME, Patience::Whole, &Out::new()).await?;

@@ -9,8 +9,7 @@ use crate::{
     failure::Failure,
     identity::kubeconfig::marked,
     kubeconfig,
-    lease::API_VERSION,
-    out::{Out, instant},
+    out::{API_VERSION, Out, instant},
     pass::Pass,
     place::{self, Accepts},
     platform::{

@@ -10,7 +10,7 @@ use source::{SOURCES, Source};
 
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     net::{Target, Trust, Way, way::Address},
     options::{self as o, Options},
     out::one_line,
@@ -140,7 +140,8 @@ impl Identity {
         if let Some(context) = options.get(&o::CONTEXT)
             && !found.origin.source().has_contexts()
         {
-            return Err(Failure::usage(format!("{} needs a kubeconfig", context.source)).cause(format!("the CI identity is {}", found.why)));
+            return Err(Failure::new(Code::UsageConflict, format!("{} needs a kubeconfig", context.source))
+                .cause(format!("the CI identity is {}", found.why)));
         }
         let directions = Directions::of(&found, context, purpose)?;
         found.directed(&directions, context).map(|identity| (identity, directions.passed_over))
@@ -181,7 +182,7 @@ impl Identity {
             let pem = pem.map_err(|cause| {
                 let what = format!("cannot use {}", self.authority);
                 let hint = "give the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace";
-                Failure::usage(what).chain(&cause).hint(hint)
+                Failure::new(Code::IdentityAuthority, what).chain(&cause).hint(hint)
             })?;
             if pem.is_none() {
                 "the system's roots, as no certificate authority was given".clone_into(&mut self.authority);
@@ -284,7 +285,7 @@ fn missing() -> String {
 /// There is none. An empty input of GitHub, or variable of GitLab, is how an absent secret looks.
 fn none(context: &Context) -> Failure {
     let Context { options, env, platform, .. } = context;
-    let failure = Failure::usage("there is no CI identity to ask the API server with");
+    let failure = Failure::new(Code::IdentityMissing, "there is no CI identity to ask the API server with");
     let empty = options.empty_secrets();
     let are = if empty.len() == 1 { "is" } else { "are" };
     let failure = match env.get("KUBECONFIG") {

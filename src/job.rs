@@ -7,7 +7,7 @@ use jobpass_scrub::SHORTEST_VALUE;
 use crate::{
     action,
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     identity::{Identity, Purpose},
     lease::{self, seal::Seal},
     net::Way,
@@ -93,7 +93,7 @@ fn refuse_in_the_way(context: &Context, path: &Path, place: &Place) -> Result<()
         return Ok(());
     }
     let what = context.options.get(&o::KUBECONFIG_OUT).map(|given| given.source.to_string()).unwrap_or_default();
-    Err(Failure::usage(format!("{what} lies in the way of the pass's own directory `{place}`"))
+    Err(Failure::new(Code::UsagePlace, format!("{what} lies in the way of the pass's own directory `{place}`"))
         .hint("name another path, or leave it out: the directory has a kubeconfig of its own"))
 }
 
@@ -104,7 +104,7 @@ fn spare(context: &Context, place: &Place, spec: &TokenSpec, name: &str) -> Resu
         return Ok(());
     }
     let account = &spec.service_account;
-    Err(Failure::usage(format!("this job uses a pass for service account `{account}` already"))
+    Err(Failure::new(Code::PassSecond, format!("this job uses a pass for service account `{account}` already"))
         .cause(format!("a second one would end it, as both have the lease `{}/{name}`", account.namespace))
         .hint("run the command without `jobpass run`, or give this one a `--job-key`"))
 }
@@ -113,7 +113,9 @@ fn spare(context: &Context, place: &Place, spec: &TokenSpec, name: &str) -> Resu
 fn refuse_secret(context: &Context, setting: &Setting) -> Result<(), Failure> {
     let Some(given) = context.options.get(setting) else { return Ok(()) };
     match Kind::of(&given.text).filter(|kind| kind.is_surely_secret()) {
-        Some(kind) => Err(Failure::usage(format!("{} is none: it is {kind}", given.source)).hint("check which variable holds what")),
+        Some(kind) => {
+            Err(Failure::new(Code::UsageSecret, format!("{} is none: it is {kind}", given.source)).hint("check which variable holds what"))
+        }
         None => Ok(()),
     }
 }
@@ -157,5 +159,5 @@ pub fn check_receipt(context: &Context) -> Result<(), Failure> {
 /// # Errors
 /// When the system does not let us hear them.
 pub fn heard(signals: Option<Signals>) -> Result<Signals, Failure> {
-    signals.ok_or_else(|| Failure::new("cannot take the signals of this process over"))
+    signals.ok_or_else(|| Failure::new(Code::SystemSignals, "cannot take the signals of this process over"))
 }

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::{self, ServerTime},
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     identity::{Identity, Origin},
     name::{PREFIX, hex, is_name, random_hex},
     net::way::Mark,
     options as o,
+    out::API_VERSION,
     place::Place,
     platform::Platform,
     secret::Secret,
@@ -24,9 +25,6 @@ pub mod object;
 pub mod seal;
 
 use seal::Seal;
-
-/// The version of the format.
-pub const API_VERSION: &str = "jobpass.dev/v1";
 
 /// The revocable grant of a pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +124,7 @@ impl Lease {
     /// # Errors
     /// When it is no lease, or one of another version. Its text is not repeated.
     pub fn parse(json: &str) -> Result<Self, Failure> {
-        let refused = |why: &str| Failure::new("cannot read the lease").cause(why);
+        let refused = |why: &str| Failure::new(Code::LeaseUnreadable, "cannot read the lease").cause(why);
         // serde_json's own text could repeat what stands in the file.
         let no_lease = |error: &serde_json::Error| {
             refused(&format!("it is no lease of jobpass: its JSON cannot be read from column {} on", error.column()))

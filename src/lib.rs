@@ -54,7 +54,7 @@ use crate::{
     cli::{Cli, Verb},
     context::{Context, Stdout},
     env::Env,
-    failure::{Exit, Failure},
+    failure::{Code, Exit, Failure},
     options::Options,
     out::Out,
     platform::github,
@@ -101,10 +101,10 @@ pub fn prepared(arguments: &[OsString]) -> Result<Runtime, ExitCode> {
     let of_run = is_run(arguments);
     let runtime = limits::check(of_run).and_then(|()| {
         let runtime = Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|error| Failure::new("cannot begin").cause(error))
+        runtime.map_err(|error| Failure::new(Code::SystemRuntime, "cannot begin").cause(error))
     });
     runtime.map_err(|failure| {
-        tell(&failure, &Out::new(), None);
+        tell(&failure, &Out::new(), None, false);
         coded(failure.exit(), of_run)
     })
 }
@@ -135,9 +135,10 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => return refused(&error, &out, code),
     };
     let phase = cli.phase;
+    let is_json = Options::ask_for_json(&cli.flags, &env);
     let done = Box::pin(done(cli, env, &out)).await;
     let code = done.unwrap_or_else(|failure| {
-        tell(&failure, &out, phase);
+        tell(&failure, &out, phase, is_json);
         code(failure.exit())
     });
     fault::settle();
@@ -168,8 +169,11 @@ async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Says what has failed. Of our action also on the page of the run, where nobody else says why.
-fn tell(failure: &Failure, out: &Out, phase: Option<Phase>) {
+/// Says what has failed. Of our action also on the page of the run, where nobody else says why; as JSON where that was asked for.
+fn tell(failure: &Failure, out: &Out, phase: Option<Phase>, is_json: bool) {
+    if is_json {
+        out.answer(failure);
+    }
     match phase {
         Some(_) => out.say_as(failure.to_string(), |text| github::annotation("error", text)),
         None => out.say(failure.to_string()),
@@ -212,7 +216,7 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
         Some(flag) => format!("did you mean `{flag}`? `jobpass --help` shows them all"),
         None => "run `jobpass --help`".to_owned(),
     };
-    let failure = Failure::usage(what).hint(hint);
+    let failure = Failure::new(Code::UsageArguments, what).hint(hint);
     out.say(failure.to_string());
     code(failure.exit())
 }

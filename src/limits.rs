@@ -4,7 +4,7 @@ use std::{io, os::fd::AsFd};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::failure::{Failure, words};
+use crate::failure::{Code, Failure, words};
 
 /// Files that a command of ours, its pipes, its signals and the connections take, with some to spare.
 const OF_RUN: u64 = 48;
@@ -28,7 +28,7 @@ pub(crate) fn check(of_run: bool) -> Result<(), Failure> {
     }
     held(needed).map_err(|error| {
         let limit = getrlimit(Resource::Nofile).current.map_or_else(String::new, |limit| format!(", of which {limit} are allowed"));
-        Failure::new("cannot open enough files to begin")
+        Failure::new(Code::SystemLimits, "cannot open enough files to begin")
             .cause(format!("{needed} more are needed{limit}: {}", words(error)))
             .hint("raise the limit: `ulimit -n 256`")
     })

@@ -4,7 +4,11 @@ use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
 
-use crate::{action::Phase, failure::Failure, secret::Secret};
+use crate::{
+    action::Phase,
+    failure::{Code, Failure},
+    secret::Secret,
+};
 
 pub mod call;
 mod given;
@@ -312,7 +316,7 @@ impl Options {
             None => Ok(false),
             Some(Given { text, .. }) if text == "true" => Ok(true),
             Some(Given { text, .. }) if text == "false" => Ok(false),
-            Some(Given { source, .. }) => Err(Failure::usage(format!("{source} is neither `true` nor `false`"))),
+            Some(Given { source, .. }) => Err(Failure::new(Code::UsageValue, format!("{source} is neither `true` nor `false`"))),
         }
     }
 
@@ -332,13 +336,13 @@ impl Options {
         let seconds = given.text.parse::<u64>().ok().map(Duration::from_secs);
         let parsed = seconds.or_else(|| given.text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok()));
         let Some(length) = parsed else {
-            return Err(Failure::usage(format!("{} is no length of time", given.source)).hint(hint));
+            return Err(Failure::new(Code::UsageValue, format!("{} is no length of time", given.source)).hint(hint));
         };
         // Without its fraction: what counts is what is said.
         let whole = Duration::from_secs(length.as_secs());
         if whole < bounds.0 || whole > bounds.1 {
             let (least, most) = (human(bounds.0), human(bounds.1));
-            return Err(Failure::usage(format!("{} is {}, but must be {least} to {most}", given.source, human(length))));
+            return Err(Failure::new(Code::UsageValue, format!("{} is {}, but must be {least} to {most}", given.source, human(length))));
         }
         Ok(Some(whole))
     }
@@ -349,7 +353,9 @@ impl Options {
     /// When both are set.
     pub fn exclusive(&self, one: &Setting, other: &Setting) -> Result<(), Failure> {
         match (self.source(one), self.source(other)) {
-            (Some(one), Some(other)) => Err(Failure::usage(format!("{one} and {other} exclude each other")).hint("give one of them")),
+            (Some(one), Some(other)) => {
+                Err(Failure::new(Code::UsageConflict, format!("{one} and {other} exclude each other")).hint("give one of them"))
+            }
             _ => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the one door to stdout and stderr")]
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fs::File,
     io::{self, Write},
     os::fd::AsFd,
@@ -19,10 +19,17 @@ use rustix::{
     io::retry_on_intr,
 };
 
-use crate::{failure::Failure, secret::Secret, shown};
+use crate::{
+    failure::{Code, Failure},
+    secret::Secret,
+    shown,
+};
 
 /// The most of a foreign text that one line of ours repeats, in characters.
 const LINE: usize = 2000;
+
+/// The version of every JSON document that we print.
+pub const API_VERSION: &str = "jobpass.dev/v1";
 
 /// How long what we say is waited for while a pass lives.
 const ASIDE: Duration = Duration::from_millis(50);
@@ -85,6 +92,8 @@ pub fn is_one_file() -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Out {
     hidden: Rc<RefCell<Vec<Secret>>>,
+    /// Whether stdout has had data of ours.
+    answered: Rc<Cell<bool>>,
 }
 
 impl Out {
@@ -156,7 +165,7 @@ impl Out {
     /// When it cannot be written: without its mask a token must not go on.
     pub fn command(&self, line: &str) -> Result<(), Failure> {
         let written = io::stderr().write_all(format!("{line}\n").as_bytes());
-        written.map_err(|error| Failure::new("cannot write to the log").cause(error))
+        written.map_err(|error| Failure::new(Code::OutputBroken, "cannot write to the log").cause(error))
     }
 
     /// Writes data for the caller to stdout, in one write.
@@ -164,9 +173,17 @@ impl Out {
     /// # Errors
     /// When it cannot be written: a caller without our answer does not know its pass.
     pub fn data(&self, text: &str) -> Result<(), Failure> {
+        self.answered.set(true);
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush());
-        written.map_err(|error| Failure::new("cannot write to stdout").cause(error))
+        written.map_err(|error| Failure::new(Code::OutputBroken, "cannot write to stdout").cause(error))
+    }
+
+    /// Answers a caller who has asked for JSON, and has had none yet, by the failure. Nobody hears of it if stdout is closed.
+    pub fn answer(&self, failure: &Failure) {
+        if !self.answered.get() {
+            let _ = self.data(self.speakable(&failure.json()).trim_end());
+        }
     }
 
     /// Whether what we say ends in a pipe, as it does under a CI runner, and not in a file that would keep it.

@@ -6,7 +6,7 @@ use crate::{
     clock::ServerTime,
     cluster::{Cluster, Deleted, Granted, Patience},
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     fault::Watch,
     identity::{Identity, Word, kubeconfig::marked},
     jwt::Claims,
@@ -273,10 +273,10 @@ fn former(place: &Place, lease: &Lease, platform: Platform, seal: &Seal) -> Resu
         return Ok((former.id() == lease.id()).then(|| Lease { uid: None, kubeconfig_out: None, ..lease.clone() }));
     }
     if former.server != lease.server {
-        return Err(Failure::usage(format!(
-            "this job already has a pass for service account `{}` on another API server",
-            lease.service_account
-        ))
+        return Err(Failure::new(
+            Code::PassElsewhere,
+            format!("this job already has a pass for service account `{}` on another API server", lease.service_account),
+        )
         .cause(format!("its lease `{}` is in `{place}`", former.id()))
         .hint("give this one a place of its own by `--dir`, or revoke the other one first"));
     }
@@ -287,7 +287,7 @@ fn former(place: &Place, lease: &Lease, platform: Platform, seal: &Seal) -> Resu
 async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> {
     let what = || format!("cannot replace the former pass of this job for service account `{}`", former.service_account);
     match cluster.delete_lease(former, former.uid.as_deref()).await {
-        Ok(Deleted::Replaced) => Err(Failure::new(what())
+        Ok(Deleted::Replaced) => Err(Failure::new(Code::LeaseTaken, what())
             .cause(format!("another Secret has the name of its lease `{}`", former.id()))
             .hint("find out who made it; jobpass leaves it alone")),
         Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent | Deleted::Deleting) => {
@@ -304,14 +304,14 @@ async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> 
 fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mut Vec<String>) -> Result<(Secret, Duration), Failure> {
     let claims = Claims::of(&granted.token).unwrap_or_default();
     if granted.token.is_blank() || !granted.token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::new("cannot take the token over").cause("the API server sent something that is no token"));
+        return Err(Failure::new(Code::PassUnusable, "cannot take the token over").cause("the API server sent something that is no token"));
     }
     lease.granted(granted.issued_at, granted.expires_at);
     lease.jti.clone_from(&claims.jti);
     // Of a token for others the API server says 401 while it lives: no proof, so it is never asked.
     lease.token_sha256 = spec.audiences.is_empty().then(|| fingerprint(&granted.token));
     if claims.secret_uid() != lease.uid.as_deref() {
-        return Err(Failure::new("cannot take the token over")
+        return Err(Failure::new(Code::PassUnusable, "cannot take the token over")
             .cause("it is not bound to the lease, so it could not be revoked")
             .hint("ask the cluster's admins: something between jobpass and the API server changed the request"));
     }
@@ -344,7 +344,7 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
 }
 
 fn interrupted(notice: Notice) -> Failure {
-    Failure::new("cannot request a pass").cause(format!("interrupted by {notice}"))
+    Failure::new(Code::Interrupted, "cannot request a pass").cause(format!("interrupted by {notice}"))
 }
 
 /// Nothing of the pass is left on the server: nothing stays of it here either.

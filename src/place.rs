@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use crate::{
-    failure::{Failure, words},
+    failure::{Code, Failure, words},
     platform::Base,
 };
 
@@ -152,7 +152,9 @@ impl Place {
     /// When it is a link, somebody else's, or cannot be read.
     pub fn read(&self, name: &str) -> Result<Option<String>, Failure> {
         for home in self.homes(name) {
-            let failed = |cause: anyhow::Error| Failure::new(format!("cannot read `{}`", home.file(name).display())).chain(&cause);
+            let failed = |cause: anyhow::Error| {
+                Failure::new(Code::StoreUnreadable, format!("cannot read `{}`", home.file(name).display())).chain(&cause)
+            };
             let place = match home.open() {
                 Ok(place) => place,
                 Err(Errno::NOENT | Errno::NOTDIR) => continue,
@@ -173,8 +175,10 @@ impl Place {
         for apart in self.aparts() {
             apart.remove(names)?;
         }
-        let failed =
-            |error| Failure::new(format!("cannot remove the files of the pass in `{}`", self.path().display())).cause(reason(error));
+        let failed = |error| {
+            Failure::new(Code::StoreLeftover, format!("cannot remove the files of the pass in `{}`", self.path().display()))
+                .cause(reason(error))
+        };
         let place = match self.open() {
             Ok(place) => place,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
@@ -205,7 +209,7 @@ impl Place {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => {
                 let what = format!("cannot remove the directory of the pass `{}`", self.path().display());
-                return Err(Failure::new(what).cause(reason(error)));
+                return Err(Failure::new(Code::StoreLeftover, what).cause(reason(error)));
             }
         }
         // The others' places keep it; an empty one is not left behind.
@@ -221,9 +225,11 @@ impl Place {
         match self.open() {
             Ok(_) => Ok(true),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
-            Err(error) => Err(Failure::new(format!("cannot look into the place of a pass `{}`", self.path().display()))
-                .cause(reason(error))
-                .hint("run it as the user who requested the pass")),
+            Err(error) => {
+                Err(Failure::new(Code::StoreUnreadable, format!("cannot look into the place of a pass `{}`", self.path().display()))
+                    .cause(reason(error))
+                    .hint("run it as the user who requested the pass"))
+            }
         }
     }
 
@@ -240,7 +246,7 @@ impl Place {
     fn locked(&self, place: &OwnedFd) -> Result<bool, Failure> {
         match rustix::fs::flock(place, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
-            Err(Errno::WOULDBLOCK) => Err(Failure::new("another jobpass of this job is using the same pass")
+            Err(Errno::WOULDBLOCK) => Err(Failure::new(Code::PassInUse, "another jobpass of this job is using the same pass")
                 .cause(format!("it holds `{}`", self.path().display()))
                 .hint("give one of the two a `--job-key` of its own")),
             Err(_) => Ok(false),
@@ -261,14 +267,14 @@ impl Place {
     /// Opens the base, which the user or the platform has chosen: links in its path are their business.
     fn open_base(&self, make: bool) -> Result<OwnedFd, Failure> {
         let path = &self.base.path;
-        let failed = |error| Failure::new(format!("cannot open `{}`", path.display())).cause(reason(error));
+        let failed = |error| Failure::new(Code::StoreUnwritable, format!("cannot open `{}`", path.display())).cause(reason(error));
         if make {
             let mut builder = fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
             if let Err(error) = unmasked(|| builder.recursive(!self.base.private).create(path))
                 && error.kind() != io::ErrorKind::AlreadyExists
             {
-                return Err(Failure::new(format!("cannot make `{}`", path.display())).cause(plain(&error)));
+                return Err(Failure::new(Code::StoreUnwritable, format!("cannot make `{}`", path.display())).cause(plain(&error)));
             }
         }
         let flags = if self.base.private { DIRECTORY } else { DIRECTORY.difference(OFlags::NOFOLLOW) };
@@ -276,7 +282,7 @@ impl Place {
         if self.base.private {
             let stat = rustix::fs::fstat(&base).map_err(failed)?;
             if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
-                return Err(Failure::new(format!("cannot use `{}`", path.display()))
+                return Err(Failure::new(Code::StoreInsecure, format!("cannot use `{}`", path.display()))
                     .cause("it belongs to somebody else, or others may look into it")
                     .hint("name a directory of your own by `--dir`"));
             }
@@ -314,7 +320,8 @@ pub fn list(base: &Base) -> (Vec<Place>, Option<Failure>) {
             // None of ours is ever behind a link.
             Err(_) if path.is_symlink() => {}
             Err(error) => {
-                let failure = Failure::new(format!("cannot look for passes in `{}`", path.display())).cause(plain(&error));
+                let failure =
+                    Failure::new(Code::StoreUnreadable, format!("cannot look for passes in `{}`", path.display())).cause(plain(&error));
                 hidden = hidden.or(Some(failure.hint("run it as the user who requested them")));
             }
         }
@@ -324,7 +331,7 @@ pub fn list(base: &Base) -> (Vec<Place>, Option<Failure>) {
 }
 
 fn unwritable(path: &Path, error: Errno) -> Failure {
-    Failure::new(format!("cannot write `{}`", path.display())).cause(reason(error))
+    Failure::new(Code::StoreUnwritable, format!("cannot write `{}`", path.display())).cause(reason(error))
 }
 
 /// The system's own words, without the number that Rust adds.

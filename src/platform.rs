@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use crate::{
     env::Env,
-    failure::Failure,
+    failure::{Code, Failure},
     options::{self, Given, Options, Source},
 };
 
@@ -84,7 +84,7 @@ impl Platform {
             return if marked.iter().all(|marked| *marked == platform) {
                 Ok(platform)
             } else {
-                Err(Failure::usage(format!("{source} says `{platform}`, and this is another CI system"))
+                Err(Failure::new(Code::PlatformUnclear, format!("{source} says `{platform}`, and this is another CI system"))
                     .cause(marks.join(", and "))
                     .hint("leave it out, or say by the flag `--platform` which one reads what jobpass prints"))
             };
@@ -92,7 +92,7 @@ impl Platform {
         match *marked {
             [] => Self::unmarked(env),
             [platform] => Ok(platform),
-            _ => Err(Failure::usage("it is not clear which CI system this is")
+            _ => Err(Failure::new(Code::PlatformUnclear, "it is not clear which CI system this is")
                 .cause(marks.join(", and "))
                 .hint("say by the flag `--platform` which one reads what jobpass prints")),
         }
@@ -108,7 +108,7 @@ impl Platform {
             "local" => Ok(Some(Self::Local)),
             _ => {
                 let hint = "write `auto`, `github`, `gitlab`, `tekton` or `local`";
-                Err(Failure::usage(format!("{} names no platform", given.source)).hint(hint))
+                Err(Failure::new(Code::UsageValue, format!("{} names no platform", given.source)).hint(hint))
             }
         }
     }
@@ -116,7 +116,7 @@ impl Platform {
     /// A plain shell, if nothing says that this is a CI system.
     fn unmarked(env: &Env) -> Result<Self, Failure> {
         match MARKERS_OF_CI.iter().find(|name| env.get(name).is_some_and(|value| value != "false")) {
-            Some(marker) => Err(Failure::usage("this is a CI system that jobpass does not know")
+            Some(marker) => Err(Failure::new(Code::PlatformUnknown, "this is a CI system that jobpass does not know")
                 .cause(format!("`{marker}` is set, but none of `GITHUB_ACTIONS`, `GITLAB_CI` and Tekton's entrypoint is there"))
                 .hint("say `--platform local` to use it as a plain shell; then nothing masks the token in the log")),
             None => Ok(Self::Local),

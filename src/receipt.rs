@@ -5,10 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{
-    clock::ServerTime,
-    lease::{API_VERSION, Lease},
-};
+use crate::{clock::ServerTime, failure::Code, lease::Lease, out::API_VERSION};
 
 /// How far it is known that the tokens of a lease are dead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,6 +33,8 @@ pub enum Proof {
     Expired,
     /// The Secret could not be deleted.
     Failed {
+        /// Of which kind the failure is.
+        code: Code,
         /// Why.
         reason: String,
         /// Until when the token may live, if the server has said so.
@@ -149,7 +148,7 @@ mod tests {
     #[test]
     fn only_a_failure_is_none() {
         let until = None;
-        assert!(!Proof::Failed { reason: "r".into(), until }.is_success());
+        assert!(!Proof::Failed { code: Code::ApiRbac, reason: "r".into(), until }.is_success());
         for proof in [Proof::Removed, Proof::Dead, Proof::Pending { until }, Proof::Absent, Proof::Deleting { until }, Proof::Expired] {
             assert!(proof.is_success(), "{proof}");
         }
@@ -164,7 +163,7 @@ mod tests {
                 "deleting: a finalizer holds the lease; the token dies within 70 s"
             ]
         );
-        let said = serde_json::to_string(&Proof::Failed { reason: "r".into(), until: None }).expect("JSON");
-        assert_eq!(said, r#"{"state":"failed","reason":"r"}"#);
+        let said = serde_json::to_string(&Proof::Failed { code: Code::ApiRbac, reason: "r".into(), until: None }).expect("JSON");
+        assert_eq!(said, r#"{"state":"failed","code":"api.forbidden.rbac","reason":"r"}"#);
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     options::{self as o, Given, Options},
 };
 
@@ -85,7 +85,7 @@ impl TokenSpec {
             options.switch(setting)?;
         }
         let service_account = service_account(options)?.ok_or_else(|| {
-            Failure::usage(format!("{} is missing", options.missing(&o::SERVICE_ACCOUNT)))
+            Failure::new(Code::UsageMissing, format!("{} is missing", options.missing(&o::SERVICE_ACCOUNT)))
                 .hint("name the service account whose token the job gets, as NAMESPACE/NAME")
         })?;
         let asked = options.duration(&o::TTL, TTL)?;
@@ -146,14 +146,16 @@ pub fn service_account(options: &Options) -> Result<Option<ServiceAccount>, Fail
     if let (Some(named), Some(other)) = (named, namespace)
         && named != other.text
     {
-        return Err(Failure::usage(format!("{} and {} name two namespaces", given.source, other.source)).hint("give the namespace once"));
+        return Err(Failure::new(Code::UsageConflict, format!("{} and {} name two namespaces", given.source, other.source))
+            .hint("give the namespace once"));
     }
     let Some(namespace) = named.or(namespace.map(|other| other.text.as_str())) else {
-        return Err(Failure::usage(format!("{} names no namespace", given.source)).hint("write NAMESPACE/NAME, or add `--namespace`"));
+        return Err(Failure::new(Code::UsageMissing, format!("{} names no namespace", given.source))
+            .hint("write NAMESPACE/NAME, or add `--namespace`"));
     };
     if !is_label(namespace) || !is_subdomain(name) {
         let hint = "write NAMESPACE/NAME in lower-case letters, digits and hyphens, such as `ci/deploy-bot`";
-        return Err(Failure::usage(format!("{} names no service account", given.source)).hint(hint));
+        return Err(Failure::new(Code::UsageValue, format!("{} names no service account", given.source)).hint(hint));
     }
     Ok(Some(ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }))
 }
@@ -180,7 +182,7 @@ fn label(given: &Given) -> Result<String, Failure> {
     if is_label(&given.text) {
         return Ok(given.text.clone());
     }
-    Err(Failure::usage(format!("{} names no namespace", given.source)).hint("write lower-case letters, digits and hyphens"))
+    Err(Failure::new(Code::UsageValue, format!("{} names no namespace", given.source)).hint("write lower-case letters, digits and hyphens"))
 }
 
 fn mode(given: &Given) -> Result<u32, Failure> {
@@ -189,7 +191,9 @@ fn mode(given: &Given) -> Result<u32, Failure> {
         "400" => Ok(0o400),
         "640" => Ok(0o640),
         "440" => Ok(0o440),
-        _ => Err(Failure::usage(format!("{} is no mode for a secret", given.source)).hint("write 0600, 0400, 0640 or 0440")),
+        _ => {
+            Err(Failure::new(Code::UsageValue, format!("{} is no mode for a secret", given.source)).hint("write 0600, 0400, 0640 or 0440"))
+        }
     }
 }
 
@@ -197,7 +201,7 @@ fn outside(given: &Given, context: &Context) -> Result<PathBuf, Failure> {
     let path = context.env.absolute(given.text.as_ref());
     outside_workspace(&path, given, context)?;
     if given.text.ends_with('/') || path.is_dir() {
-        return Err(Failure::usage(format!("{} is a directory", given.source)).hint("name a file"));
+        return Err(Failure::new(Code::UsageValue, format!("{} is a directory", given.source)).hint("name a file"));
     }
     Ok(path)
 }
@@ -214,7 +218,7 @@ pub fn base_outside_workspace(path: &Path, context: &Context) -> Result<(), Fail
         return Ok(());
     }
     let what = format!("`{}` lies in the workspace, where artifacts, caches and commits would take the pass", path.display());
-    Err(Failure::usage(what).hint("name a directory outside of it by `--dir`"))
+    Err(Failure::new(Code::UsagePlace, what).hint("name a directory outside of it by `--dir`"))
 }
 
 fn outside_workspace(path: &Path, given: &Given, context: &Context) -> Result<(), Failure> {
@@ -222,7 +226,7 @@ fn outside_workspace(path: &Path, given: &Given, context: &Context) -> Result<()
         return Ok(());
     }
     let what = format!("{} lies in the workspace, where artifacts, caches and commits would take it", given.source);
-    Err(Failure::usage(what).hint("choose a path outside of it, or leave it out"))
+    Err(Failure::new(Code::UsagePlace, what).hint("choose a path outside of it, or leave it out"))
 }
 
 #[cfg(test)]

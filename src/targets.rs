@@ -2,27 +2,25 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use crate::{
     context::Context,
     env::Env,
-    failure::Failure,
-    identity::{Origin, Word},
-    lease::{API_VERSION, Lease, Times, mark::Mark, named::Named},
-    name::is_name,
+    failure::{Code, Failure},
+    identity::Word,
+    lease::{Lease, mark::Mark, named::Named},
     options::{self as o, Given, Options, Source},
     pass::Ending,
     place::{self, Place},
     platform::{Base, Platform},
-    secret::Secret,
-    spec::{self, ServiceAccount, is_label},
+    spec::{self, ServiceAccount},
 };
 
 mod judged;
+mod one;
 mod search;
 
 use judged::Judge;
+use one::{from_file, known, named, of_name, place_of};
 use search::Search;
 
 /// What was found.
@@ -86,14 +84,15 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         let path = env.absolute(given.text.as_ref());
         // Whoever names a file means one that is there: a mistyped path must not pass for a pass that is over.
         return match from_file(&path, options.piped(&o::LEASE_FILE), bases().next().cloned())? {
-            None => Err(Failure::new(format!("there is no lease file `{}`", path.display()))
+            None => Err(Failure::new(Code::LeaseMissing, format!("there is no lease file `{}`", path.display()))
                 .hint("check the path; a `revoke` before this one may have ended the pass and removed it")),
             Some(ending) => Ok(Some(judge.one(ending)).into()),
         };
     }
     if let Some(given) = options.flag(&o::LEASE) {
         let (namespace, name) = named(&given.text).ok_or_else(|| {
-            Failure::usage(format!("{} names no lease of jobpass", given.source)).hint("write it as `request` said it: NAMESPACE/jobpass-…")
+            Failure::new(Code::UsageValue, format!("{} names no lease of jobpass", given.source))
+                .hint("write it as `request` said it: NAMESPACE/jobpass-…")
         })?;
         return Ok(Some(judge.one(of_name(bases(), namespace, name, Named::Flag))).into());
     }
@@ -112,9 +111,10 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         && !if_here
         && let Some(given) = options.get(&o::IF_HERE)
     {
-        found
-            .passed_over
-            .push(Failure::usage(format!("{} keeps nothing from being asked for, as only the flag `--if-here` does", given.source)));
+        found.passed_over.push(Failure::new(
+            Code::UsageNotHere,
+            format!("{} keeps nothing from being asked for, as only the flag `--if-here` does", given.source),
+        ));
     }
     let (account, not_meant) = meant(options)?;
     found.passed_over.extend(not_meant);
@@ -229,7 +229,7 @@ pub fn to_hide(context: &Context) -> Result<Found, Failure> {
 
 /// A lease file that no flag has named.
 fn names_none(given: &Given) -> Failure {
-    Failure::usage(format!("{} names no pass to revoke, as only the flag `--lease-file` does", given.source))
+    Failure::new(Code::UsageNotHere, format!("{} names no pass to revoke, as only the flag `--lease-file` does", given.source))
 }
 
 /// Every pass in these directories, the oldest first. What cannot be read is said.
@@ -274,14 +274,6 @@ fn from_state<'a>(env: &Env, bases: impl Iterator<Item = &'a Base>) -> Result<Op
     Ok(Some(Ending { lease, named: Named::State, word: Word::Ours, known: true, place, token: None }))
 }
 
-/// The place of a lease in one of these directories: where it is, else where it would be.
-fn place_of<'a>(bases: impl Iterator<Item = &'a Base>, name: &str) -> Option<Place> {
-    let mut places = bases.map(|base| Place::of(base, name));
-    let first = places.next()?;
-    let there = |place: &Place| place.exists().unwrap_or(true);
-    if there(&first) { Some(first) } else { Some(places.find(there).unwrap_or(first)) }
-}
-
 /// A pass of a plain shell, where this is said to be another platform by nobody but a variable.
 fn of_a_shell(mut found: Found) -> Found {
     found.endings.retain(|ending| ending.lease.platform == Platform::Local.name());
@@ -315,83 +307,10 @@ fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure>
     if endings.len() < 2 {
         return Ok(found);
     }
-    let failure = Failure::usage("there are several passes here").hint("name one by `--lease`, or end them all by `--all`");
+    let failure =
+        Failure::new(Code::LeaseSeveral, "there are several passes here").hint("name one by `--lease`, or end them all by `--all`");
     Err(endings.iter().fold(failure, |failure, ending| {
         let until = ending.lease.ends().map(|end| format!(", until {end}")).unwrap_or_default();
         failure.cause(format!("`{}` for service account `{}`{until}", ending.lease.id(), ending.lease.service_account))
     }))
-}
-
-/// The lease in a file that was named. A file that is not there is a pass that is over.
-fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) -> Result<Option<Ending>, Failure> {
-    let what = format!("cannot use the lease file `{}`", path.display());
-    if let Some(text) = piped {
-        let lease = Lease::parse(text.expose()).map_err(|failure| failure.within(&what))?;
-        let place = base.map(|base| Place::of(&base, &lease.name));
-        return Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }));
-    }
-    if path.try_exists().is_ok_and(|exists| !exists) {
-        return Ok(None);
-    }
-    let text = place::read_named(path).map_err(|error| Failure::usage(&what).cause(error))?;
-    let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
-    let place = Place::around(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
-    Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }))
-}
-
-/// A lease of which only the name is known, completed by its file if that is here.
-fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str, name: &str, named: Named) -> Ending {
-    let place = place_of(bases, name);
-    let here = place.as_ref().and_then(|place| place.read(place::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
-    let is_meant = |lease: &Lease| lease.name == name && lease.service_account.namespace == namespace;
-    // The files of a pass of another namespace are that one's.
-    let place = if here.as_ref().is_none_or(is_meant) { place } else { None };
-    if let Some(lease) = here.filter(is_meant) {
-        return Ending { lease, named, word: Word::Ours, known: true, place, token: None };
-    }
-    let lease = Lease {
-        api_version: API_VERSION.into(),
-        kind: "Lease".into(),
-        name: name.to_owned(),
-        service_account: ServiceAccount { namespace: namespace.to_owned(), name: String::new() },
-        server: String::new(),
-        uid: None,
-        // Nothing is known of its times, and nothing said.
-        issued_at: Timestamp::UNIX_EPOCH,
-        expires_at: Timestamp::UNIX_EPOCH,
-        times: Times::Ours,
-        token_expires_at: None,
-        jti: None,
-        token_sha256: None,
-        platform: String::new(),
-        job_key: None,
-        job: None,
-        identity: Origin::Bearer { token_file: None },
-        place: String::new(),
-        kubeconfig_out: None,
-        connection: None,
-        way: None,
-        seal: None,
-    };
-    Ending { lease, named, word: Word::Ours, known: false, place, token: None }
-}
-
-/// The pass whose lease is in a place; none where there is no lease.
-fn known(place: Place) -> Result<Option<Ending>, Failure> {
-    if !place.exists()? {
-        return Ok(None);
-    }
-    let Some(text) = place.read(place::LEASE)? else {
-        place.clear_abandoned();
-        return Ok(None);
-    };
-    let lease = Lease::parse(&text).map_err(|failure| failure.within(format!("cannot use the lease in `{place}`")))?;
-    if !place.path().ends_with(&lease.name) {
-        return Err(Failure::new(format!("cannot use the lease in `{place}`")).cause("it is the lease of another place"));
-    }
-    Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place: Some(place), token: None }))
-}
-
-fn named(text: &str) -> Option<(&str, &str)> {
-    text.split_once('/').filter(|(namespace, name)| is_label(namespace) && is_name(name))
 }

@@ -7,7 +7,7 @@ use jobpass_scrub::Patterns;
 use crate::{
     context::Context,
     env::Env,
-    failure::Failure,
+    failure::{Code, Failure},
     handover,
     identity::held::{self, Held},
     options::{self as o, Options, Setting},
@@ -39,7 +39,9 @@ impl Hidden {
             is_free(setting, name, options)?;
         }
         if let Some(name) = asked.iter().find(|name| kept.contains(name)) {
-            return Err(Failure::usage(format!("`{name}` is to be hidden and kept")).hint("leave out `--hide` or `--keep`"));
+            return Err(
+                Failure::new(Code::UsageConflict, format!("`{name}` is to be hidden and kept")).hint("leave out `--hide` or `--keep`")
+            );
         }
         let is_kept = |name: &String| kept.contains(&name.as_str());
         let ours = of_identity(env);
@@ -77,7 +79,7 @@ fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failu
     }
     let is_token = !handover::VARIABLES.iter().any(|(variable, _)| *variable == name);
     let source = options.get(setting).map(|given| given.source.to_string()).unwrap_or_default();
-    Err(Failure::usage(format!("{source} names `{name}`, which the command gets from its pass")).hint(if is_token {
+    Err(Failure::new(Code::UsageConflict, format!("{source} names `{name}`, which the command gets from its pass")).hint(if is_token {
         "say `--no-variable`: then the token is only in the kubeconfig and the token file"
     } else {
         "leave it out: what the job itself has there does not reach the command"

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::policy;
 use crate::{
     clock::{length, skew},
-    failure::Failure,
+    failure::{Code, Failure},
     jwt::Claims,
     net::WRONG_SERVER,
     out::instant,
@@ -119,6 +119,32 @@ pub enum Refusal {
     Other,
 }
 
+impl Refusal {
+    fn code(&self) -> Code {
+        match self {
+            Self::Elsewhere => Code::ApiRedirect,
+            Self::Unauthorized => Code::IdentityRefused,
+            Self::Rbac => Code::ApiRbac,
+            Self::Anonymous => Code::ApiAnonymous,
+            Self::Quota => Code::ApiQuota,
+            Self::Terminating => Code::ApiTerminating,
+            Self::Policy => Code::ApiPolicy,
+            Self::Webhook => Code::ApiWebhook,
+            Self::ServiceAccountMissing => Code::ApiNoAccount,
+            Self::NamespaceMissing => Code::ApiNoNamespace,
+            Self::LeaseMissing => Code::ApiNoLease,
+            Self::NoSuchPath => Code::ApiNoPath,
+            Self::AlreadyExists => Code::ApiNameTaken,
+            Self::Conflict => Code::ApiOtherUid,
+            Self::Busy => Code::ApiBusy,
+            Self::Invalid => Code::ApiInvalid,
+            Self::TooManyRequests => Code::ApiTooMany,
+            Self::Server => Code::ApiServer,
+            Self::Other => Code::ApiOther,
+        }
+    }
+}
+
 impl Answer {
     /// Whether it is a yes.
     #[must_use]
@@ -194,7 +220,7 @@ impl Answer {
             // Not an API server's answer: a proxy's page may hold anything and is not repeated.
             Some(_) | None => String::new(),
         };
-        let failure = Failure::new(request.what()).cause(format!("{} {}{said}", self.status, name_of(self.status)));
+        let failure = Failure::new(refusal.code(), request.what()).cause(format!("{} {}{said}", self.status, name_of(self.status)));
         match refusal {
             Refusal::Unauthorized => identity.explain(failure, self.server_date()),
             Refusal::Rbac => failure.hint(format!("grant it with `deploy/apply`, or ask a cluster admin for {}", request.permission())),
@@ -268,12 +294,14 @@ impl Shown<'_> {
         if let Some(end) = claims.expires_at().filter(|end| *end <= now) {
             return failure
                 .cause(format!("its token expired at {} ({} ago{by_ours})", instant(end), length(now.duration_since(end))))
-                .hint("renew the CI identity's credential, or request earlier in the job");
+                .hint("renew the CI identity's credential, or request earlier in the job")
+                .as_code(Code::IdentityExpired);
         }
         if let Some(start) = claims.valid_from().filter(|start| *start > now) {
             return failure
                 .cause(format!("its token is not valid before {} (in {}{by_ours})", instant(start), length(start.duration_since(now))))
-                .hint("set the clock of the machine that issued it, or of this one");
+                .hint("set the clock of the machine that issued it, or of this one")
+                .as_code(Code::IdentityNotYetValid);
         }
         let audiences = claims.audiences();
         let shown = audiences.iter().map(|audience| format!("`{audience}`")).collect::<Vec<_>>().join(", ");

@@ -14,7 +14,7 @@ use super::{
     retry,
 };
 use crate::{
-    failure::Failure,
+    failure::{Code, Failure},
     identity::Identity,
     net::{Connector, TransportError, leaf},
     options::human,
@@ -119,7 +119,7 @@ pub(super) async fn bounded(identity: &Identity, deadline: Instant, timeout: Dur
     // Before a plugin of the identity is started.
     target.check()?;
     let credential = timeout_at(deadline, identity.credential()).await.unwrap_or_else(|_| {
-        Err(Failure::new(format!("cannot use the CI identity: {}", identity.why))
+        Err(Failure::new(Code::IdentityPlugin, format!("cannot use the CI identity: {}", identity.why))
             .cause(format!("its credential plugin did not answer within {}", human(timeout)))
             .hint("run the plugin by hand in the job; it must not ask questions"))
     });

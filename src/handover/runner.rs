@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Outputs, announcement, marks::Marks, summary, write};
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     identity::kubeconfig::pass_of,
     jwt::Claims,
     lease::Lease,
@@ -75,7 +75,7 @@ impl<'a> ForRunner<'a> {
             return Ok(());
         }
         if !self.out.is_heard() {
-            return Err(Failure::usage("stderr is a file, so that the runner would not hear what it is to mask")
+            return Err(Failure::new(Code::PlatformDeaf, "stderr is a file, so that the runner would not hear what it is to mask")
                 .hint("leave stderr to the runner: `. \"$(jobpass request)\"` takes stdout only"));
         }
         for command in [FileCommand::State, FileCommand::Output, FileCommand::Env] {
@@ -157,12 +157,16 @@ impl<'a> ForRunner<'a> {
     fn confirm(&self, lease: &Lease) -> Result<(), Failure> {
         self.keep(lease)?;
         let state = self.file(FileCommand::State)?;
-        let text = place::read_named(&state).map_err(|error| Failure::new(format!("cannot read `{}`", state.display())).chain(&error))?;
+        let text = place::read_named(&state)
+            .map_err(|error| Failure::new(Code::PlatformState, format!("cannot read `{}`", state.display())).chain(&error))?;
         if github::state_of(&text).as_deref() == Some(&*lease.json()) {
             return Ok(());
         }
-        Err(Failure::new("another process has changed what the runner keeps for the post step, which would not end this pass")
-            .hint("find out which step before this one has left a process running"))
+        Err(Failure::new(
+            Code::PlatformState,
+            "another process has changed what the runner keeps for the post step, which would not end this pass",
+        )
+        .hint("find out which step before this one has left a process running"))
     }
 
     /// A shell: by a file that it sources, whose path is all that stdout carries.
@@ -239,7 +243,8 @@ impl<'a> ForRunner<'a> {
 
     fn file(&self, command: FileCommand) -> Result<PathBuf, Failure> {
         self.context.env.path(command.variable()).ok_or_else(|| {
-            Failure::usage(format!("`{}` is not set", command.variable())).hint("run it in a step of a job, or say `--platform local`")
+            Failure::new(Code::PlatformIncomplete, format!("`{}` is not set", command.variable()))
+                .hint("run it in a step of a job, or say `--platform local`")
         })
     }
 }

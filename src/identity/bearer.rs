@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     net::Way,
     options::{self as o, Options, Setting},
     place,
@@ -78,7 +78,7 @@ fn from_token(token: &Secret, source: &str, options: &Options) -> Result<Identit
 fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
     let text = place::read_named(path).with_context(|| format!("cannot read `{}`", path.display()));
     let text = text.map_err(|error| {
-        let failure = Failure::usage(format!("cannot use the identity token of {source}")).chain(&error);
+        let failure = Failure::new(Code::IdentityToken, format!("cannot use the identity token of {source}")).chain(&error);
         match Kind::of(&path.to_string_lossy()) {
             Some(_) => failure
                 .hint(format!("{source} takes a path; the token itself goes to `JOBPASS_IDENTITY_TOKEN` or the input `identity-token`")),
@@ -91,16 +91,16 @@ fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, F
 
 fn identity(token: &Secret, source: &str, origin: Origin, options: &Options) -> Result<Identity, Failure> {
     if token.is_blank() {
-        return Err(Failure::usage(format!("the identity token of {source} is empty"))
+        return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is empty"))
             .hint("check the secret's name; secrets are not given to pull requests from forks or by Dependabot"));
     }
     if !token.trimmed().expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::usage(format!("the identity token of {source} is no token"))
+        return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is no token"))
             .cause("a token is one word of printable ASCII")
             .hint("hand over the token alone, without quotes, `Bearer` or line breaks"));
     }
     if options.get(&o::SERVER).is_none() {
-        return Err(Failure::usage(format!("{} is missing", options.missing(&o::SERVER)))
+        return Err(Failure::new(Code::UsageMissing, format!("{} is missing", options.missing(&o::SERVER)))
             .hint("an identity token needs the API server that it is for"));
     }
     let token_file = match &origin {

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::{Identity, mounted, plugin};
 use crate::{
-    failure::Failure,
+    failure::{Code, Failure},
     net::{Credential, header},
     place,
     secret::Secret,
@@ -39,7 +39,9 @@ impl Identity {
         }
         let shows_a_header = user.token.is_some() || user.password.is_some() || credential.token.is_some();
         if shows_a_header && credential.header.is_none() {
-            return Err(Failure::usage(what).cause("its token or password has characters that a request cannot carry"));
+            return Err(
+                Failure::new(Code::IdentityCredential, what).cause("its token or password has characters that a request cannot carry")
+            );
         }
         if credential.certificate.is_none() {
             credential.certificate = of_kubeconfig(user, &what)?;
@@ -64,7 +66,7 @@ fn of_kubeconfig(user: &AuthInfo, what: &str) -> Result<Option<(Vec<CertificateD
     };
     let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref());
     let key = pem(user.client_key_data.as_ref().map(ExposeSecret::expose_secret), user.client_key.as_deref());
-    let missing = |which: &str| Failure::usage(what).cause(format!("{which} is missing or cannot be read"));
+    let missing = |which: &str| Failure::new(Code::IdentityCredential, what).cause(format!("{which} is missing or cannot be read"));
     match (certificate, key) {
         (None, None) => Ok(None),
         (Some(Some(certificate)), Some(Some(key))) => pair(&certificate, &key, what).map(Some),
@@ -77,6 +79,6 @@ fn pair(certificate: &[u8], key: &[u8], what: &str) -> Result<(Vec<CertificateDe
     let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().unwrap_or_default();
     match PrivateKeyDer::from_pem_slice(key) {
         Ok(key) if !chain.is_empty() => Ok((chain, key)),
-        _ => Err(Failure::usage(what).cause("its client certificate and key are not valid")),
+        _ => Err(Failure::new(Code::IdentityCredential, what).cause("its client certificate and key are not valid")),
     }
 }

@@ -5,7 +5,14 @@ use std::path::Path;
 use kube::config::{AuthInfo, Cluster};
 
 use super::{Identity, Origin, Word, rank::Rank, source::Source, token_of};
-use crate::{context::Context, env::Env, failure::Failure, net::Way, place, secret::Secret};
+use crate::{
+    context::Context,
+    env::Env,
+    failure::{Code, Failure},
+    net::Way,
+    place,
+    secret::Secret,
+};
 
 /// Where kubelet mounts it.
 /// See <https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/#directly-accessing-the-rest-api>.
@@ -40,7 +47,9 @@ pub(super) fn find(env: &Env, mount: &Path) -> Result<Option<Identity>, Failure>
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let read = |name: &str| {
         let path = mount.join(name);
-        let failed = |error| Failure::new("cannot use the service account of this pod").cause(format!("`{}`: {error}", path.display()));
+        let failed = |error| {
+            Failure::new(Code::IdentityPod, "cannot use the service account of this pod").cause(format!("`{}`: {error}", path.display()))
+        };
         place::read_named(&path).map_err(failed)
     };
     Ok(Some(Identity {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     net::Way,
     options::{self as o, Setting},
     place::{self, Unusual},
@@ -169,7 +169,7 @@ pub fn marked(text: &str) -> Option<Mark> {
 fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<Identity, Failure> {
     let shown = paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
     let failed = |cause: String| {
-        let failure = Failure::usage(format!("cannot use the kubeconfig {shown}")).cause(cause);
+        let failure = Failure::new(Code::IdentityKubeconfig, format!("cannot use the kubeconfig {shown}")).cause(cause);
         match paths.iter().find_map(|path| Kind::of(&path.to_string_lossy())) {
             Some(_) => failure.hint(format!("{source} takes a path; a kubeconfig's text or its base64 goes to `JOBPASS_IDENTITY_KUBECONFIG` or the input `identity-kubeconfig`")),
             None => failure,
@@ -253,7 +253,7 @@ fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Ident
     let text = decoded.as_ref().unwrap_or(text);
     let config = Kubeconfig::from_yaml(text.expose()).map_err(|error| {
         let hint = "hand over the whole kubeconfig, as it is or in base64; a path goes to `--kubeconfig`";
-        Failure::usage(what.clone()).cause(why(&error)).hint(hint)
+        Failure::new(Code::IdentityKubeconfig, what.clone()).cause(why(&error)).hint(hint)
     })?;
     let config = without_blanks(config);
     mounted::names_none(&config).map_err(|failure| failure.within(&what))?;
@@ -285,12 +285,12 @@ fn without_blanks(mut config: Kubeconfig) -> Kubeconfig {
 /// Takes one context's cluster and user, and refuses what could only fail later and less clearly.
 fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl Fn(&str) -> String) -> Result<Identity, Failure> {
     if let Some(mark) = mark(config) {
-        return Err(Failure::usage(format!("it is the pass `{}` of jobpass, which is never a CI identity", mark.lease))
+        return Err(Failure::new(Code::IdentityPass, format!("it is the pass `{}` of jobpass, which is never a CI identity", mark.lease))
             .hint("name the kubeconfig of the CI identity itself"));
     }
     let known = || config.contexts.iter().map(|named| format!("`{}`", named.name)).collect::<Vec<_>>().join(", ");
     let Some(name) = context.or(config.current_context.as_deref()).filter(|name| !name.is_empty()) else {
-        let failure = Failure::usage("it has no current context");
+        let failure = Failure::new(Code::IdentityKubeconfig, "it has no current context");
         return Err(if config.contexts.is_empty() {
             failure.cause("it has no context at all")
         } else {
@@ -299,16 +299,17 @@ fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl 
     };
     let context = config.contexts.iter().find(|named| named.name == name).and_then(|named| named.context.as_ref());
     let context = context.ok_or_else(|| {
-        let failure = Failure::usage(format!("it has no context `{name}`"));
+        let failure = Failure::new(Code::IdentityKubeconfig, format!("it has no context `{name}`"));
         if config.contexts.is_empty() { failure } else { failure.hint(format!("choose one by `--context`: {}", known())) }
     })?;
     let cluster = config.clusters.iter().find(|named| named.name == context.cluster).and_then(|named| named.cluster.clone());
-    let cluster = cluster
-        .ok_or_else(|| Failure::usage(format!("its context `{name}` names the cluster `{}`, which is not there", context.cluster)))?;
+    let cluster = cluster.ok_or_else(|| {
+        Failure::new(Code::IdentityKubeconfig, format!("its context `{name}` names the cluster `{}`, which is not there", context.cluster))
+    })?;
     let user = context.user.as_deref().unwrap_or_default();
     let user = config.auth_infos.iter().find(|named| named.name == user).and_then(|named| named.auth_info.clone()).ok_or_else(|| {
         // kube and kubectl would go on as nobody, and the API server would speak of `system:anonymous`.
-        Failure::usage(format!("its context `{name}` names the user `{user}`, which is not there"))
+        Failure::new(Code::IdentityKubeconfig, format!("its context `{name}` names the user `{user}`, which is not there"))
     })?;
     let why = why(name);
     Ok(Identity {
@@ -325,14 +326,17 @@ fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl 
 /// The user with everything in it that kube would only stumble over.
 fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
     if let Some(provider) = &user.auth_provider {
-        return Err(Failure::usage(format!("its user needs the auth provider `{}`, which Kubernetes removed in 1.26", provider.name))
-            .hint("use an exec plugin, such as `kubelogin` or `gke-gcloud-auth-plugin`"));
+        return Err(Failure::new(
+            Code::IdentityKubeconfig,
+            format!("its user needs the auth provider `{}`, which Kubernetes removed in 1.26", provider.name),
+        )
+        .hint("use an exec plugin, such as `kubelogin` or `gke-gcloud-auth-plugin`"));
     }
     if user.token.is_none()
         && let Some(path) = &user.token_file
     {
         let text = place::read_named(path.as_ref())
-            .map_err(|error| Failure::usage(format!("cannot read its token file `{path}`")).cause(error))?;
+            .map_err(|error| Failure::new(Code::IdentityToken, format!("cannot read its token file `{path}`")).cause(error))?;
         // kube would send the newline at its end too.
         user.token = Some(token_of(&Secret::new(text)));
     }

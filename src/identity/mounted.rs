@@ -7,7 +7,14 @@ use rustix::fs::stat;
 use secrecy::ExposeSecret;
 
 use super::{Identity, in_cluster, server, token_of};
-use crate::{env::Env, failure::Failure, net::certificates, paths::lies_in, place, secret::Secret};
+use crate::{
+    env::Env,
+    failure::{Code, Failure},
+    net::certificates,
+    paths::lies_in,
+    place,
+    secret::Secret,
+};
 
 /// Below which a pod's tokens are mounted; the first leads to the second nearly everywhere.
 const SECRETS: [&str; 2] = ["/var/run/secrets", "/run/secrets"];
@@ -40,7 +47,7 @@ pub(super) fn directed(mut identity: Identity, env: &Env) -> Result<Identity, Fa
     if is_own(&identity) {
         let pod = in_cluster::find(env, Path::new(in_cluster::MOUNT))?;
         let pod = pod.ok_or_else(|| {
-            Failure::usage(format!("cannot use {}", identity.why))
+            Failure::new(Code::IdentityMisdirected, format!("cannot use {}", identity.why))
                 .cause("it is a pod's own token, and there is no API server of this pod (`KUBERNETES_SERVICE_HOST`)")
                 .hint("keep a token that is meant for another API server outside of `/var/run/secrets`")
         })?;
@@ -72,7 +79,7 @@ pub(super) fn guard_token(identity: &Identity, token: &Secret, token_is_from: &s
 }
 
 fn stray(identity: &Identity) -> Failure {
-    Failure::usage(format!("cannot use {}", identity.why))
+    Failure::new(Code::IdentityMisdirected, format!("cannot use {}", identity.why))
         .cause("its token is a pod's own, which goes to the pod's own API server only, checked by the authority that the pod has mounted")
         .hint("hand over an identity that is meant for this API server; keep its token outside of `/var/run/secrets`")
 }
@@ -94,7 +101,7 @@ pub(super) fn names_none(config: &Kubeconfig) -> Result<(), Failure> {
     let of_clusters = clusters.map(|cluster| ("certificate-authority", &cluster.certificate_authority));
     for (field, path) in of_users.chain(of_clusters) {
         if path.as_ref().is_some_and(|path| is_mounted(path.as_ref())) {
-            return Err(Failure::usage(format!("its `{field}` names a file that belongs to this pod"))
+            return Err(Failure::new(Code::IdentityMisdirected, format!("its `{field}` names a file that belongs to this pod"))
                 .hint("leave it out: in a pod its own service account is found without a kubeconfig"));
         }
     }

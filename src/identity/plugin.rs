@@ -16,7 +16,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use crate::{
-    failure::{Failure, words},
+    failure::{Code, Failure, words},
     secret::Secret,
 };
 
@@ -46,10 +46,10 @@ pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Res
     let program = exec.command.as_deref().unwrap_or_default();
     let plugin = format!("its credential plugin `{program}`");
     if program.is_empty() {
-        return Err(Failure::usage(what).cause("its credential plugin has no command"));
+        return Err(Failure::new(Code::IdentityKubeconfig, what).cause("its credential plugin has no command"));
     }
     if exec.interactive_mode == Some(ExecInteractiveMode::Always) {
-        return Err(Failure::usage(what)
+        return Err(Failure::new(Code::IdentityKubeconfig, what)
             .cause(format!("{plugin} wants to ask somebody (`interactiveMode: Always`)"))
             .hint("use a way of it that needs nobody, or hand over another kind of CI identity"));
     }
@@ -59,19 +59,20 @@ pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Res
     command.env("KUBERNETES_EXEC_INFO", info(exec, cluster).to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let _asking = Asking::new();
-    let output = command.output().await.map_err(|error| unstarted(&error, Failure::new(what), &plugin, exec))?;
+    let output = command.output().await.map_err(|error| unstarted(&error, Failure::new(Code::IdentityPlugin, what), &plugin, exec))?;
     let stdout = Zeroizing::new(output.stdout);
     if !output.status.success() {
-        let failure = Failure::new(what).cause(format!("{plugin} failed: {}", output.status));
+        let failure = Failure::new(Code::IdentityPlugin, what).cause(format!("{plugin} failed: {}", output.status));
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(said.lines().rfind(|line| !line.trim().is_empty()).map_or(failure.clone(), |line| failure.cause(line)));
     }
     let answer: Option<ExecCredential> = serde_json::from_slice(&stdout).ok();
     let status = answer.and_then(|answer| answer.status);
     let holds = |status: &Status| status.token.is_some() || (status.client_certificate_data.is_some() && status.client_key_data.is_some());
-    status
-        .filter(holds)
-        .ok_or_else(|| Failure::new(what).cause(format!("{plugin} printed no ExecCredential with a token, or a certificate and its key")))
+    status.filter(holds).ok_or_else(|| {
+        Failure::new(Code::IdentityPlugin, what)
+            .cause(format!("{plugin} printed no ExecCredential with a token, or a certificate and its key"))
+    })
 }
 
 /// How many plugins are being waited for: their end must not be taken notice of by anybody else.

@@ -3,7 +3,7 @@
 use super::{Identity, Origin, Word, mounted, server};
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     net::certificates,
     options::{self as o, Given, Options, Setting, Source},
 };
@@ -146,7 +146,9 @@ fn refused(setting: &Setting, given: &Given, identity: &Identity, credential: Ra
             (format!("the token comes by an input, and {whose} counts less"), format!("give the input `{}` too", setting.name))
         }
     };
-    Failure::usage(format!("{source} may not say where the credential of {} goes", identity.why)).cause(why).hint(hint)
+    Failure::new(Code::IdentityMisdirected, format!("{source} may not say where the credential of {} goes", identity.why))
+        .cause(why)
+        .hint(hint)
 }
 
 #[cfg(test)]

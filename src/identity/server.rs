@@ -10,15 +10,20 @@ use rustls::{
 };
 
 use super::words;
-use crate::{env::Env, failure::Failure, place, shown::Kind};
+use crate::{
+    env::Env,
+    failure::{Code, Failure},
+    place,
+    shown::Kind,
+};
 
 /// The plain form: `https`, no trailing slash; a path prefix, as Rancher has one, stays.
 pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
     let hint = "write it as `https://api.example.com:6443`";
-    let refused = |why: &str| Failure::usage(format!("the API server of {source} is no address")).cause(why).hint(hint);
+    let refused = |why: &str| Failure::new(Code::IdentityServer, format!("the API server of {source} is no address")).cause(why).hint(hint);
     let text = server.trim();
     if text.is_empty() {
-        return Err(Failure::usage(format!("{source} names no API server")).hint(hint));
+        return Err(Failure::new(Code::IdentityServer, format!("{source} names no API server")).hint(hint));
     }
     if let Some(kind) = Kind::of(text).filter(|kind| *kind != Kind::Login) {
         return Err(refused(&format!("it is {kind}")));
@@ -28,7 +33,7 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
     match uri.scheme_str() {
         Some("https") => {}
         Some("http") => {
-            return Err(Failure::usage(format!("the API server of {source} is reached without TLS"))
+            return Err(Failure::new(Code::IdentityServer, format!("the API server of {source} is reached without TLS"))
                 .cause("everybody on the way could read the tokens")
                 .hint("write `https://`"));
         }
@@ -44,7 +49,7 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
         return Err(refused("it has a query or a fragment"));
     }
     if host.starts_with("console-openshift-console.") || host.starts_with("oauth-openshift.") {
-        return Err(Failure::usage(format!("{source} names OpenShift's web console, not its API server"))
+        return Err(Failure::new(Code::IdentityServer, format!("{source} names OpenShift's web console, not its API server"))
             .hint("take the address that `oc whoami --show-server` prints, such as `https://api.CLUSTER.DOMAIN:6443`"));
     }
     let path = uri.path_and_query().map_or("", PathAndQuery::path).trim_end_matches('/');
@@ -87,7 +92,7 @@ pub(super) fn pem_of(cluster: &Cluster) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 fn refused(source: &str, cause: &anyhow::Error) -> Failure {
-    Failure::usage(format!("cannot use the certificate authority of {source}"))
+    Failure::new(Code::IdentityAuthority, format!("cannot use the certificate authority of {source}"))
         .chain(cause)
         .hint("give a file, PEM text or base64 of it: the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace")
 }

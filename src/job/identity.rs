@@ -2,7 +2,7 @@
 
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     identity::{Identity, Purpose, Word},
     options::{self as o, Options, Setting},
     pass::Ending,
@@ -57,6 +57,6 @@ fn why(options: &Options, first: Option<Failure>, spoiled: &[&Setting]) -> Failu
     let what = format!("{} cannot be used to end this pass", names.join(", "));
     match first {
         Some(failure) => failure.within(what),
-        None => Failure::usage(what).cause("it is on another API server"),
+        None => Failure::new(Code::LeaseElsewhere, what).cause("it is on another API server"),
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     identity::kubeconfig::text_of,
     options::{self as o, Setting},
     place::Pipe,
@@ -35,18 +35,18 @@ pub async fn read(context: &Context, settings: &[&'static Setting], limit: Durat
         None => work.await,
         Some(signals) => tokio::select! {
             done = work => done,
-            notice = signals.ending_one() => Err(Failure::new("cannot read what a flag names").cause(format!("interrupted by {notice}"))),
+            notice = signals.ending_one() => Err(Failure::new(Code::Interrupted, "cannot read what a flag names").cause(format!("interrupted by {notice}"))),
         },
     }
 }
 
 async fn read_one(context: &Context, setting: &'static Setting, limit: Duration) -> Result<(), Failure> {
     let Some(given) = context.options.flag(setting) else { return Ok(()) };
-    let failed = |cause: &anyhow::Error| Failure::usage(format!("cannot read what {} names", given.source)).chain(cause);
+    let failed = |cause: &anyhow::Error| Failure::new(Code::UsagePipe, format!("cannot read what {} names", given.source)).chain(cause);
     let Some(pipe) = Pipe::at(&context.env.absolute(given.text.as_ref())).map_err(|cause| failed(&cause))? else { return Ok(()) };
     let bytes = timeout(limit, pipe.read()).await.map_err(|_| {
         let what = format!("{} names a pipe whose end did not come within {} s", given.source, limit.as_secs());
-        Failure::usage(what).hint("check the command that writes to it")
+        Failure::new(Code::UsagePipe, what).hint("check the command that writes to it")
     })?;
     let bytes = bytes.map_err(|cause| failed(&cause))?;
     let text = if setting.name == o::CERTIFICATE_AUTHORITY.name {

@@ -22,7 +22,7 @@ pub fn tell(context: &Context, ended: Ended, known: bool, telling: Telling, out:
     let whose =
         if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
     match &receipt.proof {
-        Proof::Failed { reason, .. } => {
+        Proof::Failed { code, reason, .. } => {
             let what = if known {
                 format!("the pass{whose} is not revoked")
             } else {
@@ -32,7 +32,7 @@ pub fn tell(context: &Context, ended: Ended, known: bool, telling: Telling, out:
             let valid = life.map(|life| format!("{life}; the lease is `{}`", receipt.lease));
             match telling {
                 Telling::Returned => {
-                    let why = failure.take().unwrap_or_else(|| Failure::new(reason)).within(what);
+                    let why = failure.take().unwrap_or_else(|| Failure::new(*code, reason)).within(what);
                     failure = Some(valid.into_iter().fold(why, Failure::cause));
                 }
                 Telling::Warned { annotated } => {

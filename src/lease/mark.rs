@@ -6,10 +6,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{API_VERSION, BREATH, Lease};
+use super::{BREATH, Lease};
 use crate::{
-    failure::Failure,
+    failure::{Code, Failure},
     name::is_name,
+    out::API_VERSION,
     place,
     platform::Base,
     spec::{ServiceAccount, is_label, is_subdomain},
@@ -86,7 +87,7 @@ impl Mark {
     #[must_use]
     pub fn lost(&self) -> Failure {
         let id = self.id();
-        Failure::new(format!("this job had a pass for service account `{}`, and it is not found", self.service_account))
+        Failure::new(Code::LeaseLost, format!("this job had a pass for service account `{}`, and it is not found", self.service_account))
             .cause(format!("its lease `{id}` was kept in `{}`", self.place))
             .hint(format!("end it by `jobpass revoke --lease {id}`"))
     }

@@ -27,7 +27,10 @@ use super::{
     tls,
     transport::{Transport, transport},
 };
-use crate::{failure::Failure, secret::Secret};
+use crate::{
+    failure::{Code, Failure},
+    secret::Secret,
+};
 
 /// A connection that was idle for so long is not used again: what stands between may have forgotten it, and a new one costs little.
 const IDLE: Duration = Duration::from_secs(30);
@@ -80,7 +83,8 @@ impl Connector {
         let user_agent = HeaderValue::from_static(concat!("jobpass/", env!("CARGO_PKG_VERSION")));
         config.headers.push((header::USER_AGENT, user_agent));
         config.headers.extend(credential.header.map(|value| (header::AUTHORIZATION, value)));
-        let unfit = |_| Failure::usage(&target.what).cause("its impersonation has characters that a request cannot carry");
+        let unfit =
+            |_| Failure::new(Code::IdentityCredential, &target.what).cause("its impersonation has characters that a request cannot carry");
         let line = line(&config, https(settings.clone(), server_name.clone(), transport.clone())).map_err(unfit)?;
         let has_certificate = credential.certificate.is_some();
         Ok(Self {
@@ -127,7 +131,7 @@ impl Target {
 
 /// The address, the way to it, and the name that its certificate is for.
 fn parts(target: &Target) -> Result<(Uri, Transport, Option<ServerName<'static>>), Failure> {
-    let refused = |why: &str| Failure::usage(&target.what).cause(why);
+    let refused = |why: &str| Failure::new(Code::NetworkTarget, &target.what).cause(why);
     let server = target.server.parse().map_err(|_| refused("its server is no address"))?;
     let transport = transport(&target.way).ok_or_else(|| refused("the system has no root certificates for its proxy"))?;
     let server_name = target.server_name.clone().map(ServerName::try_from).transpose();

@@ -6,7 +6,7 @@ use rustls::CertificateError;
 
 use super::{Target, WRONG_SERVER};
 use crate::{
-    failure::{Failure, words},
+    failure::{Code, Failure, words},
     options::human,
     out::one_line,
 };
@@ -98,11 +98,22 @@ impl TransportError {
         }
     }
 
+    fn code(&self) -> Code {
+        match self {
+            Self::Unreachable(_) | Self::Unconnected => Code::NetworkUnreachable,
+            Self::Certificate(_) => Code::NetworkCertificate,
+            Self::Tls(_) => Code::NetworkTls,
+            Self::Cut | Self::TooLarge => Code::NetworkAnswer,
+            Self::Late => Code::NetworkTimeout,
+            Self::Unsendable => Code::NetworkRequest,
+        }
+    }
+
     /// As the user reads it.
     #[must_use]
     pub fn failure(&self, what: &str, target: &Target, leaf: Option<String>, timeout: Duration) -> Failure {
         let server = &target.server;
-        let failure = Failure::new(what).cause(format!("`{server}`: {}", self.brief(timeout)));
+        let failure = Failure::new(self.code(), what).cause(format!("`{server}`: {}", self.brief(timeout)));
         match self {
             Self::Unreachable(_) | Self::Unconnected => {
                 let hint = if target.has_own_proxy {

@@ -9,7 +9,12 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::{env::Env, failure::Failure, name::hex, place};
+use crate::{
+    env::Env,
+    failure::{Code, Failure},
+    name::hex,
+    place,
+};
 
 /// Whether the system's roots are files. Elsewhere the system itself answers for them, and no variable replaces them.
 pub(super) const ARE_FILES: bool = cfg!(target_os = "linux");
@@ -61,7 +66,7 @@ impl Roots {
         if roots.is_some() || !ARE_FILES {
             return Ok(roots);
         }
-        let failure = Failure::usage(format!("{} names no root certificates", set.join(" with ")));
+        let failure = Failure::new(Code::NetworkTarget, format!("{} names no root certificates", set.join(" with ")));
         Err(unread.into_iter().fold(failure, Failure::cause))
     }
 

@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use super::{Credential, Target, Trust, Way};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 
 /// ring's cryptography; of its cipher suites the one first that costs least where the server leaves the choice to us.
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -27,7 +27,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// When there is nobody to trust, or the certificate does not fit its key.
 pub(super) fn settings(target: &Target, credential: &Credential) -> Result<ClientConfig, Failure> {
-    let refused = |why: &str| Failure::usage(&target.what).cause(why);
+    let refused = |why: &str| Failure::new(Code::NetworkTarget, &target.what).cause(why);
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|_| refused("its TLS settings do not fit together"))?;

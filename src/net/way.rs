@@ -5,7 +5,10 @@ use hyper_util::client::proxy::matcher::Matcher;
 use serde::{Deserialize, Serialize};
 
 use super::roots::{ARE_FILES, Roots};
-use crate::{env::Env, failure::Failure};
+use crate::{
+    env::Env,
+    failure::{Code, Failure},
+};
 
 /// By which way the API server is reached, and against what its certificate is checked where no certificate authority is given.
 #[derive(Clone, Default)]
@@ -94,7 +97,7 @@ fn same(before: Option<&str>, now: Option<Roots>, usual: impl Fn() -> Option<Roo
     }
     let others = "the environment's root certificates are not those of the main step: the system's usual ones are used";
     usual().filter(is_same).map(|usual| (usual, Some(others))).ok_or_else(|| {
-        Failure::new("cannot check who the API server is")
+        Failure::new(Code::NetworkRoots, "cannot check who the API server is")
             .cause("the root certificates are not those of the main step: a step after it may have replaced them")
             .hint("give the CI identity its server's certificate authority, which no step can replace")
     })
@@ -120,7 +123,7 @@ fn proxy(address: &Address<'_>, env: &Env) -> Result<Option<Uri>, Failure> {
 
 fn chosen(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option<Uri>, Failure> {
     let refused = |source: &str| {
-        Failure::usage(format!("{source} is no address of a proxy"))
+        Failure::new(Code::NetworkTarget, format!("{source} is no address of a proxy"))
             .hint("write it as `http://proxy.example.com:3128`; https and socks5 work too")
     };
     let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https" | "socks5" | "socks5h")) && uri.host().is_some();

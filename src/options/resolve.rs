@@ -1,12 +1,12 @@
 //! How each setting comes to its value: flag, action input, `JOBPASS_*` variable, default; and what has a form that no value has.
 
 use super::{
-    ALL, ALL_LEASES, CERTIFICATE_AUTHORITY, Flags, Given, IF_HERE, Kind, Options, SERVER, STRICT, Setting, Source, TTL, WAIT_DEAD,
+    ALL, ALL_LEASES, CERTIFICATE_AUTHORITY, Flags, Given, IF_HERE, Kind, OUTPUT, Options, SERVER, STRICT, Setting, Source, TTL, WAIT_DEAD,
 };
 use crate::{
     action::{self, Phase},
     env::Env,
-    failure::Failure,
+    failure::{Code, Failure},
     secret::Secret,
 };
 
@@ -37,12 +37,11 @@ impl Options {
     /// # Errors
     /// When it is a flag, which stays a mistake of the call.
     pub fn tolerant(flags: &Flags, env: &Env) -> Result<Self, Failure> {
-        let phase = flags.get(action::FLAG).and_then(|step| Phase::named(step.as_deref()?));
+        let phase = phase(flags);
         let mut options = Self { phase, ..Self::default() };
         for setting in ALL {
             let input = setting.input();
-            let given = phase.and_then(|_| said(env, &input, || Source::Input(setting.name)));
-            let outside = given.or_else(|| said(env, &setting.variable(), || Source::Variable(setting.variable())));
+            let outside = outside(setting, phase, env);
             if setting.kind == Kind::Secret {
                 match outside {
                     Some(Said::Text(text, source)) => drop(options.secret.insert(setting.name, (text, source))),
@@ -53,11 +52,7 @@ impl Options {
                 }
                 continue;
             }
-            let flag = flags
-                .get(setting.name)
-                .and_then(|flag| flag_text(flag.as_deref()))
-                .map(|text| Given { text, source: Source::Flag(setting.name) });
-            let given = match (flag, outside) {
+            let given = match (flag(setting, flags), outside) {
                 (Some(flag), _) => Some(checked(setting, flag)?),
                 (None, Some(said)) => match said.plain().and_then(|given| checked(setting, given)) {
                     Ok(given) => Some(given),
@@ -76,6 +71,13 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether a verb that hands out data is to do so as JSON, whatever else is wrong with its call.
+    #[must_use]
+    pub fn ask_for_json(flags: &Flags, env: &Env) -> bool {
+        let given = flag(&OUTPUT, flags).or_else(|| outside(&OUTPUT, phase(flags), env)?.plain().ok());
+        flags.contains_key(OUTPUT.name) && given.is_some_and(|given| given.text == "json")
+    }
+
     /// Why settings of the verb that takes these flags are passed over.
     pub fn passed_over<'a>(&'a self, flags: &'a Flags) -> impl Iterator<Item = &'a Failure> {
         self.bad.iter().filter(|(name, _)| is_read(flags, name)).map(|(_, bad)| bad)
@@ -89,6 +91,23 @@ impl Said {
             Self::Bytes(source) => Err(no_text(&source)),
         }
     }
+}
+
+/// The step of our action that its shim has started us for.
+fn phase(flags: &Flags) -> Option<Phase> {
+    flags.get(action::FLAG).and_then(|step| Phase::named(step.as_deref()?))
+}
+
+/// What a flag says.
+fn flag(setting: &Setting, flags: &Flags) -> Option<Given> {
+    let text = flag_text(flags.get(setting.name)?.as_deref())?;
+    Some(Given { text, source: Source::Flag(setting.name) })
+}
+
+/// What an input of our action says, else a variable.
+fn outside(setting: &Setting, phase: Option<Phase>, env: &Env) -> Option<Said> {
+    let given = phase.and_then(|_| said(env, &setting.input(), || Source::Input(setting.name)));
+    given.or_else(|| said(env, &setting.variable(), || Source::Variable(setting.variable())))
 }
 
 /// What a variable says. An empty one says nothing, as CI systems cannot unset.
@@ -119,16 +138,16 @@ fn flag_text(flag: Option<&str>) -> Option<String> {
 fn checked(setting: &Setting, given: Given) -> Result<Given, Failure> {
     let several = setting.kind == Kind::List || setting.name == CERTIFICATE_AUTHORITY.name;
     if given.text.chars().any(|c| c.is_control() && !(several && matches!(c, '\n' | '\r' | '\t'))) {
-        return Err(Failure::usage(format!("{} must be one line without control characters", given.source)));
+        return Err(Failure::new(Code::UsageValue, format!("{} must be one line without control characters", given.source)));
     }
     if !several && given.text.len() > LONGEST {
-        return Err(Failure::usage(format!("{} is longer than {LONGEST} bytes", given.source)));
+        return Err(Failure::new(Code::UsageValue, format!("{} is longer than {LONGEST} bytes", given.source)));
     }
     Ok(given)
 }
 
 fn no_text(source: &Source) -> Failure {
-    Failure::usage(format!("{source} is not UTF-8"))
+    Failure::new(Code::UsageValue, format!("{source} is not UTF-8"))
 }
 
 #[cfg(test)]

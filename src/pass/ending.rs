@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use crate::{
     clock::ServerTime,
     cluster::{Cluster, Deleted, Patience, Probed},
-    failure::Failure,
+    failure::{Code, Failure},
     fault::Watch,
     identity::{Identity, Word, kubeconfig::marked},
     lease::{Lease, named::Named},
@@ -113,7 +113,10 @@ impl Ending {
         let (proof, failure) = match proof {
             Ok(proof) => (proof, None),
             Err(_) if self.is_over(at) => (Proof::Expired, None),
-            Err(why) => (Proof::Failed { reason: why.brief(), until: self.lease.accepted_until().filter(|_| self.known) }, Some(why)),
+            Err(why) => (
+                Proof::Failed { code: why.code(), reason: why.brief(), until: self.lease.accepted_until().filter(|_| self.known) },
+                Some(why),
+            ),
         };
         let life = failure.as_ref().filter(|_| self.known).map(|_| self.life(at));
         // A name that was mistyped says nothing about the files that are here.
@@ -147,7 +150,7 @@ impl Ending {
         // A name that follows from this job is this job's on every server that it asks.
         let is_passed_over = self.word == Word::Hearsay && self.named.is_ours_alone();
         if self.is_said_elsewhere(&identity) && !is_passed_over {
-            return Err(Failure::new(format!("cannot revoke the lease `{}`", self.lease.id()))
+            return Err(Failure::new(Code::LeaseOtherServer, format!("cannot revoke the lease `{}`", self.lease.id()))
                 .cause(format!("it is on `{}`, but the CI identity is for `{}`", self.lease.server, identity.server()))
                 .hint("name the right CI identity: a lease decides neither the server nor the credential"));
         }
@@ -170,7 +173,7 @@ impl Ending {
                 return Ok(Proof::Removed);
             }
             Deleted::Replaced => {
-                return Err(Failure::new(format!("cannot revoke the lease `{}`", self.lease.id()))
+                return Err(Failure::new(Code::LeaseTaken, format!("cannot revoke the lease `{}`", self.lease.id()))
                     .cause("another Secret has its name: the API server has another uid for it than the lease file")
                     .hint("find out who made it: jobpass deletes only what is surely its own"));
             }

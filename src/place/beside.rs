@@ -10,7 +10,11 @@ use super::{
     file::{create, read_at},
     reason,
 };
-use crate::{failure::Failure, name::is_name, platform::Base};
+use crate::{
+    failure::{Code, Failure},
+    name::is_name,
+    platform::Base,
+};
 
 /// What follows the name of the lease that such a file is about.
 const END: &str = ".mark";
@@ -21,7 +25,9 @@ const END: &str = ".mark";
 /// When it cannot be written.
 pub fn write_beside(base: &Base, lease: &str, text: &str) -> Result<(), Failure> {
     let name = lease.to_owned() + END;
-    let failed = |error: Errno| Failure::new(format!("cannot write `{}`", base.path.join(&name).display())).cause(reason(error));
+    let failed = |error: Errno| {
+        Failure::new(Code::StoreUnwritable, format!("cannot write `{}`", base.path.join(&name).display())).cause(reason(error))
+    };
     let directory = Place::of(base, lease).open_base(true)?;
     match rustix::fs::unlinkat(&directory, name.as_str(), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}

@@ -13,7 +13,7 @@ use super::{
     file::{is_ours, stat},
     is_in_memory, reason,
 };
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 
 /// How often, and after what time, it is looked whether somebody who holds a new place only clears it away.
 const LOOKS: (u32, Duration) = (20, Duration::from_millis(5));
@@ -25,10 +25,10 @@ impl Place {
     /// When a part of the path is a link or somebody else's, or one of our names is taken by what is no file of ours.
     pub fn create(&self, group: bool) -> Result<Option<OwnedFd>, Failure> {
         let what = || format!("cannot make the place of the pass `{}`", self.path().display());
-        let failed = |error: Errno| Failure::new(what()).cause(reason(error));
+        let failed = |error: Errno| Failure::new(Code::StoreUnwritable, what()).cause(reason(error));
         let base = self.open_base(true).map_err(|failure| failure.within(what()))?;
         if self.base.in_memory && !is_in_memory(&base) {
-            return Err(Failure::usage(what())
+            return Err(Failure::new(Code::StoreOnDisk, what())
                 .cause(format!("`{}` is not in memory, and files on a node's disk outlive the job", self.base.path.display()))
                 .hint("mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`"));
         }
@@ -41,7 +41,7 @@ impl Place {
                 Some(stat) if is_ours(&stat) => rustix::fs::unlinkat(&place, name, AtFlags::empty()).map_err(failed)?,
                 Some(_) => {
                     let path = self.file(name);
-                    return Err(Failure::new(what())
+                    return Err(Failure::new(Code::StoreInsecure, what())
                         .cause(format!("`{}` is a link or belongs to somebody else", path.display()))
                         .hint("find out who put it there, then remove it"));
                 }
@@ -59,10 +59,11 @@ impl Place {
         let hint = "name a directory of your own by `--dir`, or remove what is there";
         let mut looks = 0..LOOKS.0;
         loop {
-            let (parent, place) = self.made_in(base, mode).map_err(|cause| Failure::new(what()).chain(&cause).hint(hint))?;
+            let (parent, place) =
+                self.made_in(base, mode).map_err(|cause| Failure::new(Code::StoreUnwritable, what()).chain(&cause).hint(hint))?;
             if mode.contains(Mode::RGRP) {
                 // Whatever the umask was: the group must get through to the files that it may read.
-                rustix::fs::fchmod(&parent, mode).map_err(|error| Failure::new(what()).cause(reason(error)))?;
+                rustix::fs::fchmod(&parent, mode).map_err(|error| Failure::new(Code::StoreUnwritable, what()).cause(reason(error)))?;
             }
             match self.locked(&place) {
                 Ok(locked) if !is_removed(&place) => return Ok((place, locked)),

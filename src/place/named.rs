@@ -21,7 +21,7 @@ use super::{
     foreign::Unusual,
     plain, reason, unwritable,
 };
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 
 /// How long whoever reads a pipe that we write to is waited for.
 const READER: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ pub fn remove_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(),
         Ok(None) => Ok(()),
         Ok(Some(text)) if is_former(&text) => {
             let removed = rustix::fs::unlinkat(&parent, &name, AtFlags::empty());
-            removed.map_err(|error| Failure::new(format!("cannot remove `{}`", path.display())).cause(reason(error)))
+            removed.map_err(|error| Failure::new(Code::FileLeftover, format!("cannot remove `{}`", path.display())).cause(reason(error)))
         }
         Ok(Some(_)) => Err(occupied(path, "another file is there")),
         Err(cause) => Err(occupied(path, &cause.to_string())),
@@ -166,7 +166,7 @@ fn takes_files(directory: &Path) -> Result<(), Errno> {
 }
 
 fn unappendable(path: &Path, cause: &anyhow::Error) -> Failure {
-    let failure = Failure::new(format!("cannot write `{}`", path.display()));
+    let failure = Failure::new(Code::FileUnwritable, format!("cannot write `{}`", path.display()));
     match cause.downcast_ref::<Errno>() {
         Some(&Errno::EXIST) => failure.cause("it is a link that leads nowhere"),
         Some(&error) => failure.cause(plain(&error.into())),
@@ -175,7 +175,9 @@ fn unappendable(path: &Path, cause: &anyhow::Error) -> Failure {
 }
 
 fn occupied(path: &Path, cause: &str) -> Failure {
-    Failure::new(format!("cannot write `{}`", path.display())).cause(cause).hint("name a path where nothing is, or remove what is there")
+    Failure::new(Code::FileOccupied, format!("cannot write `{}`", path.display()))
+        .cause(cause)
+        .hint("name a path where nothing is, or remove what is there")
 }
 
 fn split(path: &Path) -> (PathBuf, String) {

@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::{Base, Provenance};
-use crate::{env::Env, failure::Failure, secret::Secret};
+use crate::{
+    env::Env,
+    failure::{Code, Failure},
+    secret::Secret,
+};
 
 /// A file that the runner reads after the step; the name is that of the variable which holds its path.
 ///
@@ -38,7 +42,8 @@ impl FileCommand {
 /// The runner empties it before and after each job, and it lies outside the workspace.
 pub(super) fn base(env: &Env) -> Result<Base, Failure> {
     let path = env.path("RUNNER_TEMP").ok_or_else(|| {
-        Failure::usage("`RUNNER_TEMP` is not set, so there is no place for the pass").hint("run it in a step of a job, or give `--dir`")
+        Failure::new(Code::PlatformIncomplete, "`RUNNER_TEMP` is not set, so there is no place for the pass")
+            .hint("run it in a step of a job, or give `--dir`")
     })?;
     Ok(Base::at(path))
 }
@@ -104,7 +109,8 @@ pub fn record(name: &str, value: &str, random: &str) -> Result<String, Failure> 
     let delimiter = format!("jobpass_{random}");
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     if !plain || value.contains(&delimiter) {
-        return Err(Failure::new(format!("cannot hand `{name}` to the runner")).cause("it does not fit into a file command"));
+        return Err(Failure::new(Code::PlatformHandover, format!("cannot hand `{name}` to the runner"))
+            .cause("it does not fit into a file command"));
     }
     Ok(format!("{name}<<{delimiter}\n{value}\n{delimiter}\n"))
 }

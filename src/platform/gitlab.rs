@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::{Base, Provenance, local};
-use crate::{env::Env, failure::Failure, secret::Secret};
+use crate::{
+    env::Env,
+    failure::{Code, Failure},
+    secret::Secret,
+};
 
 /// It lies on the build volume but outside the project directory, so artifacts, caches and `git clean` do not take it.
 pub(super) fn base(env: &Env, user: u32) -> Result<Base, Failure> {
@@ -19,11 +23,15 @@ fn temporary(env: &Env) -> Result<PathBuf, Failure> {
     // The runner's own name for it: https://docs.gitlab.com/ci/variables/predefined_variables/.
     let beside = || Some(PathBuf::from(format!("{}.tmp", env.get("CI_PROJECT_DIR")?.trim_end_matches('/'))));
     let path = env.path("RUNNER_TEMP_PROJECT_DIR").or_else(beside).ok_or_else(|| {
-        Failure::usage("`CI_PROJECT_DIR` is not set, so there is no place for the pass").hint("run it in a job, or give `--dir`")
+        Failure::new(Code::PlatformIncomplete, "`CI_PROJECT_DIR` is not set, so there is no place for the pass")
+            .hint("run it in a job, or give `--dir`")
     })?;
     absolute(env, &path).ok_or_else(|| {
-        Failure::usage("`CI_PROJECT_DIR` is relative and not where this is called, so there is no place for the pass")
-            .hint("call it in the project's directory, or give `--dir`")
+        Failure::new(
+            Code::PlatformIncomplete,
+            "`CI_PROJECT_DIR` is relative and not where this is called, so there is no place for the pass",
+        )
+        .hint("call it in the project's directory, or give `--dir`")
     })
 }
 
@@ -88,7 +96,8 @@ pub fn job_token(env: &Env) -> Result<Secret, &'static str> {
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
     let part = |name: &str| {
         env.get(name).ok_or_else(|| {
-            Failure::usage(format!("`{name}` is not set, so nothing names this job")).hint("run it in a job, or give `--job-key`")
+            Failure::new(Code::PlatformIncomplete, format!("`{name}` is not set, so nothing names this job"))
+                .hint("run it in a job, or give `--job-key`")
         })
     };
     Ok(format!("{}/{}/{}", part("CI_SERVER_HOST")?, part("CI_PROJECT_ID")?, part("CI_JOB_ID")?))

@@ -1,7 +1,7 @@
 //! The key that a person gives a job: the whole of it where it holds a UUID, else something that is added to the platform's own.
 
 use super::Platform;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 
 /// The lengths of the parts of a UUID: <https://www.rfc-editor.org/rfc/rfc4122#section-3>.
 const PARTS: [usize; 5] = [8, 4, 4, 4, 12];
@@ -13,7 +13,7 @@ const LENGTH: usize = 36;
 pub(super) fn job_key(platform: Platform, own: Result<Option<String>, Failure>, asked: Option<&str>) -> Result<Option<String>, Failure> {
     let Some(text) = asked else { return own };
     if platform == Platform::Tekton && text.contains("$(") {
-        return Err(Failure::usage("the job key holds `$(…)`, which nobody has replaced")
+        return Err(Failure::new(Code::PlatformJobKey, "the job key holds `$(…)`, which nobody has replaced")
             .hint("`$(context.pipelineRun.uid)` is known in a Pipeline only: hand it on to the Task as a parameter"));
     }
     if holds_uuid(text) {
@@ -23,7 +23,7 @@ pub(super) fn job_key(platform: Platform, own: Result<Option<String>, Failure>, 
         Ok(Some(own)) => Ok(Some(format!("{own}/{text}"))),
         Ok(None) => Ok(Some(text.to_owned())),
         Err(missing) => {
-            let failure = Failure::usage("the job key does not name this job alone")
+            let failure = Failure::new(Code::PlatformJobKey, "the job key does not name this job alone")
                 .cause("there is no UUID in it, so it is added to the platform's own");
             Err(failure.cause(missing.brief()).hint(match platform {
                 Platform::Tekton => "give `$(context.pipelineRun.uid)/TASK`, or set `JOBPASS_POD_UID` from `fieldRef: metadata.uid`",
@@ -63,7 +63,7 @@ mod tests {
     const UUID: &str = "0b5a1c6e-7d0f-4e0a-9b39-6f1c2d3e4f50";
 
     fn missing() -> Result<Option<String>, Failure> {
-        Err(Failure::usage("`JOBPASS_POD_UID` is not set, so nothing names this job"))
+        Err(Failure::new(Code::PlatformIncomplete, "`JOBPASS_POD_UID` is not set, so nothing names this job"))
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Platform;
 use crate::{
     env::Env,
-    failure::Failure,
+    failure::{Code, Failure},
     options::{self as o, Options},
 };
 
@@ -34,15 +34,14 @@ impl Platform {
         let mut passed_over = None;
         if let Some(given) = options.chosen(&o::PLATFORM).filter(|given| given.text != "auto") {
             match [Self::Github, Self::Gitlab, Self::Tekton, Self::Local].into_iter().find(|platform| platform.name() == given.text) {
-                None => passed_over = Some(Failure::usage(format!("{} names no platform", given.source))),
+                None => passed_over = Some(Failure::new(Code::UsageValue, format!("{} names no platform", given.source))),
                 Some(platform) if platforms.is_empty() => platforms.extend([platform, Self::Local]),
                 Some(platform) if platforms.contains(&platform) => {}
                 Some(platform) => {
-                    passed_over = Some(Failure::usage(format!(
-                        "{} says that this is no {} job, but its runner says so",
-                        given.source,
-                        platforms[0].shown()
-                    )));
+                    passed_over = Some(Failure::new(
+                        Code::PlatformUnclear,
+                        format!("{} says that this is no {} job, but its runner says so", given.source, platforms[0].shown()),
+                    ));
                     platforms.push(platform);
                 }
             }

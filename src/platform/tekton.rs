@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Base, Provenance};
-use crate::{env::Env, failure::Failure};
+use crate::{
+    env::Env,
+    failure::{Code, Failure},
+};
 
 /// Set by our own manifests from the downward API, as Tekton gives a step no variable of its own.
 const POD_UID: &str = "JOBPASS_POD_UID";
@@ -19,7 +22,7 @@ pub(super) fn base() -> Base {
 /// The pod is the job: a retry gets a new one.
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
     env.get(POD_UID).map(str::to_owned).ok_or_else(|| {
-        Failure::usage(format!("`{POD_UID}` is not set, so nothing names this job"))
+        Failure::new(Code::PlatformIncomplete, format!("`{POD_UID}` is not set, so nothing names this job"))
             .hint("set it from `fieldRef: metadata.uid`, or give `--job-key`")
     })
 }

@@ -1,6 +1,9 @@
 //! The variable that gets the token: none that means something to a platform, a shell or another program.
 
-use crate::{failure::Failure, options::Given};
+use crate::{
+    failure::{Code, Failure},
+    options::Given,
+};
 
 /// The platforms' own variables, ours, and those by which a value could take over a program that the job starts.
 ///
@@ -35,12 +38,12 @@ pub(super) fn variable(given: &Given) -> Result<String, Failure> {
     let name = &given.text;
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(Failure::usage(format!("{} is no name of a variable", given.source))
+        return Err(Failure::new(Code::UsageValue, format!("{} is no name of a variable", given.source))
             .hint("write letters, digits and underscores, such as `OPENSHIFT_TOKEN`"));
     }
     if is_forbidden(name) {
         let what = format!("{} is a variable that belongs to the platform, the shell or jobpass", given.source);
-        return Err(Failure::usage(what).hint("choose another name, such as `OPENSHIFT_TOKEN`"));
+        return Err(Failure::new(Code::UsageValue, what).hint("choose another name, such as `OPENSHIFT_TOKEN`"));
     }
     Ok(name.clone())
 }

@@ -3,7 +3,7 @@
 use super::Found;
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     identity::Word,
     lease::{named::Named, seal::Seal},
     pass::Ending,
@@ -79,7 +79,9 @@ impl<'a> Judge<'a> {
                 found.endings.push(ending);
             } else {
                 let what = self.note(&ending, "what it names may be somebody else's");
-                found.unknown.push(Failure::new(what).hint("if it is this job's, end it by `jobpass revoke --lease NAMESPACE/NAME`"));
+                found.unknown.push(
+                    Failure::new(Code::LeaseDoubtful, what).hint("if it is this job's, end it by `jobpass revoke --lease NAMESPACE/NAME`"),
+                );
             }
         }
     }

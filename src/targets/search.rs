@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Found, judged::Judge};
+use super::{Found, judged::Judge, one};
 use crate::{
     context::Context,
     failure::Failure,
@@ -88,7 +88,7 @@ impl<'a> Search<'a> {
             let file = Path::new(&mark.place).join(place::LEASE);
             Place::around(&file, place::LEASE, &mark.name, self.bases.first().and_then(|base| base.apart.clone()))
         });
-        places.filter_map(|place| super::known(place).ok().flatten()).collect()
+        places.filter_map(|place| one::known(place).ok().flatten()).collect()
     }
 
     /// Where it looks, as a message names it.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::{
     action::{self, Phase},
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     handover::ForRunner,
     identity::kubeconfig::marked,
     job::{begin, check_receipt, heard, pipes, warn_of_unknown},
@@ -92,7 +92,7 @@ fn check_post(context: &Context) -> Result<(), Failure> {
     context.options.switch(&o::STRICT)?;
     if context.options.switch(&o::WAIT_DEAD)? {
         let what = "`wait-dead` takes longer than a post step of GitHub has";
-        return Err(Failure::usage(what).hint("leave it out, or revoke in a step of its own"));
+        return Err(Failure::new(Code::UsageNotHere, what).hint("leave it out, or revoke in a step of its own"));
     }
     Ok(())
 }
@@ -101,7 +101,9 @@ fn check_post(context: &Context) -> Result<(), Failure> {
 fn only_install(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     if let Some(input) = context.options.inputs().first() {
         let what = format!("input `{}` has no effect with `export: false`, which requests nothing", input.name);
-        return Err(Failure::usage(what).hint(format!("set `{}` in the `env:` of the step that runs jobpass", input.variable())));
+        return Err(
+            Failure::new(Code::UsageNotHere, what).hint(format!("set `{}` in the `env:` of the step that runs jobpass", input.variable()))
+        );
     }
     out.say("jobpass is on the PATH of the steps after this one, and nothing is requested here");
     out.say("  a step that needs a token:  shell: jobpass run -- bash -euo pipefail {0}");

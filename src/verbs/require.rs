@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     identity::kubeconfig::pass_of,
     job::current,
     jwt::Claims,
@@ -42,26 +42,31 @@ pub fn require(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
         return Err(no_pass(context));
     }
     let Some(file) = files.iter().find(|path| path.exists()) else {
-        return Err(Failure::new("the pass of this job is over")
+        return Err(Failure::new(Code::PassOver, "the pass of this job is over")
             .cause(format!("its token file `{}` is gone", files[0].display()))
             .hint("it was revoked: request another one, or revoke later"));
     };
     let token = place::read_named(file).map(Secret::new).map_err(|error| {
-        Failure::new("cannot tell whether this job has a pass").cause(format!("its token file `{}`: {error}", file.display()))
+        Failure::new(Code::PassUnclear, "cannot tell whether this job has a pass")
+            .cause(format!("its token file `{}`: {error}", file.display()))
     })?;
-    let unreadable = || Failure::new("cannot tell whether this job has a pass").cause("its token file holds no token of a pass");
+    let unreadable =
+        || Failure::new(Code::PassUnclear, "cannot tell whether this job has a pass").cause("its token file holds no token of a pass");
     let claims = Claims::of(&token).ok_or_else(unreadable)?;
     let (Some(lease), Some(until), Some(account)) = (claims.lease(), claims.expires_at(), claims.service_account()) else {
         return Err(unreadable());
     };
     if until <= Timestamp::now() {
-        return Err(Failure::new(format!("the pass `{lease}` has expired"))
+        return Err(Failure::new(Code::PassExpired, format!("the pass `{lease}` has expired"))
             .cause(format!("its token was valid until {}, which is over by this machine's clock", instant(until)))
             .hint("request it with a longer `--ttl`, or run the command by `jobpass run`, which renews the token"));
     }
     if let Some(wanted) = wanted.filter(|wanted| *wanted != account) {
-        return Err(Failure::new(format!("the pass of this job is for service account `{account}`, not for `{wanted}`"))
-            .hint(format!("request one for `{wanted}` in this job")));
+        return Err(Failure::new(
+            Code::PassOtherAccount,
+            format!("the pass of this job is for service account `{account}`, not for `{wanted}`"),
+        )
+        .hint(format!("request one for `{wanted}` in this job")));
     }
     is_used(context, file)?;
     out.say(format!("this job has a pass for service account `{account}` until {}, lease `{lease}`", instant(until)));
@@ -76,7 +81,7 @@ fn is_used(context: &Context, token: &Path) -> Result<(), Failure> {
         // Written elsewhere, or not at all: then another one is what was wanted.
         _ if !ours.exists() => Ok(()),
         Some(first) if first == ours || pass_of(&first).is_some() => Ok(()),
-        first => Err(Failure::new("this job has a pass, but kubectl would not use it")
+        first => Err(Failure::new(Code::PassUnused, "this job has a pass, but kubectl would not use it")
             .cause(match first {
                 Some(first) => format!("`KUBECONFIG` is `{}`", first.display()),
                 None => "`KUBECONFIG` is not set".to_owned(),
@@ -86,8 +91,8 @@ fn is_used(context: &Context, token: &Path) -> Result<(), Failure> {
 }
 
 fn no_pass(context: &Context) -> Failure {
-    let failure =
-        Failure::new("this job has no pass").cause("neither is `JOBPASS_TOKEN_FILE` set, nor is the kubeconfig of a pass in `KUBECONFIG`");
+    let failure = Failure::new(Code::PassMissing, "this job has no pass")
+        .cause("neither is `JOBPASS_TOKEN_FILE` set, nor is the kubeconfig of a pass in `KUBECONFIG`");
     failure.hint(match context.platform {
         Platform::Github => "use the jobpass action in a step before this one, or run the command by `jobpass run`",
         Platform::Gitlab => {

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     action::{self, Revoke},
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     handover::marks,
     identity::Identity,
     job::{
@@ -208,7 +208,7 @@ async fn end_all(context: &Context, endings: &[Ending], terms: Terms, strict: bo
     tokio::select! {
         failed = work => failed,
         notice = signals::repeated(|notice| out.say(format!("{notice}: revoking first"))) => {
-            Err(Failure::new("cannot revoke the pass").cause(format!("interrupted by {notice} once more")))
+            Err(Failure::new(Code::Interrupted, "cannot revoke the pass").cause(format!("interrupted by {notice} once more")))
         }
     }
 }
@@ -227,15 +227,16 @@ async fn end_one(context: &Context, ending: &Ending, terms: Terms, telling: Tell
     let is_of_this_pod = |key: &str| context.platform == Platform::Tekton && !ending.known && !holds_uuid(key);
     if ended.receipt.proof == Proof::Absent && context.options.text(&o::JOB_KEY).is_some_and(is_of_this_pod) {
         // In a `finally` it would be another pod's pass that is meant.
-        let failure = Failure::new("this pod has no pass of that job key, and a key without a UUID in it means no other pod's")
-            .hint("give a pass that another pod is to end a key such as `$(context.pipelineRun.uid)/TASK`");
+        let failure =
+            Failure::new(Code::LeaseOtherPod, "this pod has no pass of that job key, and a key without a UUID in it means no other pod's")
+                .hint("give a pass that another pod is to end a key such as `$(context.pipelineRun.uid)/TASK`");
         if let Telling::Warned { annotated } = telling {
             warn(out, &[format!("a pass may be left alive: {}", failure.brief())], annotated);
         }
         return Ok(Some(failure));
     }
     if ending.is_hearsay() && ended.receipt.proof == Proof::Absent {
-        return Err(Failure::new(format!("there is no lease `{}`", ended.receipt.lease))
+        return Err(Failure::new(Code::LeaseMissing, format!("there is no lease `{}`", ended.receipt.lease))
             .cause("the API server has no Secret of that name in that namespace")
             .hint("check namespace and name; it may have been revoked already"));
     }

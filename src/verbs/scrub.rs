@@ -10,7 +10,7 @@ use jobpass_scrub::{Patterns, Scrubber};
 use crate::{
     child,
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     job::{REQUEST, hide_values, pipes},
     options::{self as o, Call, Source},
     out::{self, Out, Stream},
@@ -67,14 +67,14 @@ fn patterns(context: &Context) -> Result<(Patterns, Vec<String>), Failure> {
         let mut tokens = places.filter_map(|place| place.read(place::TOKEN).ok()?).map(Secret::new).peekable();
         let is_asked = !matches!(given.source, Source::Variable(_));
         if tokens.peek().is_none() && (is_asked || names.is_empty()) {
-            return Err(Failure::new(format!("there is no token of the lease that {} names", given.source))
+            return Err(Failure::new(Code::LeaseMissing, format!("there is no token of the lease that {} names", given.source))
                 .cause("its pass is over, or was kept in another directory")
                 .hint("name the token's variable by `--scrub-env`"));
         }
         // A job on CI may have several passes, of which the variable names the last one.
         tokens.for_each(|token| patterns.token(token.expose()));
     } else if names.is_empty() {
-        return Err(Failure::usage("there is nothing to hide")
+        return Err(Failure::new(Code::UsageMissing, "there is nothing to hide")
             .hint("name a variable by `--scrub-env OPENSHIFT_TOKEN`, or a pass by `--lease` or `--lease-file`"));
     }
     Ok((patterns, warnings))
@@ -86,7 +86,9 @@ fn patterns(context: &Context) -> Result<(Patterns, Vec<String>), Failure> {
 /// When one of them fails; a reader that is gone is no failure.
 fn pass_on(patterns: &Patterns) -> Result<(), Failure> {
     match copied(patterns) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new("cannot pass the output on").cause(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Code::OutputBroken, "cannot pass the output on").cause(error))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }

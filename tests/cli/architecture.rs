@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jobpass::failure::Code;
+
 fn sources(directory: &str) -> Vec<(String, String)> {
     fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).expect("a directory of the sources").flatten() {
@@ -83,7 +85,7 @@ fn secrets_are_exposed_in_these_places_only() {
         ("child/hidden.rs", 4),
         ("child/renewal.rs", 2),
         // A lease that came by a pipe; it holds none, as what else comes so does.
-        ("targets.rs", 1),
+        ("targets/one.rs", 1),
     ];
     let expected: BTreeMap<_, _> = expected.map(|(name, calls)| (name.to_owned(), calls)).into();
     assert_eq!(exposed, expected);
@@ -170,6 +172,14 @@ fn no_crate_costs_every_start_or_needs_a_library_of_the_system() {
     // aws-lc-rs and openssl take 30 ms of each run; the others bring a second TLS or a second runtime.
     for name in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "async-std"] {
         assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} has come in");
+    }
+}
+
+#[test]
+fn every_code_of_a_failure_is_some_failures() {
+    let sources: String = sources("src").into_iter().filter(|(path, _)| path != "failure/code.rs").map(|(_, text)| code(&text)).collect();
+    for code in Code::ALL {
+        assert!(sources.contains(&format!("Code::{code:?}")), "nothing fails with {code:?}");
     }
 }
 

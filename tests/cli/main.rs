@@ -20,6 +20,7 @@ mod exhausted;
 mod faults;
 mod filtering;
 mod foreseen;
+mod generated;
 mod gitlab;
 mod harness;
 mod hiding;

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::harness::{Job, World, doors, records};
+use crate::harness::{Command, End, Job, World, doors, records};
 
 #[test]
 fn json_on_every_platform_is_the_pass_without_its_token() {
@@ -31,6 +31,51 @@ fn json_of_a_pass_and_of_its_receipt() {
     assert_snapshot!("json_of_a_pass", world.plain(&request.stdout));
     let revoke = job.revoke().args(["-o", "json"]).succeed();
     assert_snapshot!("json_of_a_receipt", world.plain(&revoke.stdout));
+}
+
+#[test]
+fn json_of_a_failure_has_the_code_that_its_cause_has() {
+    let world = World::new();
+    let other = "https://127.0.0.1:1";
+    for (code, exit, flags, variables) in [
+        ("usage.value", 2, &["--ttl", "soon"][..], &[][..]),
+        ("usage.value", 2, &[][..], &[("JOBPASS_TTL", "soon"), ("JOBPASS_OUTPUT", "json")][..]),
+        ("usage.secret", 2, &["--job-key", "sha256~0123456789abcdefghijklmnopqrstuvwxyzABCDEF"][..], &[][..]),
+        ("network.unreachable", 1, &["--server", other, "--timeout", "1s", "--insecure-skip-tls-verify"][..], &[][..]),
+    ] {
+        let job = Job::gitlab(&world);
+        let json = if variables.is_empty() { vec!["--output", "json"] } else { vec![] };
+        let request = flags.iter().copied().chain(json).fold(job.request(), Command::arg);
+        let ran = variables.iter().fold(request, |request, (name, value)| request.env(name, value)).run();
+        let failure: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("one line of JSON: {}", ran.transcript()));
+        assert_eq!(
+            (failure["kind"].as_str(), failure["code"].as_str(), ran.end),
+            (Some("Failure"), Some(code), End::Code(exit)),
+            "{failure}"
+        );
+        assert!(ran.stderr.contains(&format!("error: {}\n", failure["message"].as_str().expect("a text"))), "{}", ran.transcript());
+    }
+}
+
+#[test]
+fn json_of_a_right_that_is_missing() {
+    let world = World::new();
+    world.take_away("create", "secrets");
+    let job = Job::gitlab(&world);
+    let ran = job.request().args(["--output", "json"]).run();
+    assert_snapshot!(world.plain(&ran.stdout));
+}
+
+#[test]
+fn json_of_a_pass_that_could_not_be_ended_has_the_code_in_the_receipt_alone() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.request().succeed();
+    world.take_away("delete", "secrets");
+    let ran = job.revoke().args(["--output", "json", "--strict"]).run();
+    assert_eq!(ran.end, End::Code(1), "{}", ran.transcript());
+    let receipt: Value = serde_json::from_str(&ran.stdout).expect("one line of JSON");
+    assert_eq!((receipt["kind"].as_str(), receipt["proof"]["code"].as_str()), (Some("Receipt"), Some("api.forbidden.rbac")), "{receipt}");
 }
 
 #[test]

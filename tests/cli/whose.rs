@@ -89,12 +89,13 @@ fn a_lease_that_a_flag_names_and_nobody_has_is_an_error() {
     for job in [Job::local(&world), Job::gitlab(&world), Job::tekton(&world)] {
         let ran = job.revoke().args(["--lease", &mistyped, "--output", "json"]).run();
         code(&ran, 1);
-        insta::allow_duplicates!(assert_snapshot!(ran.said(), @"
+        insta::allow_duplicates!(assert_snapshot!(ran.said(), @r#"
+        {"apiVersion":"jobpass.dev/v1","kind":"Failure","code":"lease.missing","message":"there is no lease `NS/LEASE-1`","causes":["the API server has no Secret of that name in that namespace"],"hint":"check namespace and name; it may have been revoked already"}
         error: there is no lease `NS/LEASE-1`
           caused by: the API server has no Secret of that name in that namespace
 
         hint: check namespace and name; it may have been revoked already
-        "));
+        "#));
     }
     // Where its own file is here, more is known than what was typed.
     let job = Job::local(&world);

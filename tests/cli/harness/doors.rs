@@ -48,6 +48,11 @@ pub(crate) fn control_plane() -> Option<PathBuf> {
     std::env::var_os("JOBPASS_TEST_CLUSTER").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// Whether the files that are made from the code are to be written.
+pub(crate) fn is_to_write() -> bool {
+    std::env::var_os("JOBPASS_TEST_WRITE").is_some_and(|value| value == "1")
+}
+
 /// What the process is to do that is started in the place of jobpass: where its fault is asked for, and the arguments.
 pub(crate) fn fault() -> Option<(PathBuf, Vec<OsString>)> {
     let pipe = std::env::var_os("FAULT_PIPE")?;

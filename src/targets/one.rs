@@ -1,0 +1,102 @@
+//! One pass, from what names it: its lease file, the name of its lease, or the place where it is kept.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::{
+    failure::{Code, Failure},
+    identity::{Origin, Word},
+    lease::{Lease, Times, named::Named},
+    name::is_name,
+    out::API_VERSION,
+    pass::Ending,
+    place::{self, Place},
+    platform::Base,
+    secret::Secret,
+    spec::{ServiceAccount, is_label},
+};
+
+/// The lease in a file that was named. A file that is not there is a pass that is over.
+pub(super) fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) -> Result<Option<Ending>, Failure> {
+    let what = format!("cannot use the lease file `{}`", path.display());
+    if let Some(text) = piped {
+        let lease = Lease::parse(text.expose()).map_err(|failure| failure.within(&what))?;
+        let place = base.map(|base| Place::of(&base, &lease.name));
+        return Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }));
+    }
+    if path.try_exists().is_ok_and(|exists| !exists) {
+        return Ok(None);
+    }
+    let text = place::read_named(path).map_err(|error| Failure::new(Code::LeaseFile, &what).cause(error))?;
+    let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
+    let place = Place::around(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
+    Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }))
+}
+
+/// A lease of which only the name is known, completed by its file if that is here.
+pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str, name: &str, named: Named) -> Ending {
+    let place = place_of(bases, name);
+    let here = place.as_ref().and_then(|place| place.read(place::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
+    let is_meant = |lease: &Lease| lease.name == name && lease.service_account.namespace == namespace;
+    // The files of a pass of another namespace are that one's.
+    let place = if here.as_ref().is_none_or(is_meant) { place } else { None };
+    if let Some(lease) = here.filter(is_meant) {
+        return Ending { lease, named, word: Word::Ours, known: true, place, token: None };
+    }
+    let lease = Lease {
+        api_version: API_VERSION.into(),
+        kind: "Lease".into(),
+        name: name.to_owned(),
+        service_account: ServiceAccount { namespace: namespace.to_owned(), name: String::new() },
+        server: String::new(),
+        uid: None,
+        // Nothing is known of its times, and nothing said.
+        issued_at: Timestamp::UNIX_EPOCH,
+        expires_at: Timestamp::UNIX_EPOCH,
+        times: Times::Ours,
+        token_expires_at: None,
+        jti: None,
+        token_sha256: None,
+        platform: String::new(),
+        job_key: None,
+        job: None,
+        identity: Origin::Bearer { token_file: None },
+        place: String::new(),
+        kubeconfig_out: None,
+        connection: None,
+        way: None,
+        seal: None,
+    };
+    Ending { lease, named, word: Word::Ours, known: false, place, token: None }
+}
+
+/// The pass whose lease is in a place; none where there is no lease.
+pub(super) fn known(place: Place) -> Result<Option<Ending>, Failure> {
+    if !place.exists()? {
+        return Ok(None);
+    }
+    let Some(text) = place.read(place::LEASE)? else {
+        place.clear_abandoned();
+        return Ok(None);
+    };
+    let lease = Lease::parse(&text).map_err(|failure| failure.within(format!("cannot use the lease in `{place}`")))?;
+    if !place.path().ends_with(&lease.name) {
+        return Err(
+            Failure::new(Code::LeaseUnreadable, format!("cannot use the lease in `{place}`")).cause("it is the lease of another place")
+        );
+    }
+    Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place: Some(place), token: None }))
+}
+
+pub(super) fn named(text: &str) -> Option<(&str, &str)> {
+    text.split_once('/').filter(|(namespace, name)| is_label(namespace) && is_name(name))
+}
+
+/// The place of a lease in one of these directories: where it is, else where it would be.
+pub(super) fn place_of<'a>(bases: impl Iterator<Item = &'a Base>, name: &str) -> Option<Place> {
+    let mut places = bases.map(|base| Place::of(base, name));
+    let first = places.next()?;
+    let there = |place: &Place| place.exists().unwrap_or(true);
+    if there(&first) { Some(first) } else { Some(places.find(there).unwrap_or(first)) }
+}
