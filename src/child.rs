@@ -19,23 +19,23 @@ use crate::{
     identity::held::{self, Held},
     options as o,
     out::Out,
-    pass::{Ended, Pass, Terms},
+    pass::{Pass, Revoked, Terms},
     secret::Secret,
     signals::{Notice, Signals},
     spec::TokenSpec,
 };
 
-mod course;
 mod hidden;
 mod pipes;
 mod process;
 mod renewal;
+mod shutdown;
 
-use course::Course;
 use hidden::Hidden;
 use pipes::Pipes;
 use process::{Child, Status};
 use renewal::Renewal;
+use shutdown::Shutdown;
 
 /// Bounds of `--grace`.
 const GRACE: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(5));
@@ -166,7 +166,7 @@ pub struct Done {
     /// The exit status of the command as a shell tells it.
     pub code: u8,
     /// How the pass ended.
-    pub ended: Ended,
+    pub revoked: Revoked,
 }
 
 /// Runs the command under the pass. Whatever happens to it, the pass is ended.
@@ -200,30 +200,30 @@ pub async fn run(
         Err(error) => return Err((unstarted(&command, &error), pass)),
     };
     let mut renewal = Renewal::of(&pass);
-    let mut course = Course::new(command.grace);
-    let status = 'course: loop {
+    let mut shutdown = Shutdown::new(command.grace);
+    let status = 'shutdown: loop {
         let due = {
             // Kept while signals come: otherwise each of them would make it begin anew.
             let mut next = pin!(renewal.next(&mut pass, spec));
             loop {
                 tokio::select! {
-                    status = child.exited() => break 'course status,
-                    notice = signals.next() => if let Some(text) = course.heard(notice, &child) {
+                    status = child.exited() => break 'shutdown status,
+                    notice = signals.next() => if let Some(text) = shutdown.heard(notice, &child) {
                         out.say_aside(text);
                     },
-                    () = course.due() => if let Some(text) = course.step(&child) {
+                    () = shutdown.due() => if let Some(text) = shutdown.step(&child) {
                         out.say_aside(text);
                     } else {
-                        out.warn_aside("the command could not be ended: it may run on, without its pass");
-                        break 'course Status::Killed(Signal::KILL.as_raw());
+                        out.warn_aside("the command could not be revoked: it may run on, without its pass");
+                        break 'shutdown Status::Killed(Signal::KILL.as_raw());
                     },
-                    due = &mut next, if !course.is_ending() => break due,
+                    due = &mut next, if !shutdown.is_ending() => break due,
                 }
             }
         };
         renewal.take(due, &mut pass, spec, &mut patterns, &pipes, out);
     };
-    let (patience, tell) = course.patience(FOR_THE_REST);
+    let (patience, tell) = shutdown.patience(FOR_THE_REST);
     tokio::select! {
         () = child.end_the_rest(patience, tell) => {}
         // Once more, or for the first time now: no time is left for what the command has left behind.
@@ -231,12 +231,12 @@ pub async fn run(
     }
     let killed = child.kill_the_rest();
     // So that what we say comes after it. But a reader who has stopped must not keep the token alive.
-    let hurry = course.is_ending();
-    if killed && hurry && !course.has_killed() {
+    let hurry = shutdown.is_ending();
+    if killed && hurry && !shutdown.has_killed() {
         out.say_aside("what the command left behind did not end in that time and was killed");
     }
     pipes.drained(if hurry { FOR_OUTPUT_IN_A_HURRY } else { FOR_OUTPUT }).await;
-    let ended = pass.end(terms).await;
+    let revoked = pass.end(terms).await;
     // All that the command wrote is passed on, however slow the reader, unless the platform is about to kill.
     pipes.stop();
     tokio::select! {
@@ -246,7 +246,7 @@ pub async fn run(
     if let Some(error) = pipes.error() {
         out.warn(format!("not all of the command's output was passed on: {}", words(error)));
     }
-    Ok(Done { code: code(status), ended })
+    Ok(Done { code: code(status), revoked })
 }
 
 /// The signal that came before there was a command.

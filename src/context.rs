@@ -12,7 +12,7 @@ use crate::{
     options::{self as o, Flags, Options, Setting},
     paths::lies_in,
     place,
-    platform::{Base, Platform, marks::Marks, tekton},
+    platform::{Base, Platform, markers::Markers, tekton},
 };
 
 /// Bounds of `--timeout`.
@@ -70,13 +70,13 @@ impl Context {
     /// # Errors
     /// When a flag is no good.
     pub fn tolerant(options: Options, flags: &Flags, env: Env) -> Result<(Self, Vec<Failure>), Failure> {
-        let marks = match options.phase() {
-            Some(_) => Marks { platform: Platform::Github, others: Vec::new(), passed_over: None },
-            None => Platform::marks(&options, &env, in_tekton)?,
+        let markers = match options.phase() {
+            Some(_) => Markers { platform: Platform::Github, others: Vec::new(), passed_over: None },
+            None => Platform::markers(&options, &env, in_tekton)?,
         };
         let (_, no_output) = options.tolerated(&[&o::OUTPUT], is_json(&options))?;
-        let passed_over = options.passed_over(flags).cloned().chain(marks.passed_over).chain(no_output).collect();
-        Ok((Self { others: marks.others, ..Self::on(marks.platform, options, env) }, passed_over))
+        let passed_over = options.passed_over(flags).cloned().chain(markers.passed_over).chain(no_output).collect();
+        Ok((Self { others: markers.others, ..Self::on(markers.platform, options, env) }, passed_over))
     }
 
     /// The context on a platform that is known.

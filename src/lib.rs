@@ -36,7 +36,7 @@
 //! - `signals`: what ends us, or tells the command something.
 //! - `fault`: the end of a pass when we fail ourselves.
 //! - `pass`: begin, renew and end; alone orders lease, cluster and place.
-//! - `targets`: which passes `revoke` means.
+//! - `selection`: which passes `revoke` means.
 //! - `handover`: what the job is given: masks, files, variables.
 //! - `child`: the command of `run`.
 //! - `job`: what the verbs share.
@@ -87,10 +87,10 @@ pub mod platform;
 mod processes;
 mod receipt;
 pub mod secret;
+mod selection;
 pub mod shown;
 mod signals;
 pub mod spec;
-mod targets;
 mod verbs;
 
 /// What a verb runs in, if the system has enough for it.
@@ -157,7 +157,7 @@ async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Request => Box::pin(verbs::request::request(&context(env)?, out)).await,
         Verb::Revoke => {
             let mut options = Options::tolerant(&flags, &env)?;
-            if let Some(names) = targets::connection_of_main(&env).filter(|_| options.is_post()) {
+            if let Some(names) = selection::connection_of_main(&env).filter(|_| options.is_post()) {
                 options.forget_other_connections(&names);
             }
             let (context, bad) = Context::tolerant(options, &flags, env)?;

@@ -21,9 +21,9 @@ use crate::{
     spec::TokenSpec,
 };
 
-mod ending;
+mod revocation;
 
-pub use ending::{Ended, Ending, Terms};
+pub use revocation::{Revocation, Revoked, Terms};
 
 /// What the job holds.
 pub struct Pass {
@@ -226,10 +226,10 @@ impl Pass {
     }
 
     /// Ends the pass, as the identity that requested it. Nobody needs its files any more.
-    pub async fn end(mut self, terms: Terms) -> Ended {
+    pub async fn end(mut self, terms: Terms) -> Revoked {
         let _ = self.place.remove(place::SECRETS);
         self.cluster.extend(terms.timeout);
-        let ending = Ending {
+        let revocation = Revocation {
             lease: self.lease,
             named: Named::Here,
             word: Word::Ours,
@@ -237,7 +237,7 @@ impl Pass {
             place: Some(self.place),
             token: Some(self.token),
         };
-        ending.end_over(&mut self.cluster, terms).await
+        revocation.carry_out_over(&mut self.cluster, terms).await
     }
 
     /// Ends a pass that could not be handed over, and says so if that does not work either.

@@ -14,7 +14,7 @@ pub mod github;
 pub mod gitlab;
 pub mod key;
 pub mod local;
-pub mod marks;
+pub mod markers;
 pub mod mask;
 pub mod shell;
 pub mod tekton;
@@ -69,7 +69,7 @@ impl Platform {
         if let Some((platform, Source::Flag(_))) = asked {
             return Ok(platform);
         }
-        let (mut marked, mut marks) = (Vec::new(), Vec::new());
+        let (mut marked, mut markers) = (Vec::new(), Vec::new());
         for (platform, is_marked, mark) in [
             (Self::Github, env.is_true("GITHUB_ACTIONS"), "`GITHUB_ACTIONS` is `true`"),
             (Self::Gitlab, env.is_true("GITLAB_CI"), "`GITLAB_CI` is `true`"),
@@ -77,7 +77,7 @@ impl Platform {
         ] {
             if is_marked {
                 marked.push(platform);
-                marks.push(mark);
+                markers.push(mark);
             }
         }
         if let Some((platform, source)) = asked {
@@ -85,7 +85,7 @@ impl Platform {
                 Ok(platform)
             } else {
                 Err(Failure::new(Code::PlatformUnclear, format!("{source} says `{platform}`, and this is another CI system"))
-                    .cause(marks.join(", and "))
+                    .cause(markers.join(", and "))
                     .hint("leave it out, or say by the flag `--platform` which one reads what jobpass prints"))
             };
         }
@@ -93,7 +93,7 @@ impl Platform {
             [] => Self::unmarked(env),
             [platform] => Ok(platform),
             _ => Err(Failure::new(Code::PlatformUnclear, "it is not clear which CI system this is")
-                .cause(marks.join(", and "))
+                .cause(markers.join(", and "))
                 .hint("say by the flag `--platform` which one reads what jobpass prints")),
         }
     }

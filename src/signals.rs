@@ -12,9 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::processes::ignored;
 
-mod life;
+mod pidfd;
 
-pub use life::Life;
+pub use pidfd::Pidfd;
 
 /// Signals of this process, from the first look on they no longer kill it; and the death of those it depends on.
 pub struct Signals {
@@ -93,8 +93,8 @@ impl Signals {
     }
 
     fn and_deaths(mut self, ignored: u64) -> Self {
-        self.deaths.push((Notice::Orphaned, Box::pin(life::orphaned())));
-        if let Some(death) = life::leaderless(ignored) {
+        self.deaths.push((Notice::Orphaned, Box::pin(pidfd::orphaned())));
+        if let Some(death) = pidfd::leaderless(ignored) {
             self.deaths.push((Notice::Leaderless, Box::pin(death)));
         }
         self

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::pipes::Ends;
-use crate::{fault, identity, signals::Life};
+use crate::{fault, identity, signals::Pidfd};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) struct Child {
     adopts: bool,
     changed: tokio::signal::unix::Signal,
     /// Its end is heard of even where whoever started us has blocked the signal that tells of it.
-    life: Life,
+    pidfd: Pidfd,
     status: Option<Status>,
 }
 
@@ -82,7 +82,7 @@ impl Child {
         drop(ends);
         let pid = Pid::from_child(&started);
         starting.started(pid, grouped);
-        Ok(Self { pid, grouped, adopts: is_init || is_reaper, changed, life: Life::of(pid), status: None })
+        Ok(Self { pid, grouped, adopts: is_init || is_reaper, changed, pidfd: Pidfd::of(pid), status: None })
     }
 
     /// Waits for its end.
@@ -95,7 +95,7 @@ impl Child {
             }
             tokio::select! {
                 _ = self.changed.recv() => {}
-                () = self.life.end(), if !is_over => is_over = true,
+                () = self.pidfd.end(), if !is_over => is_over = true,
             }
         }
     }

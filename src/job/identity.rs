@@ -5,7 +5,7 @@ use crate::{
     failure::{Code, Failure},
     identity::{Identity, Purpose, Word},
     options::{self as o, Options, Setting},
-    pass::Ending,
+    pass::Revocation,
 };
 
 /// How the API server is reached: what is tried without first, each alone. That it is not checked comes first of all, so that nothing
@@ -20,13 +20,13 @@ const WHO: [&Setting; 4] = [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN, &o::KUB
 ///
 /// # Errors
 /// When there is none.
-pub fn identity(context: &Context, ending: &Ending, passed_over: impl Fn(&Failure)) -> Result<Identity, Failure> {
-    let remembered = ending.known.then_some((&ending.lease.identity, ending.word));
+pub fn identity(context: &Context, revocation: &Revocation, passed_over: impl Fn(&Failure)) -> Result<Identity, Failure> {
+    let remembered = revocation.known.then_some((&revocation.lease.identity, revocation.word));
     let options = &context.options;
     let find = |context: &Context| Identity::find(context, Purpose::End(remembered));
     // What others could have written chooses no server.
-    let is_told = ending.known && ending.word == Word::Ours;
-    let is_meant = |identity: &Identity| !is_told || identity.server() == ending.lease.server;
+    let is_told = revocation.known && revocation.word == Word::Ours;
+    let is_meant = |identity: &Identity| !is_told || identity.server() == revocation.lease.server;
     // Those without a say are passed over by whoever finds it.
     let told = |(identity, without): (Identity, Vec<Failure>)| {
         without.iter().for_each(&passed_over);

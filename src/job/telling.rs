@@ -1,6 +1,6 @@
 //! What became of a pass, as it is told: to whoever reads the log, in the receipt, and by the exit status.
 
-use crate::{context::Context, failure::Failure, handover, options as o, out::Out, pass::Ended, place, platform::github, receipt::Proof};
+use crate::{context::Context, failure::Failure, handover, options as o, out::Out, pass::Revoked, place, platform::github, receipt::Proof};
 
 /// How the one who reads the log learns of a pass that could not be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub enum Telling {
 
 /// Tells what became of a pass, and returns what failed.
 #[must_use]
-pub fn tell(context: &Context, ended: Ended, known: bool, telling: Telling, out: &Out) -> Option<Failure> {
+pub fn tell(context: &Context, revoked: Revoked, known: bool, telling: Telling, out: &Out) -> Option<Failure> {
     let Context { options, env, .. } = context;
-    let Ended { receipt, mut failure, life, warning, leftover } = ended;
+    let Revoked { receipt, mut failure, life, warning, leftover } = revoked;
     let whose =
         if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
     match &receipt.proof {

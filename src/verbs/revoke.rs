@@ -20,11 +20,11 @@ use crate::{
     net::Way,
     options::{self as o, Call, Setting},
     out::Out,
-    pass::{Ending, Terms},
+    pass::{Revocation, Terms},
     platform::{Platform, key::holds_uuid},
     receipt::Proof,
+    selection::{self, Found},
     signals::{self, Signals},
-    targets::{self, Found},
 };
 
 /// What is said where there is no pass.
@@ -80,7 +80,7 @@ pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<Exi
     let limit = context.timeout().ok().flatten().unwrap_or(REVOKE);
     read_pipes(context, &pipes::LEASE, limit).await?;
     // First of all: where there is nothing to revoke, nothing else needs to be right.
-    let found = match targets::find(context) {
+    let found = match selection::find(context) {
         // A post step fails its job only where it is asked to.
         Err(failure) if context.is_post() => Found { unknown: vec![failure], ..Found::default() },
         found => found?,
@@ -90,7 +90,7 @@ pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<Exi
     }
     let wish = wish(context, out);
     if wish == Revoke::No {
-        for lease in found.endings.iter().map(|ending| &ending.lease) {
+        for lease in found.revocations.iter().map(|revocation| &revocation.lease) {
             let (account, valid) = (&lease.service_account, lease.validity());
             out.say(format!("the pass of service account `{account}` stays, as `revoke: false` asks: it is {valid}"));
         }
@@ -104,7 +104,7 @@ pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<Exi
     if !strict {
         unknown.drain(..).for_each(|unknown| warn_of(out, &unknown, context.is_post()));
     }
-    let failed = end_all(context, &found.endings, terms, strict, out).await?;
+    let failed = end_all(context, &found.revocations, terms, strict, out).await?;
     if !strict {
         return Ok(ExitCode::SUCCESS);
     }
@@ -188,19 +188,19 @@ fn tolerated<T: Default>(context: &Context, setting: &Setting, read: Result<T, F
 
 /// Ends one after the other, and returns what failed first. The signal that ends the job comes while it is being cleaned up: the passes
 /// are ended all the same.
-async fn end_all(context: &Context, endings: &[Ending], terms: Terms, strict: bool, out: &Out) -> Result<Option<Failure>, Failure> {
+async fn end_all(context: &Context, revocations: &[Revocation], terms: Terms, strict: bool, out: &Out) -> Result<Option<Failure>, Failure> {
     let end = Instant::now() + terms.timeout;
     read_pipes(context, &pipes::IDENTITY, terms.timeout).await?;
     let work = async {
         let mut failed = None;
-        for ending in endings {
+        for revocation in revocations {
             // The time is for all of them together, with a little for each that comes late.
             let left = end.saturating_duration_since(Instant::now()).max(LEAST);
             let telling = match &failed {
                 None if strict => Telling::Returned,
                 Some(_) | None => Telling::Warned { annotated: context.is_post() && !strict },
             };
-            let new = end_one(context, ending, Terms { timeout: left, ..terms }, telling, out).await?;
+            let new = end_one(context, revocation, Terms { timeout: left, ..terms }, telling, out).await?;
             failed = failed.or(new);
         }
         Ok(failed)
@@ -217,15 +217,21 @@ async fn end_all(context: &Context, endings: &[Ending], terms: Terms, strict: bo
 ///
 /// # Errors
 /// When there is none, and all that was known of it is what somebody has typed.
-async fn end_one(context: &Context, ending: &Ending, terms: Terms, telling: Telling, out: &Out) -> Result<Option<Failure>, Failure> {
-    let identity = identity(context, ending, |bad| passed_over(out, bad));
+async fn end_one(
+    context: &Context,
+    revocation: &Revocation,
+    terms: Terms,
+    telling: Telling,
+    out: &Out,
+) -> Result<Option<Failure>, Failure> {
+    let identity = identity(context, revocation, |bad| passed_over(out, bad));
     if let Ok(identity) = &identity {
         meet(out, identity);
     }
-    let identity = identity.and_then(|identity| on_its_way(context, identity, ending, out));
-    let ended = ending.end(identity, terms, out).await;
-    let is_of_this_pod = |key: &str| context.platform == Platform::Tekton && !ending.known && !holds_uuid(key);
-    if ended.receipt.proof == Proof::Absent && context.options.text(&o::JOB_KEY).is_some_and(is_of_this_pod) {
+    let identity = identity.and_then(|identity| on_its_way(context, identity, revocation, out));
+    let revoked = revocation.carry_out(identity, terms, out).await;
+    let is_of_this_pod = |key: &str| context.platform == Platform::Tekton && !revocation.known && !holds_uuid(key);
+    if revoked.receipt.proof == Proof::Absent && context.options.text(&o::JOB_KEY).is_some_and(is_of_this_pod) {
         // In a `finally` it would be another pod's pass that is meant.
         let failure =
             Failure::new(Code::LeaseOtherPod, "this pod has no pass of that job key, and a key without a UUID in it means no other pod's")
@@ -235,24 +241,24 @@ async fn end_one(context: &Context, ending: &Ending, terms: Terms, telling: Tell
         }
         return Ok(Some(failure));
     }
-    if ending.is_hearsay() && ended.receipt.proof == Proof::Absent {
-        return Err(Failure::new(Code::LeaseMissing, format!("there is no lease `{}`", ended.receipt.lease))
+    if revocation.is_hearsay() && revoked.receipt.proof == Proof::Absent {
+        return Err(Failure::new(Code::LeaseMissing, format!("there is no lease `{}`", revoked.receipt.lease))
             .cause("the API server has no Secret of that name in that namespace")
             .hint("check namespace and name; it may have been revoked already"));
     }
-    if ended.receipt.proof.is_success() {
-        marks::take_away(context, &ending.lease.name);
+    if revoked.receipt.proof.is_success() {
+        marks::take_away(context, &revocation.lease.name);
         for platform in &context.others {
-            marks::take_away(&context.elsewhere(*platform), &ending.lease.name);
+            marks::take_away(&context.elsewhere(*platform), &revocation.lease.name);
         }
     }
-    Ok(tell(context, ended, ending.known, telling, out))
+    Ok(tell(context, revoked, revocation.known, telling, out))
 }
 
 /// The identity with the way to its server. A post step goes that of its main step, whatever a step between has set.
-fn on_its_way(context: &Context, mut identity: Identity, ending: &Ending, out: &Out) -> Result<Identity, Failure> {
+fn on_its_way(context: &Context, mut identity: Identity, revocation: &Revocation, out: &Out) -> Result<Identity, Failure> {
     identity.way = if context.is_post() {
-        let mark = ending.lease.way.clone().unwrap_or_default();
+        let mark = revocation.lease.way.clone().unwrap_or_default();
         let (way, passed_over) = Way::again(&identity.address(), &context.env, &mark)?;
         for what in passed_over {
             out.warn(what);

@@ -95,11 +95,11 @@ pub async fn run(context: &Context, command: &[OsString], out: &Out) -> Result<E
         // It may be a signal that has kept the command from its start.
         Err((failure, pass)) => return Err(pass.undo(context.platform.signal_budget(), failure, &handover).await),
     };
-    if done.ended.receipt.proof.is_success() {
+    if done.revoked.receipt.proof.is_success() {
         handover.is_over();
     }
     let telling = if strict { Telling::Returned } else { Telling::Warned { annotated: false } };
-    match tell(context, done.ended, true, telling, out) {
+    match tell(context, done.revoked, true, telling, out) {
         Some(failure) if strict => Err(failure),
         Some(_) | None => Ok(ExitCode::from(done.code)),
     }

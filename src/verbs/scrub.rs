@@ -16,7 +16,7 @@ use crate::{
     out::{self, Out, Stream},
     place,
     secret::Secret,
-    targets,
+    selection,
 };
 
 /// As much as a pipe holds.
@@ -62,8 +62,8 @@ fn patterns(context: &Context) -> Result<(Patterns, Vec<String>), Failure> {
     let warnings = names.iter().filter_map(|name| child::hide(&mut patterns, name, env)).collect();
     let lease = options.get(&o::LEASE).or(options.get(&o::LEASE_FILE));
     if let Some(given) = lease {
-        let found = targets::to_hide(context)?;
-        let places = found.endings.iter().filter_map(|ending| ending.place.as_ref());
+        let found = selection::to_hide(context)?;
+        let places = found.revocations.iter().filter_map(|revocation| revocation.place.as_ref());
         let mut tokens = places.filter_map(|place| place.read(place::TOKEN).ok()?).map(Secret::new).peekable();
         let is_asked = !matches!(given.source, Source::Variable(_));
         if tokens.peek().is_none() && (is_asked || names.is_empty()) {

@@ -85,7 +85,7 @@ fn secrets_are_exposed_in_these_places_only() {
         ("child/hidden.rs", 4),
         ("child/renewal.rs", 2),
         // A lease that came by a pipe; it holds none, as what else comes so does.
-        ("targets/one.rs", 1),
+        ("selection/one.rs", 1),
     ];
     let expected: BTreeMap<_, _> = expected.map(|(name, calls)| (name.to_owned(), calls)).into();
     assert_eq!(exposed, expected);

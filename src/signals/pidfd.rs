@@ -18,9 +18,9 @@ use crate::processes::{Process, ignored};
 const LOOK: Duration = Duration::from_millis(250);
 
 /// A process whose end can be waited for.
-pub struct Life(Option<AsyncFd<OwnedFd>>);
+pub struct Pidfd(Option<AsyncFd<OwnedFd>>);
 
-impl Life {
+impl Pidfd {
     /// The life of a process that is there.
     #[must_use]
     #[expect(deprecated, reason = "its successor is unsafe, as a type may give its descriptor away; an `OwnedFd` does not")]
@@ -48,14 +48,14 @@ impl Life {
 /// The kernel's own signal for it is sent when the *thread* ends that has started us, and cannot be told from anybody else's.
 pub(super) async fn orphaned() {
     let Some(parent) = getppid() else { return std::future::pending().await };
-    let life = Life::of(parent);
-    if life.0.is_none() {
+    let pidfd = Pidfd::of(parent);
+    if pidfd.0.is_none() {
         while getppid() == Some(parent) {
             sleep(LOOK).await;
         }
     } else if getppid() == Some(parent) {
         // Else it has ended meanwhile, and the descriptor may be of another process.
-        life.end().await;
+        pidfd.end().await;
     }
 }
 
@@ -65,16 +65,16 @@ pub(super) async fn orphaned() {
 /// No other process gets its number while anybody is in its session.
 pub(super) fn leaderless(ignored_here: u64) -> Option<impl Future<Output = ()>> {
     let leader = leader()?;
-    let life = Life::of(leader);
+    let pidfd = Pidfd::of(leader);
     // Asked for once more: the descriptor may be of another process.
-    let counts = !life.is_over() && is_alive(leader) && self::leader() == Some(leader) && !is_told_to_stay(ignored_here, leader);
+    let counts = !pidfd.is_over() && is_alive(leader) && self::leader() == Some(leader) && !is_told_to_stay(ignored_here, leader);
     counts.then_some(async move {
-        if life.0.is_none() {
+        if pidfd.0.is_none() {
             while is_alive(leader) {
                 sleep(LOOK).await;
             }
         } else {
-            life.end().await;
+            pidfd.end().await;
         }
     })
 }

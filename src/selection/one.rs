@@ -10,7 +10,7 @@ use crate::{
     lease::{Lease, Times, named::Named},
     name::is_name,
     out::API_VERSION,
-    pass::Ending,
+    pass::Revocation,
     place::{self, Place},
     platform::Base,
     secret::Secret,
@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// The lease in a file that was named. A file that is not there is a pass that is over.
-pub(super) fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) -> Result<Option<Ending>, Failure> {
+pub(super) fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) -> Result<Option<Revocation>, Failure> {
     let what = format!("cannot use the lease file `{}`", path.display());
     if let Some(text) = piped {
         let lease = Lease::parse(text.expose()).map_err(|failure| failure.within(&what))?;
         let place = base.map(|base| Place::of(&base, &lease.name));
-        return Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }));
+        return Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }));
     }
     if path.try_exists().is_ok_and(|exists| !exists) {
         return Ok(None);
@@ -31,18 +31,18 @@ pub(super) fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) 
     let text = place::read_named(path).map_err(|error| Failure::new(Code::LeaseFile, &what).cause(error))?;
     let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
     let place = Place::around(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
-    Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }))
+    Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }))
 }
 
 /// A lease of which only the name is known, completed by its file if that is here.
-pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str, name: &str, named: Named) -> Ending {
+pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str, name: &str, named: Named) -> Revocation {
     let place = place_of(bases, name);
     let here = place.as_ref().and_then(|place| place.read(place::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
     let is_meant = |lease: &Lease| lease.name == name && lease.service_account.namespace == namespace;
     // The files of a pass of another namespace are that one's.
     let place = if here.as_ref().is_none_or(is_meant) { place } else { None };
     if let Some(lease) = here.filter(is_meant) {
-        return Ending { lease, named, word: Word::Ours, known: true, place, token: None };
+        return Revocation { lease, named, word: Word::Ours, known: true, place, token: None };
     }
     let lease = Lease {
         api_version: API_VERSION.into(),
@@ -68,11 +68,11 @@ pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str
         way: None,
         seal: None,
     };
-    Ending { lease, named, word: Word::Ours, known: false, place, token: None }
+    Revocation { lease, named, word: Word::Ours, known: false, place, token: None }
 }
 
 /// The pass whose lease is in a place; none where there is no lease.
-pub(super) fn known(place: Place) -> Result<Option<Ending>, Failure> {
+pub(super) fn known(place: Place) -> Result<Option<Revocation>, Failure> {
     if !place.exists()? {
         return Ok(None);
     }
@@ -86,7 +86,7 @@ pub(super) fn known(place: Place) -> Result<Option<Ending>, Failure> {
             Failure::new(Code::LeaseUnreadable, format!("cannot use the lease in `{place}`")).cause("it is the lease of another place")
         );
     }
-    Ok(Some(Ending { lease, named: Named::File, word: Word::Ours, known: true, place: Some(place), token: None }))
+    Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, place: Some(place), token: None }))
 }
 
 pub(super) fn named(text: &str) -> Option<(&str, &str)> {

@@ -6,7 +6,7 @@ use crate::{
     failure::{Code, Failure},
     identity::Word,
     lease::{named::Named, seal::Seal},
-    pass::Ending,
+    pass::Revocation,
     platform::{Platform, key::is_below},
 };
 
@@ -34,10 +34,10 @@ impl<'a> Judge<'a> {
     /// Leaves of what was found this job's own passes. What is only perhaps one is passed over where its own can be told apart.
     pub(super) fn own(&self, found: &mut Found, keys: &[String]) {
         let is_key = |key: &Option<String>| key.as_ref().is_some_and(|key| keys.contains(key));
-        found.endings.retain(|Ending { lease, .. }| is_key(&lease.job_key) || is_key(&lease.job));
+        found.revocations.retain(|Revocation { lease, .. }| is_key(&lease.job_key) || is_key(&lease.job));
         let doubtful = self.sifted(found, keys);
-        if found.endings.iter().any(|ending| ending.named == Named::Seal) {
-            found.notes.extend(doubtful.iter().map(|ending| self.note(ending, "it is passed over")));
+        if found.revocations.iter().any(|revocation| revocation.named == Named::Seal) {
+            found.notes.extend(doubtful.iter().map(|revocation| self.note(revocation, "it is passed over")));
         } else {
             self.admit(found, doubtful);
         }
@@ -50,21 +50,21 @@ impl<'a> Judge<'a> {
     }
 
     /// Takes out what is somebody else's, and what is doubtful.
-    fn sifted(&self, found: &mut Found, keys: &[String]) -> Vec<Ending> {
+    fn sifted(&self, found: &mut Found, keys: &[String]) -> Vec<Revocation> {
         let mut doubtful = Vec::new();
         if !self.context.platform.derives_names() {
             return doubtful;
         }
-        for mut ending in std::mem::take(&mut found.endings) {
-            match self.judged(&mut ending, keys) {
+        for mut revocation in std::mem::take(&mut found.revocations) {
+            match self.judged(&mut revocation, keys) {
                 Sentence::End => {
                     // In a pod it is so always.
-                    if self.context.platform == Platform::Gitlab && ending.word == Word::Hearsay {
-                        found.notes.push(self.note(&ending, "only its name counts, which follows from the job"));
+                    if self.context.platform == Platform::Gitlab && revocation.word == Word::Hearsay {
+                        found.notes.push(self.note(&revocation, "only its name counts, which follows from the job"));
                     }
-                    found.endings.push(ending);
+                    found.revocations.push(revocation);
                 }
-                Sentence::Doubt => doubtful.push(ending),
+                Sentence::Doubt => doubtful.push(revocation),
                 Sentence::Foreign => {}
             }
         }
@@ -72,13 +72,13 @@ impl<'a> Judge<'a> {
     }
 
     /// Lets what is doubtful be ended where there is a uid to know it by.
-    fn admit(&self, found: &mut Found, doubtful: Vec<Ending>) {
-        for ending in doubtful {
-            if ending.lease.uid.is_some() {
-                found.notes.push(self.note(&ending, "what it names is deleted only if it has the uid that stands there"));
-                found.endings.push(ending);
+    fn admit(&self, found: &mut Found, doubtful: Vec<Revocation>) {
+        for revocation in doubtful {
+            if revocation.lease.uid.is_some() {
+                found.notes.push(self.note(&revocation, "what it names is deleted only if it has the uid that stands there"));
+                found.revocations.push(revocation);
             } else {
-                let what = self.note(&ending, "what it names may be somebody else's");
+                let what = self.note(&revocation, "what it names may be somebody else's");
                 found.unknown.push(
                     Failure::new(Code::LeaseDoubtful, what).hint("if it is this job's, end it by `jobpass revoke --lease NAMESPACE/NAME`"),
                 );
@@ -87,31 +87,31 @@ impl<'a> Judge<'a> {
     }
 
     /// One lease, to which a flag or its own name has led.
-    pub(super) fn one(&self, mut ending: Ending) -> Ending {
-        let named = ending.named;
-        self.judged(&mut ending, &[]);
-        if ending.named != Named::Seal {
-            ending.named = named;
+    pub(super) fn one(&self, mut revocation: Revocation) -> Revocation {
+        let named = revocation.named;
+        self.judged(&mut revocation, &[]);
+        if revocation.named != Named::Seal {
+            revocation.named = named;
         }
-        ending
+        revocation
     }
 
     /// Takes what has no say out of a lease, and says who has named it.
-    fn judged(&self, ending: &mut Ending, keys: &[String]) -> Sentence {
-        let lease = &mut ending.lease;
-        ending.word = self.seal.word(self.context.platform, lease);
-        if ending.word == Word::Ours {
+    fn judged(&self, revocation: &mut Revocation, keys: &[String]) -> Sentence {
+        let lease = &mut revocation.lease;
+        revocation.word = self.seal.word(self.context.platform, lease);
+        if revocation.word == Word::Ours {
             if self.context.platform.derives_names() {
-                ending.named = Named::Seal;
+                revocation.named = Named::Seal;
             }
             return Sentence::End;
         }
         // Others must not choose what is removed here.
         lease.kubeconfig_out.take_if(|path| !self.context.env.names_path(path.as_ref()));
-        ending.named = Named::File;
+        revocation.named = Named::File;
         let Some(key) = lease.job_key.as_deref() else { return Sentence::Foreign };
         if keys.iter().any(|own| is_below(key, own)) && lease.name == self.seal.name(key, &lease.service_account) {
-            ending.named = Named::Key;
+            revocation.named = Named::Key;
             return Sentence::End;
         }
         // Of what has no seal the name at least follows from the key.
@@ -119,8 +119,8 @@ impl<'a> Judge<'a> {
         if is_likely { Sentence::Doubt } else { Sentence::Foreign }
     }
 
-    fn note(&self, ending: &Ending, but: &str) -> String {
-        let place = ending.place.as_ref().map_or_else(|| ending.lease.id(), ToString::to_string);
+    fn note(&self, revocation: &Revocation, but: &str) -> String {
+        let place = revocation.place.as_ref().map_or_else(|| revocation.lease.id(), ToString::to_string);
         format!("the lease file in `{place}` is not known for this job's own, as {}: {but}", self.seal.why_not())
     }
 }

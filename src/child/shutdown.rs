@@ -15,7 +15,7 @@ const AFTER_KILL: Duration = Duration::from_millis(200);
 const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// Where the command is on its way to its end.
-pub(super) struct Course {
+pub(super) struct Shutdown {
     grace: Duration,
     /// When KILL is due: the job's end has been signalled.
     kill_at: Option<Instant>,
@@ -25,7 +25,7 @@ pub(super) struct Course {
     last: Option<(Notice, Instant)>,
 }
 
-impl Course {
+impl Shutdown {
     pub(super) fn new(grace: Duration) -> Self {
         Self { grace, kill_at: None, give_up_at: None, last: None }
     }

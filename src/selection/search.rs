@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     lease::mark::Mark,
     options as o,
-    pass::Ending,
+    pass::Revocation,
     place::{self, Place},
     platform::Base,
 };
@@ -82,8 +82,8 @@ impl<'a> Search<'a> {
     }
 
     /// The passes to which marks lead, besides those that are known. Where one leads nowhere there is none of its name.
-    pub(super) fn marked(&self, known: &[Ending]) -> Vec<Ending> {
-        let marks = self.marks.iter().filter(|mark| !known.iter().any(|ending| ending.lease.name == mark.name));
+    pub(super) fn marked(&self, known: &[Revocation]) -> Vec<Revocation> {
+        let marks = self.marks.iter().filter(|mark| !known.iter().any(|revocation| revocation.lease.name == mark.name));
         let places = marks.filter_map(|mark| {
             let file = Path::new(&mark.place).join(place::LEASE);
             Place::around(&file, place::LEASE, &mark.name, self.bases.first().and_then(|base| base.apart.clone()))

@@ -9,7 +9,7 @@ use crate::{
     identity::Word,
     lease::{Lease, mark::Mark, named::Named},
     options::{self as o, Given, Options, Source},
-    pass::Ending,
+    pass::Revocation,
     place::{self, Place},
     platform::{Base, Platform},
     spec::{self, ServiceAccount},
@@ -27,7 +27,7 @@ use search::Search;
 #[derive(Debug, Default)]
 pub struct Found {
     /// The passes that are to end.
-    pub endings: Vec<Ending>,
+    pub revocations: Vec<Revocation>,
     /// Passes that may be meant and cannot be looked at: they must not be taken for none.
     pub unknown: Vec<Failure>,
     /// Settings that were passed over, as they are no good or name no pass.
@@ -42,13 +42,13 @@ impl Found {
     /// Whether there is nothing to revoke.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.endings.is_empty() && self.unknown.is_empty()
+        self.revocations.is_empty() && self.unknown.is_empty()
     }
 
     fn take(&mut self, other: Self) {
-        let is_new = |ending: &Ending| !self.endings.iter().any(|known| known.lease.id() == ending.lease.id());
-        let endings: Vec<_> = other.endings.into_iter().filter(is_new).collect();
-        self.endings.extend(endings);
+        let is_new = |revocation: &Revocation| !self.revocations.iter().any(|known| known.lease.id() == revocation.lease.id());
+        let revocations: Vec<_> = other.revocations.into_iter().filter(is_new).collect();
+        self.revocations.extend(revocations);
         self.unknown.extend(other.unknown);
         self.passed_over.extend(other.passed_over);
         self.notes.extend(other.notes);
@@ -56,9 +56,9 @@ impl Found {
     }
 }
 
-impl From<Option<Ending>> for Found {
-    fn from(ending: Option<Ending>) -> Self {
-        Self { endings: ending.into_iter().collect(), ..Self::default() }
+impl From<Option<Revocation>> for Found {
+    fn from(revocation: Option<Revocation>) -> Self {
+        Self { revocations: revocation.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -86,7 +86,7 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         return match from_file(&path, options.piped(&o::LEASE_FILE), bases().next().cloned())? {
             None => Err(Failure::new(Code::LeaseMissing, format!("there is no lease file `{}`", path.display()))
                 .hint("check the path; a `revoke` before this one may have ended the pass and removed it")),
-            Some(ending) => Ok(Some(judge.one(ending)).into()),
+            Some(revocation) => Ok(Some(judge.one(revocation)).into()),
         };
     }
     if let Some(given) = options.flag(&o::LEASE) {
@@ -132,7 +132,7 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         let more = match (every, search.context.platform) {
             (true, _) => of_user(&search),
             (false, Platform::Local) if is_first => one_of(of_user(&search), &search.marks, env)?,
-            (false, Platform::Local) if !found.endings.iter().any(|ending| ending.known) => of_a_shell(of_user(&search)),
+            (false, Platform::Local) if !found.revocations.iter().any(|revocation| revocation.known) => of_a_shell(of_user(&search)),
             (false, Platform::Local) => Found::default(),
             (false, Platform::Github | Platform::Gitlab | Platform::Tekton) => of_job(&search, account.as_ref(), if_here)?,
         };
@@ -166,8 +166,8 @@ fn meant(options: &Options) -> Result<(Option<ServiceAccount>, Option<Failure>),
 /// Every pass of this user that can be found.
 fn of_user(search: &Search<'_>) -> Found {
     let mut found = all(&search.bases);
-    let marked = search.marked(&found.endings);
-    found.endings.extend(marked);
+    let marked = search.marked(&found.revocations);
+    found.revocations.extend(marked);
     search.judge.all(&mut found, &search.keys);
     found
 }
@@ -186,8 +186,8 @@ fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) 
     if derived.is_none() || keys.is_empty() {
         found.unknown.extend(hidden);
     }
-    let marked = search.marked(&found.endings);
-    found.endings.extend(marked);
+    let marked = search.marked(&found.revocations);
+    found.revocations.extend(marked);
     if found.is_empty() && by_name.is_none() && marks.is_empty() {
         return Ok(found);
     }
@@ -196,18 +196,18 @@ fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) 
     judge.own(&mut found, keys);
     for (account, key) in by_name.into_iter().flat_map(|account| keys.iter().map(move |key| (account, key))) {
         let name = judge.seal.name(key, account);
-        let of_another_key = key != &keys[0] && !found.endings.is_empty();
-        if !of_another_key && !found.endings.iter().any(|ending| ending.lease.name == name) {
-            found.endings.push(judge.one(of_name(bases.iter(), &account.namespace, &name, Named::Key)));
+        let of_another_key = key != &keys[0] && !found.revocations.is_empty();
+        if !of_another_key && !found.revocations.iter().any(|revocation| revocation.lease.name == name) {
+            found.revocations.push(judge.one(of_name(bases.iter(), &account.namespace, &name, Named::Key)));
         }
     }
     for mark in marks {
-        if found.endings.iter().any(|ending| ending.lease.name == mark.name) {
+        if found.revocations.iter().any(|revocation| revocation.lease.name == mark.name) {
             continue;
         }
         // A name that follows from this job's key is nobody else's, whoever has left the mark.
         if platform.derives_names() && keys.iter().any(|key| judge.seal.name(key, &mark.service_account) == mark.name) {
-            found.endings.push(judge.one(of_name(bases.iter(), &mark.service_account.namespace, &mark.name, Named::Key)));
+            found.revocations.push(judge.one(of_name(bases.iter(), &mark.service_account.namespace, &mark.name, Named::Key)));
         } else {
             found.unknown.push(mark.lost());
         }
@@ -249,13 +249,13 @@ fn readable(bases: &[Base], own: Option<&dyn Fn(&str) -> bool>) -> (Found, Optio
             let path = place.path();
             let is_anothers = || own.is_some_and(|own| !path.file_name().is_some_and(|name| own(&name.to_string_lossy())));
             match known(place) {
-                Ok(ending) => found.endings.extend(ending),
+                Ok(revocation) => found.revocations.extend(revocation),
                 Err(_) if is_anothers() => {}
                 Err(failure) => found.unknown.push(failure),
             }
         }
     }
-    found.endings.sort_by_key(|ending| ending.lease.issued_at);
+    found.revocations.sort_by_key(|revocation| revocation.lease.issued_at);
     (found, hidden)
 }
 
@@ -266,17 +266,17 @@ pub fn connection_of_main(env: &Env) -> Option<Vec<String>> {
 }
 
 /// GitHub's post: the state is the runner's word, a file is not, as any step of the job could have written it.
-fn from_state<'a>(env: &Env, bases: impl Iterator<Item = &'a Base>) -> Result<Option<Ending>, Failure> {
+fn from_state<'a>(env: &Env, bases: impl Iterator<Item = &'a Base>) -> Result<Option<Revocation>, Failure> {
     let Some(state) = env.get("STATE_lease") else { return Ok(None) };
     let lease = Lease::parse(state).map_err(|failure| failure.within("cannot use the state of this step"))?;
     let said = Place::around(&Path::new(&lease.place).join(place::LEASE), place::LEASE, &lease.name, None);
     let place = said.or_else(|| place_of(bases, &lease.name));
-    Ok(Some(Ending { lease, named: Named::State, word: Word::Ours, known: true, place, token: None }))
+    Ok(Some(Revocation { lease, named: Named::State, word: Word::Ours, known: true, place, token: None }))
 }
 
 /// A pass of a plain shell, where this is said to be another platform by nobody but a variable.
 fn of_a_shell(mut found: Found) -> Found {
-    found.endings.retain(|ending| ending.lease.platform == Platform::Local.name());
+    found.revocations.retain(|revocation| revocation.lease.platform == Platform::Local.name());
     found.unknown.clear();
     found
 }
@@ -284,9 +284,9 @@ fn of_a_shell(mut found: Found) -> Found {
 /// A plain shell: the pass that the shell has, else the only one there is.
 fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure> {
     if let Some((namespace, name)) = env.get("JOBPASS_LEASE").and_then(named) {
-        let is_meant = |ending: &Ending| ending.lease.name == name && ending.lease.service_account.namespace == namespace;
-        let ending = match found.endings.iter().position(is_meant) {
-            Some(at) => Some(found.endings.swap_remove(at)),
+        let is_meant = |revocation: &Revocation| revocation.lease.name == name && revocation.lease.service_account.namespace == namespace;
+        let revocation = match found.revocations.iter().position(is_meant) {
+            Some(at) => Some(found.revocations.swap_remove(at)),
             // Requested with a `--dir` of its own.
             None => env
                 .path("JOBPASS_TOKEN_FILE")
@@ -296,21 +296,21 @@ fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure>
                 .flatten()
                 .filter(is_meant),
         };
-        let lost = marks.iter().filter(|mark| ending.is_none() && mark.name == name && mark.service_account.namespace == namespace);
-        return Ok(Found { unknown: lost.map(Mark::lost).collect(), endings: ending.into_iter().collect(), ..found });
+        let lost = marks.iter().filter(|mark| revocation.is_none() && mark.name == name && mark.service_account.namespace == namespace);
+        return Ok(Found { unknown: lost.map(Mark::lost).collect(), revocations: revocation.into_iter().collect(), ..found });
     }
-    let endings = &found.endings;
-    if endings.is_empty() {
+    let revocations = &found.revocations;
+    if revocations.is_empty() {
         found.unknown.extend(marks.iter().map(Mark::lost));
         return Ok(found);
     }
-    if endings.len() < 2 {
+    if revocations.len() < 2 {
         return Ok(found);
     }
     let failure =
         Failure::new(Code::LeaseSeveral, "there are several passes here").hint("name one by `--lease`, or end them all by `--all`");
-    Err(endings.iter().fold(failure, |failure, ending| {
-        let until = ending.lease.ends().map(|end| format!(", until {end}")).unwrap_or_default();
-        failure.cause(format!("`{}` for service account `{}`{until}", ending.lease.id(), ending.lease.service_account))
+    Err(revocations.iter().fold(failure, |failure, revocation| {
+        let until = revocation.lease.ends().map(|end| format!(", until {end}")).unwrap_or_default();
+        failure.cause(format!("`{}` for service account `{}`{until}", revocation.lease.id(), revocation.lease.service_account))
     }))
 }

@@ -28,7 +28,7 @@ const HELD: SignedDuration = SignedDuration::from_secs(70 + 1);
 
 /// What is known of a pass that is to end.
 #[derive(Debug)]
-pub struct Ending {
+pub struct Revocation {
     /// Its lease; of one whose file is lost only the names are true.
     pub lease: Lease,
     /// Who has named it.
@@ -45,7 +45,7 @@ pub struct Ending {
 
 /// How a pass was ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Revoked {
     /// What was done, and how far it is proved.
     pub receipt: Receipt,
     /// Why the lease could not be deleted.
@@ -74,7 +74,7 @@ pub struct Terms {
     pub wait_dead: bool,
 }
 
-impl Ending {
+impl Revocation {
     /// Whether nothing is known of it but what somebody has typed.
     #[must_use]
     pub fn is_hearsay(&self) -> bool {
@@ -82,33 +82,33 @@ impl Ending {
     }
 
     /// Deletes the lease, asks what the API server says to the token, and removes the files.
-    pub async fn end(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Ended {
+    pub async fn carry_out(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Revoked {
         match self.connected(identity, terms, out).await {
             Ok(mut cluster) => {
                 let elsewhere = self.is_said_elsewhere(cluster.identity()).then(|| {
                     let (told, ours) = (one_line(&self.lease.server), cluster.identity().server());
                     format!("the lease file names the API server `{told}`: it is passed over, and the lease is ended on `{ours}`")
                 });
-                let ended = self.end_over(&mut cluster, terms).await;
-                Ended { warning: ended.warning.or(elsewhere), ..ended }
+                let revoked = self.carry_out_over(&mut cluster, terms).await;
+                Revoked { warning: revoked.warning.or(elsewhere), ..revoked }
             }
-            Err(why) => self.ended(Outcome { proof: Err(why), at: None, warning: None }),
+            Err(why) => self.revoked(Outcome { proof: Err(why), at: None, warning: None }),
         }
     }
 
     /// The same over a connection that is there.
-    pub(super) async fn end_over(&self, cluster: &mut Cluster, terms: Terms) -> Ended {
+    pub(super) async fn carry_out_over(&self, cluster: &mut Cluster, terms: Terms) -> Revoked {
         let _watch = Watch::over(&self.lease, self.named, cluster, self.place.as_ref());
         let mut outcome = Outcome { proof: Ok(Proof::Removed), at: None, warning: None };
         outcome.proof = self.delete(cluster, terms, &mut outcome).await;
         if outcome.proof.is_err() {
             outcome.at = cluster.server_time(&self.lease);
         }
-        self.ended(outcome)
+        self.revoked(outcome)
     }
 
     /// What became of it. The files go in any case.
-    fn ended(&self, outcome: Outcome) -> Ended {
+    fn revoked(&self, outcome: Outcome) -> Revoked {
         let Outcome { proof, at, warning } = outcome;
         let (proof, failure) = match proof {
             Ok(proof) => (proof, None),
@@ -122,7 +122,7 @@ impl Ending {
         // A name that was mistyped says nothing about the files that are here.
         let is_nobodys = self.is_hearsay() && proof == Proof::Absent;
         let leftover = if is_nobodys { None } else { self.remove_files(proof.is_success()).err() };
-        Ended { receipt: Receipt::of(&self.lease, self.known, at, proof), failure, life, warning, leftover }
+        Revoked { receipt: Receipt::of(&self.lease, self.known, at, proof), failure, life, warning, leftover }
     }
 
     /// Whether no token of it can live any more: by the server's clock alone, and by figures that nobody else can have written.
@@ -205,14 +205,14 @@ impl Ending {
     }
 
     /// After a failure the lease stays, so that it can be tried again; the secrets go in any case.
-    fn remove_files(&self, ended: bool) -> Result<(), Failure> {
+    fn remove_files(&self, revoked: bool) -> Result<(), Failure> {
         if let Some(path) = &self.lease.kubeconfig_out {
             let ours = |text: &str| marked(text).is_some_and(|mark| mark.lease == self.lease.id());
             // Another pass's, or another program's by now: not ours to remove.
             let _ = place::remove_named(&PathBuf::from(path), ours);
         }
         match &self.place {
-            Some(place) if ended => place.clear(),
+            Some(place) if revoked => place.clear(),
             Some(place) => place.remove(place::SECRETS),
             None => Ok(()),
         }

@@ -9,7 +9,7 @@ use crate::{
 
 /// Where passes are looked for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Marks {
+pub struct Markers {
     /// The platform whose ways count.
     pub platform: Platform,
     /// The others that are looked at too.
@@ -24,10 +24,10 @@ impl Platform {
     ///
     /// # Errors
     /// When a flag names none.
-    pub fn marks(options: &Options, env: &Env, in_tekton: impl Fn() -> bool) -> Result<Marks, Failure> {
+    pub fn markers(options: &Options, env: &Env, in_tekton: impl Fn() -> bool) -> Result<Markers, Failure> {
         if options.flag(&o::PLATFORM).is_some() {
             let platform = Self::detect(options, env, in_tekton)?;
-            return Ok(Marks { platform, others: Vec::new(), passed_over: None });
+            return Ok(Markers { platform, others: Vec::new(), passed_over: None });
         }
         let marked = [(Self::Github, env.is_true("GITHUB_ACTIONS")), (Self::Gitlab, env.is_true("GITLAB_CI")), (Self::Tekton, in_tekton())];
         let mut platforms: Vec<_> = marked.into_iter().filter(|(_, is_there)| *is_there).map(|(platform, _)| platform).collect();
@@ -49,7 +49,7 @@ impl Platform {
         platforms.dedup();
         let mut platforms = platforms.into_iter();
         let platform = platforms.next().unwrap_or(Self::Local);
-        Ok(Marks { platform, others: platforms.collect(), passed_over })
+        Ok(Markers { platform, others: platforms.collect(), passed_over })
     }
 
     /// Its name as people write it.
@@ -67,11 +67,11 @@ impl Platform {
 mod tests {
     use super::*;
 
-    fn marks(flag: Option<&str>, variables: &[(&str, &str)], in_tekton: bool) -> (Platform, Vec<Platform>, Option<String>) {
+    fn markers(flag: Option<&str>, variables: &[(&str, &str)], in_tekton: bool) -> (Platform, Vec<Platform>, Option<String>) {
         let flags = flag.map(|text| ("platform".to_owned(), Some(text.to_owned()))).into_iter().collect();
         let env = variables.iter().copied().collect();
         let options = Options::tolerant(&flags, &env).expect("valid");
-        let Marks { platform, others, passed_over } = Platform::marks(&options, &env, || in_tekton).expect("a platform");
+        let Markers { platform, others, passed_over } = Platform::markers(&options, &env, || in_tekton).expect("a platform");
         (platform, others, passed_over.map(|failure| failure.brief()))
     }
 
@@ -79,24 +79,24 @@ mod tests {
     fn a_variable_adds_a_platform_and_takes_none_away() {
         use Platform::{Github, Gitlab, Local, Tekton};
         let gitlab = ("GITLAB_CI", "true");
-        assert_eq!(marks(None, &[gitlab], false), (Gitlab, vec![], None));
+        assert_eq!(markers(None, &[gitlab], false), (Gitlab, vec![], None));
         let said = Some("`JOBPASS_PLATFORM` says that this is no GitLab job, but its runner says so".to_owned());
-        assert_eq!(marks(None, &[gitlab, ("JOBPASS_PLATFORM", "local")], false), (Gitlab, vec![Local], said));
-        assert_eq!(marks(None, &[gitlab, ("GITHUB_ACTIONS", "true")], true), (Github, vec![Gitlab, Tekton], None));
-        assert_eq!(marks(None, &[("JOBPASS_PLATFORM", "tekton")], false), (Tekton, vec![Local], None));
-        assert_eq!(marks(None, &[("JOBPASS_PLATFORM", "local"), ("CI", "true")], false), (Local, vec![], None));
+        assert_eq!(markers(None, &[gitlab, ("JOBPASS_PLATFORM", "local")], false), (Gitlab, vec![Local], said));
+        assert_eq!(markers(None, &[gitlab, ("GITHUB_ACTIONS", "true")], true), (Github, vec![Gitlab, Tekton], None));
+        assert_eq!(markers(None, &[("JOBPASS_PLATFORM", "tekton")], false), (Tekton, vec![Local], None));
+        assert_eq!(markers(None, &[("JOBPASS_PLATFORM", "local"), ("CI", "true")], false), (Local, vec![], None));
     }
 
     #[test]
     fn nonsense_and_an_unknown_system_are_no_reason_to_stop() {
         let said = Some("`JOBPASS_PLATFORM` names no platform".to_owned());
-        assert_eq!(marks(None, &[("JOBPASS_PLATFORM", "jenkins"), ("CI", "true")], false), (Platform::Local, vec![], said));
-        assert_eq!(marks(None, &[("BUILD_ID", "7")], false).0, Platform::Local);
+        assert_eq!(markers(None, &[("JOBPASS_PLATFORM", "jenkins"), ("CI", "true")], false), (Platform::Local, vec![], said));
+        assert_eq!(markers(None, &[("BUILD_ID", "7")], false).0, Platform::Local);
     }
 
     #[test]
     fn a_flag_beats_everything() {
         let env = [("GITLAB_CI", "true"), ("JOBPASS_PLATFORM", "github")];
-        assert_eq!(marks(Some("local"), &env, true), (Platform::Local, vec![], None));
+        assert_eq!(markers(Some("local"), &env, true), (Platform::Local, vec![], None));
     }
 }
