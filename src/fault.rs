@@ -17,9 +17,10 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::{
     cluster::{Cluster, Deleted, Patience},
     failure::{Code, Failure},
-    identity::{Identity, kubeconfig},
+    identity::Identity,
     lease::{Lease, mark::Mark, named::Named},
     out::Out,
+    pass_extension::PassExtension,
     place::{self, Place},
     platform::Base,
 };
@@ -188,7 +189,7 @@ impl Living {
         });
         runtime.shutdown_background();
         if let Some(path) = &lease.kubeconfig_out {
-            let _ = place::remove_named(path.as_ref(), |text| kubeconfig::marked(text).is_some_and(|mark| mark.lease == lease.id()));
+            let _ = place::remove_named(path.as_ref(), |text| PassExtension::of_text(text).is_some_and(|mark| mark.lease == lease.id()));
         }
         match (&deleted, place) {
             (Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent), Some(place)) => place.clear()?,

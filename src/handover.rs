@@ -7,10 +7,10 @@ use serde::Serializer as _;
 use crate::{
     context::Context,
     failure::Failure,
-    identity::kubeconfig::marked,
-    kubeconfig,
     out::{API_VERSION, Out, instant},
     pass::Pass,
+    pass_extension::PassExtension,
+    pass_kubeconfig,
     place::{self, Accepts},
     platform::{
         Platform,
@@ -44,7 +44,7 @@ fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Fa
     // Whatever the platform has named: the command may work in any directory.
     let path = |name| context.env.absolute(&pass.place.file(name));
     let token_file = path(place::TOKEN);
-    let text = || kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
+    let text = || pass_kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
     let config = match (&spec.kubeconfig_out, spec.kubeconfig) {
         (_, false) => None,
         (None, true) => {
@@ -52,7 +52,7 @@ fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Fa
             Some(path(place::KUBECONFIG))
         }
         (Some(path), true) => {
-            place::write_named(path, text().expose().as_bytes(), spec.file_mode, |text| marked(text).is_some())?;
+            place::write_named(path, text().expose().as_bytes(), spec.file_mode, |text| PassExtension::of_text(text).is_some())?;
             Some(path.clone())
         }
     };

@@ -3,7 +3,6 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
 
 use rank::Directions;
 use source::{SOURCES, Source};
@@ -13,7 +12,7 @@ use crate::{
     failure::{Code, Failure},
     net::{Target, Trust, Way, way::Address},
     options::{self as o, Options},
-    out::one_line,
+    origin::Origin,
     place,
     platform::Platform,
     secret::Secret,
@@ -32,41 +31,6 @@ mod source;
 
 pub use plugin::is_asking as is_asking_a_plugin;
 pub use rank::Purpose;
-
-/// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-pub enum Origin {
-    /// One or several kubeconfig files, merged.
-    Kubeconfig {
-        /// The files.
-        paths: Vec<String>,
-        /// The context, if it is not the current one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        context: Option<String>,
-    },
-    /// A kubeconfig that was handed over as text.
-    KubeconfigText,
-    /// The service account of the pod that we run in.
-    InCluster,
-    /// A token.
-    Bearer {
-        /// The file that holds it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        token_file: Option<String>,
-    },
-}
-
-impl Origin {
-    /// What finds it again.
-    fn source(&self) -> &'static dyn Source {
-        match self {
-            Self::Kubeconfig { .. } | Self::KubeconfigText => &kubeconfig::Named,
-            Self::InCluster => &in_cluster::Pod,
-            Self::Bearer { .. } => &bearer::Bearer,
-        }
-    }
-}
 
 /// The first identity that a source has.
 fn first(find: impl Fn(&dyn Source) -> Result<Option<Identity>, Failure>) -> Result<Option<Identity>, Failure> {
@@ -87,15 +51,6 @@ fn refuse_two(options: &Options) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// How far what stands in a file is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// This job or this user has written it.
-    Ours,
-    /// Others may have: it chooses neither a server nor a credential, and no file that is removed.
-    Hearsay,
 }
 
 /// Who we are to the API server, and how it is reached.
@@ -132,13 +87,13 @@ impl Identity {
         };
         let found = match first(|source| source.asked(context))? {
             Some(asked) => asked,
-            None => match remembered.map(|(origin, word)| origin.source().again(origin, context, word)).transpose()?.flatten() {
+            None => match remembered.map(|(origin, word)| source::of(&origin).again(origin, context, word)).transpose()?.flatten() {
                 Some(again) => again,
                 None => first(|source| source.offered(context))?.ok_or_else(|| none(context))?,
             },
         };
         if let Some(context) = options.get(&o::CONTEXT)
-            && !found.origin.source().has_contexts()
+            && !source::of(&found.origin).has_contexts()
         {
             return Err(Failure::new(Code::UsageConflict, format!("{} needs a kubeconfig", context.source))
                 .cause(format!("the CI identity is {}", found.why)));
@@ -307,11 +262,6 @@ fn none(context: &Context) -> Failure {
             "set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`"
         }
     })
-}
-
-/// The credential's own words in a message: never more than one line of them.
-fn words(text: &str) -> String {
-    one_line(text)
 }
 
 /// A trimmed token, as kube wants it.

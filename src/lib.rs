@@ -25,13 +25,15 @@
 //! - `place`: the private directory of a pass, and the only writer of files.
 //! - `processes`: what the kernel says of the processes around us.
 //! - `context`: where we run, resolved once for every verb.
+//! - `origin`: where a CI identity was found, as a lease remembers it.
+//! - `pass_extension`: how the kubeconfig of a pass is known.
 //! - `net`: how anybody is reached; it knows no identity.
 //! - `spec`: what is asked for, validated.
 //! - `clock`: the API server's time.
 //! - `identity`: as whom the job asks, one file a source.
 //! - `lease`: what must be known to revoke.
 //! - `cluster`: what is asked of the API server.
-//! - `kubeconfig`: the kubeconfig of a pass.
+//! - `pass_kubeconfig`: the kubeconfig of a pass.
 //! - `receipt`: what was revoked, and how far that is proved.
 //! - `signals`: what ends us, or tells the command something.
 //! - `fault`: the end of a pass when we fail ourselves.
@@ -73,14 +75,16 @@ mod handover;
 pub mod identity;
 mod job;
 pub mod jwt;
-mod kubeconfig;
 pub mod lease;
 mod limits;
 pub mod name;
 mod net;
 pub mod options;
+mod origin;
 pub mod out;
 mod pass;
+mod pass_extension;
+mod pass_kubeconfig;
 mod paths;
 mod place;
 pub mod platform;

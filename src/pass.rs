@@ -8,12 +8,14 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     fault::Watch,
-    identity::{Identity, Word, kubeconfig::marked},
+    identity::Identity,
     jwt::Claims,
-    kubeconfig,
     lease::{Lease, fingerprint, named::Named, object, seal::Seal},
     options::human,
+    origin::Word,
     out::Out,
+    pass_extension::PassExtension,
+    pass_kubeconfig,
     place::{self, Exchange, Place},
     platform::{Platform, key},
     secret::Secret,
@@ -222,7 +224,7 @@ impl Pass {
     /// Puts the token that holds now into the kubeconfig, which the command may have changed: nothing else of it changes.
     #[must_use]
     pub fn renew_kubeconfig(&self) -> Exchange {
-        self.place.exchange(place::KUBECONFIG, |text| kubeconfig::renewed(text, &self.lease, &self.token))
+        self.place.exchange(place::KUBECONFIG, |text| pass_kubeconfig::renewed(text, &self.lease, &self.token))
     }
 
     /// Ends the pass, as the identity that requested it. Nobody needs its files any more.
@@ -243,7 +245,8 @@ impl Pass {
     /// Ends a pass that could not be handed over, and says so if that does not work either.
     pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
         if let Some(path) = &self.lease.kubeconfig_out {
-            let _ = place::remove_named(path.as_ref(), |text| marked(text).is_some_and(|mark| mark.lease == self.lease.id()));
+            let _ =
+                place::remove_named(path.as_ref(), |text| PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.lease.id()));
         }
         if !self.cluster.left_something {
             return cleared(&self.place, failure, observer);
@@ -292,7 +295,8 @@ async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> 
             .hint("find out who made it; jobpass leaves it alone")),
         Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent | Deleted::Deleting) => {
             if let Some(path) = &former.kubeconfig_out {
-                let _ = place::remove_named(path.as_ref(), |text| marked(text).is_some_and(|mark| mark.lease == former.id()));
+                let _ =
+                    place::remove_named(path.as_ref(), |text| PassExtension::of_text(text).is_some_and(|mark| mark.lease == former.id()));
             }
             Ok(())
         }

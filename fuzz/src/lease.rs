@@ -3,7 +3,7 @@
 use jobpass::{
     context::Context,
     env::Env,
-    identity::Word,
+    origin::Word,
     lease::{Lease, seal::Seal},
     name::is_name,
     options::Options,

@@ -6,12 +6,12 @@ use super::{Outputs, announcement, marks::Marks, summary, write};
 use crate::{
     context::Context,
     failure::{Code, Failure},
-    identity::kubeconfig::pass_of,
     jwt::Claims,
     lease::Lease,
     name::random_hex,
     out::Out,
     pass::{Observer, Pass},
+    pass_extension::PassExtension,
     place::{self, Accepts},
     platform::{
         Platform,
@@ -224,7 +224,7 @@ impl<'a> ForRunner<'a> {
     fn warn_of_another(&self, spec: &TokenSpec, lease: &Lease) {
         let ours = lease.id();
         let configs = self.context.env.get("KUBECONFIG").filter(|_| spec.kubeconfig).map(|list| self.context.env.paths(list));
-        let mark = configs.into_iter().flatten().find_map(|path| pass_of(&path));
+        let mark = configs.into_iter().flatten().find_map(|path| PassExtension::of_file(&path));
         let of_config = mark.map(|mark| ("KUBECONFIG".to_owned(), mark.lease));
         // A pass that is over has no token file any more, while the variables of a shell stay.
         let lives = self.context.env.path("JOBPASS_TOKEN_FILE").is_none_or(|path| path.exists());

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use kube::config::{AuthInfo, Cluster};
 
 use super::{
-    Identity, Origin, Word, mounted,
+    Identity, mounted,
     rank::Rank,
     source::{AGAIN, Source, counts},
     token_of,
@@ -16,6 +16,7 @@ use crate::{
     failure::{Code, Failure},
     net::Way,
     options::{self as o, Options, Setting},
+    origin::{Origin, Word},
     place,
     secret::Secret,
     shown::Kind,

@@ -10,8 +10,8 @@ use base64::{
 use kube::config::{AuthInfo, Kubeconfig};
 use secrecy::ExposeSecret;
 
-use super::{Identity, Origin, kubeconfig::text_of};
-use crate::{jwt::Claims, place, secret::Secret};
+use super::{Identity, kubeconfig::text_of};
+use crate::{jwt::Claims, origin::Origin, place, secret::Secret};
 
 /// A secret that must not be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]

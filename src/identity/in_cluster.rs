@@ -4,12 +4,13 @@ use std::path::Path;
 
 use kube::config::{AuthInfo, Cluster};
 
-use super::{Identity, Origin, Word, rank::Rank, source::Source, token_of};
+use super::{Identity, rank::Rank, source::Source, token_of};
 use crate::{
     context::Context,
     env::Env,
     failure::{Code, Failure},
     net::Way,
+    origin::{Origin, Word},
     place,
     secret::Secret,
 };

@@ -6,12 +6,11 @@ use anyhow::anyhow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    Identity, Origin, Word, mounted,
+    Identity, mounted,
     rank::Rank,
-    source::{AGAIN, Source, counts},
+    source::{self, AGAIN, Source, counts},
     token_of,
 };
 use crate::{
@@ -19,6 +18,8 @@ use crate::{
     failure::{Code, Failure},
     net::Way,
     options::{self as o, Setting},
+    origin::{Origin, Word},
+    pass_extension::PassExtension,
     place::{self, Unusual},
     platform::Platform,
     secret::Secret,
@@ -73,13 +74,13 @@ impl Source for Named {
         let Some(list) = context.env.get("KUBECONFIG") else { return Ok(None) };
         // What does not exist is passed over, as kubectl does it: `revoke` has removed the kubeconfig of the pass before this one.
         let paths = context.env.paths(list).into_iter().filter(|path| path.exists());
-        let (passes, others): (Vec<_>, Vec<_>) = paths.partition(|path| pass_of(path).is_some());
+        let (passes, others): (Vec<_>, Vec<_>) = paths.partition(|path| PassExtension::of_file(path).is_some());
         if !others.is_empty() {
             return from_files(&others, context.options.text(&o::CONTEXT), "`KUBECONFIG`").map(Some);
         }
         // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
-        let before = passes.first().and_then(|path| pass_of(path)).and_then(|mark| mark.identity);
-        let before = before.map(|origin| origin.source().again(&origin, context, Word::Ours)).transpose()?.flatten();
+        let before = passes.first().and_then(|path| PassExtension::of_file(path)).and_then(|mark| mark.identity);
+        let before = before.map(|origin| source::of(&origin).again(&origin, context, Word::Ours)).transpose()?.flatten();
         Ok(before.map(|mut before| {
             before.why.push_str(", as `KUBECONFIG` is a pass of jobpass");
             before
@@ -113,55 +114,6 @@ impl Source for OfHome {
 
     fn rank(&self, identity: &Identity, context: &Context) -> Rank {
         Named.rank(identity, context)
-    }
-}
-
-/// The name of the extension by which a kubeconfig of ours is known.
-pub const EXTENSION: &str = "jobpass.dev/pass";
-
-/// What that extension says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// The pass's lease, as `namespace/name`.
-    pub lease: String,
-    /// Where the CI identity was found that requested it.
-    #[serde(default)]
-    pub identity: Option<Origin>,
-}
-
-/// The mark of a kubeconfig that we wrote.
-#[must_use]
-pub fn mark(config: &Kubeconfig) -> Option<Mark> {
-    let extension = config.extensions.iter().flatten().find(|extension| extension.name == EXTENSION)?;
-    serde_json::from_value(extension.extension.clone()).ok()
-}
-
-/// The mark of the kubeconfig in a file, if it is one of ours.
-#[must_use]
-pub fn pass_of(path: &Path) -> Option<Mark> {
-    // Ours are JSON, so that a large kubeconfig of somebody else costs nothing to tell apart.
-    marked(&place::read_named(path).ok()?)
-}
-
-/// The mark of a kubeconfig's text, if it is one of ours.
-#[must_use]
-pub fn marked(text: &str) -> Option<Mark> {
-    #[derive(Deserialize)]
-    struct Marked {
-        extensions: Vec<Extension>,
-    }
-    #[derive(Deserialize)]
-    struct Extension {
-        name: String,
-        extension: Mark,
-    }
-    if !text.contains(EXTENSION) {
-        return None;
-    }
-    match serde_json::from_str::<Marked>(text) {
-        Ok(config) => config.extensions.into_iter().find(|extension| extension.name == EXTENSION).map(|found| found.extension),
-        // kubectl and oc write it anew as YAML when somebody changes a context, and keep the extension.
-        Err(_) => mark(&Kubeconfig::from_yaml(text).ok()?),
     }
 }
 
@@ -284,7 +236,7 @@ fn without_blanks(mut config: Kubeconfig) -> Kubeconfig {
 
 /// Takes one context's cluster and user, and refuses what could only fail later and less clearly.
 fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl Fn(&str) -> String) -> Result<Identity, Failure> {
-    if let Some(mark) = mark(config) {
+    if let Some(mark) = PassExtension::of_config(config) {
         return Err(Failure::new(Code::IdentityPass, format!("it is the pass `{}` of jobpass, which is never a CI identity", mark.lease))
             .hint("name the kubeconfig of the CI identity itself"));
     }

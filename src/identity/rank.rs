@@ -1,11 +1,12 @@
 //! Where a credential may go: server, authority and "no check" come from a source of at least the credential's own rank.
 
-use super::{Identity, Origin, Word, mounted, server};
+use super::{Identity, mounted, server, source};
 use crate::{
     context::Context,
     failure::{Code, Failure},
     net::certificates,
     options::{self as o, Given, Options, Setting, Source},
+    origin::{Origin, Word},
 };
 
 /// What the CI identity is looked for.
@@ -41,7 +42,7 @@ impl Rank {
 
     /// The rank of an identity's credential.
     pub(super) fn of_credential(identity: &Identity, context: &Context) -> Self {
-        if mounted::is_own(identity) { Self::Pod } else { identity.origin.source().rank(identity, context) }
+        if mounted::is_own(identity) { Self::Pod } else { source::of(&identity.origin).rank(identity, context) }
     }
 
     /// Whether a value of this rank may say where a credential of another one goes. A flag stands in the line that starts us, and

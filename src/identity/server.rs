@@ -9,10 +9,10 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::words;
 use crate::{
     env::Env,
     failure::{Code, Failure},
+    out::one_line,
     place,
     shown::Kind,
 };
@@ -29,7 +29,7 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
         return Err(refused(&format!("it is {kind}")));
     }
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let uri: Uri = with_scheme.parse().map_err(|error: http::uri::InvalidUri| refused(&words(&error.to_string())))?;
+    let uri: Uri = with_scheme.parse().map_err(|error: http::uri::InvalidUri| refused(&one_line(&error.to_string())))?;
     match uri.scheme_str() {
         Some("https") => {}
         Some("http") => {

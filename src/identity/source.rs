@@ -1,7 +1,13 @@
 //! Where a CI identity may come from: each source has a file of its own, and a row here.
 
-use super::{Identity, Origin, Word, bearer, in_cluster, kubeconfig, rank::Rank};
-use crate::{context::Context, failure::Failure, options::Setting, platform::Platform};
+use super::{Identity, bearer, in_cluster, kubeconfig, rank::Rank};
+use crate::{
+    context::Context,
+    failure::Failure,
+    options::Setting,
+    origin::{Origin, Word},
+    platform::Platform,
+};
 
 /// One source.
 pub(super) trait Source: Sync {
@@ -43,6 +49,15 @@ pub(super) trait Source: Sync {
 
 /// All of them, in the order in which they are looked at.
 pub(super) const SOURCES: [&dyn Source; 4] = [&bearer::Bearer, &kubeconfig::Named, &in_cluster::Pod, &kubeconfig::OfHome];
+
+/// What finds again what it has found.
+pub(super) fn of(origin: &Origin) -> &'static dyn Source {
+    match origin {
+        Origin::Kubeconfig { .. } | Origin::KubeconfigText => &kubeconfig::Named,
+        Origin::InCluster => &in_cluster::Pod,
+        Origin::Bearer { .. } => &bearer::Bearer,
+    }
+}
 
 /// Why it is this identity, where a lease remembers it.
 pub(super) const AGAIN: &str = "with which the pass was requested";

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     context::Context,
-    identity::kubeconfig::pass_of,
     name::is_name,
+    pass_extension::PassExtension,
     place::{self, Place},
 };
 
@@ -19,7 +19,7 @@ pub fn token_files(context: &Context) -> Vec<PathBuf> {
     // That of a pass that is over, which may be all that says there was one.
     let gone = configs.iter().filter(|path| !path.exists()).filter_map(|path| path.parent()).filter(is_place);
     files.extend(gone.map(|directory| directory.join(place::TOKEN)));
-    for (path, mark) in configs.into_iter().filter_map(|path| pass_of(&path).map(|mark| (path, mark))) {
+    for (path, mark) in configs.into_iter().filter_map(|path| PassExtension::of_file(&path).map(|mark| (path, mark))) {
         files.extend(path.parent().map(|directory| directory.join(place::TOKEN)));
         // The kubeconfig may have been written elsewhere; with a trace on, no other variable is exported.
         let base = context.base.clone().ok();

@@ -3,8 +3,9 @@
 use crate::{
     context::Context,
     failure::{Code, Failure},
-    identity::{Identity, Purpose, Word},
+    identity::{Identity, Purpose},
     options::{self as o, Options, Setting},
+    origin::Word,
     pass::Revocation,
 };
 

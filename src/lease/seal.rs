@@ -8,8 +8,8 @@ use ring::hmac;
 use super::{Lease, derived};
 use crate::{
     context::Context,
-    identity::Word,
     name::{PREFIX, hex, unhex},
+    origin::Word,
     platform::{Platform, gitlab},
     spec::ServiceAccount,
 };

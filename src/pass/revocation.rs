@@ -9,9 +9,11 @@ use crate::{
     cluster::{Cluster, Deleted, Patience, Probed},
     failure::{Code, Failure},
     fault::Watch,
-    identity::{Identity, Word, kubeconfig::marked},
+    identity::Identity,
     lease::{Lease, named::Named},
+    origin::Word,
     out::{Out, one_line},
+    pass_extension::PassExtension,
     place::{self, Place},
     receipt::{Proof, Receipt},
     secret::Secret,
@@ -207,7 +209,7 @@ impl Revocation {
     /// After a failure the lease stays, so that it can be tried again; the secrets go in any case.
     fn remove_files(&self, revoked: bool) -> Result<(), Failure> {
         if let Some(path) = &self.lease.kubeconfig_out {
-            let ours = |text: &str| marked(text).is_some_and(|mark| mark.lease == self.lease.id());
+            let ours = |text: &str| PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.lease.id());
             // Another pass's, or another program's by now: not ours to remove.
             let _ = place::remove_named(&PathBuf::from(path), ours);
         }

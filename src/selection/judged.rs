@@ -4,8 +4,8 @@ use super::Found;
 use crate::{
     context::Context,
     failure::{Code, Failure},
-    identity::Word,
     lease::{named::Named, seal::Seal},
+    origin::Word,
     pass::Revocation,
     platform::{Platform, key::is_below},
 };

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::{
     failure::{Code, Failure},
-    identity::{Origin, Word},
     lease::{Lease, Times, named::Named},
     name::is_name,
+    origin::{Origin, Word},
     out::API_VERSION,
     pass::Revocation,
     place::{self, Place},

@@ -7,11 +7,11 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     handover::ForRunner,
-    identity::kubeconfig::marked,
     job::{begin, check_receipt, heard, pipes, warn_of_unknown},
     options::{self as o, Call},
     out::Out,
     pass::UNDO,
+    pass_extension::PassExtension,
     place,
     signals::Signals,
     spec::TokenSpec,
@@ -72,7 +72,7 @@ pub async fn request(context: &Context, out: &Out) -> Result<ExitCode, Failure> 
     let spec = TokenSpec::of(context)?;
     runner.check()?;
     if let Some(path) = &spec.kubeconfig_out {
-        place::check_named(path, |text| marked(text).is_some())?;
+        place::check_named(path, |text| PassExtension::of_text(text).is_some())?;
     }
     let mut signals = heard(Signals::ending())?;
     let pass = begin(context, &spec, &runner, &mut signals, out).await?;

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use crate::{
     context::Context,
     failure::{Code, Failure},
-    identity::kubeconfig::pass_of,
     job::current,
     jwt::Claims,
     options::{self as o, Call},
     out::{Out, instant},
+    pass_extension::PassExtension,
     place,
     platform::Platform,
     secret::Secret,
@@ -80,7 +80,7 @@ fn is_used(context: &Context, token: &Path) -> Result<(), Failure> {
     match listed.into_iter().find(|path| path.exists()) {
         // Written elsewhere, or not at all: then another one is what was wanted.
         _ if !ours.exists() => Ok(()),
-        Some(first) if first == ours || pass_of(&first).is_some() => Ok(()),
+        Some(first) if first == ours || PassExtension::of_file(&first).is_some() => Ok(()),
         first => Err(Failure::new(Code::PassUnused, "this job has a pass, but kubectl would not use it")
             .cause(match first {
                 Some(first) => format!("`KUBECONFIG` is `{}`", first.display()),

@@ -64,7 +64,7 @@ fn secrets_are_exposed_in_these_places_only() {
         ("identity/kubeconfig.rs", 5),
         ("identity/mounted.rs", 2),
         ("jwt.rs", 1),
-        ("kubeconfig.rs", 2),
+        ("pass_kubeconfig.rs", 2),
         ("lease.rs", 1),
         // A key of ours is made of the job's own token.
         ("lease/seal.rs", 1),

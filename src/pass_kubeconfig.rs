@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use kube::config::{AuthInfo, NamedExtension};
+use kube::config::AuthInfo;
 
 use crate::{
-    identity::{
-        self, Identity,
-        kubeconfig::{EXTENSION, Mark},
-    },
+    identity::{self, Identity},
     jwt::Claims,
     lease::Lease,
+    pass_extension::PassExtension,
     secret::Secret,
 };
 
@@ -34,10 +32,10 @@ pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &P
         // What the CI identity's exec plugin is told is not the job's business.
         cluster.extensions = None;
     }
-    let mark = Mark { lease: lease.id(), identity: Some(lease.identity.clone()) };
+    let extension = PassExtension { lease: lease.id(), identity: Some(lease.identity.clone()) };
     config.api_version = Some("v1".into());
     config.kind = Some("Config".into());
-    config.extensions = Some(vec![NamedExtension { name: EXTENSION.into(), extension: serde_json::to_value(mark).unwrap_or_default() }]);
+    config.extensions = Some(vec![extension.named()]);
     Secret::new(serde_json::to_string_pretty(&config).unwrap_or_default() + "\n")
 }
 
@@ -76,11 +74,7 @@ mod tests {
     use kube::config::Cluster;
 
     use super::*;
-    use crate::{
-        identity::{Origin, kubeconfig::marked},
-        lease::tests::lease,
-        net::Way,
-    };
+    use crate::{lease::tests::lease, net::Way, origin::Origin, pass_extension::PassExtension};
 
     fn rendered() -> String {
         let identity = Identity {
@@ -143,8 +137,8 @@ mod tests {
 
     #[test]
     fn it_is_known_as_a_pass() {
-        let mark = marked(&rendered()).expect("marked");
+        let mark = PassExtension::of_text(&rendered()).expect("marked");
         assert_eq!((mark.lease, mark.identity), (lease().id(), Some(Origin::InCluster)));
-        assert_eq!(marked("{}"), None);
+        assert_eq!(PassExtension::of_text("{}"), None);
     }
 }
