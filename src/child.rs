@@ -223,9 +223,8 @@ pub async fn run(
         };
         renewal.take(due, &mut pass, spec, &mut patterns, &pipes, out);
     };
-    let (patience, tell) = shutdown.patience(FOR_THE_REST);
     tokio::select! {
-        () = child.end_the_rest(patience, tell) => {}
+        () = child.end_the_rest(shutdown.rest(FOR_THE_REST)) => {}
         // Once more, or for the first time now: no time is left for what the command has left behind.
         _ = signals.ending_one() => {}
     }

@@ -9,9 +9,8 @@ use crate::{
     action::Phase,
     env::Env,
     failure::{Code, Failure},
+    files::{self, lies_in},
     options::{self as o, Flags, Options, Setting},
-    paths::lies_in,
-    place,
     platform::{Base, Platform, markers::Markers, tekton},
 };
 
@@ -195,7 +194,7 @@ fn is_json(options: &Options) -> Result<bool, Failure> {
 
 /// Tekton gives a step no variable; its entrypoint is process 1.
 fn in_tekton() -> bool {
-    let first = place::read_named("/proc/1/comm".as_ref()).is_ok_and(|name| name.trim() == "entrypoint");
+    let first = files::read_text("/proc/1/comm".as_ref()).is_ok_and(|name| name.trim() == "entrypoint");
     first && Path::new(tekton::ENTRYPOINT).exists()
 }
 

@@ -1,7 +1,7 @@
 //! The shape of a failure: of which kind it is, what we could not do, why, and what to do now; its rendering and its exit code.
 //!
 //! Inside of a room a cause is an `anyhow::Error`, as long as nobody knows yet what could not be done because of it. At the room's door
-//! it becomes a [`Failure`]. Only `place::foreign` hands causes out: whoever has named a file knows what it was for.
+//! it becomes a [`Failure`]. Only `files` hands causes out: whoever has named a file knows what it was for.
 
 use std::fmt;
 

@@ -17,12 +17,13 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::{
     cluster::{Cluster, Deleted, Patience},
     failure::{Code, Failure},
+    files,
     identity::Identity,
     lease::{Lease, mark::Mark, named::Named},
     out::Out,
     pass_extension::PassExtension,
-    place::{self, Place},
     platform::Base,
+    store::{self, Store},
 };
 
 /// How long it may take to end a pass then, and how much longer for what surrounds it.
@@ -40,7 +41,7 @@ struct Living {
     lease: Lease,
     named: Named,
     identity: Identity,
-    place: Option<Place>,
+    store: Option<Store>,
 }
 
 /// The job's command.
@@ -58,10 +59,10 @@ pub struct Watch {
 impl Watch {
     /// From now on.
     #[must_use]
-    pub fn over(lease: &Lease, named: Named, cluster: &Cluster, place: Option<&Place>) -> Self {
+    pub fn over(lease: &Lease, named: Named, cluster: &Cluster, store: Option<&Store>) -> Self {
         let identity = cluster.identity().clone();
         if let Some(mut living) = held(&LIVING) {
-            living.push(Living { lease: lease.clone(), named, identity, place: place.cloned() });
+            living.push(Living { lease: lease.clone(), named, identity, store: store.cloned() });
         }
         Self { lease: lease.id() }
     }
@@ -180,7 +181,7 @@ fn met(at: &str, code: u8) -> ! {
 
 impl Living {
     fn end(&self) -> Result<(), Failure> {
-        let Self { lease, named, identity, place } = self;
+        let Self { lease, named, identity, store } = self;
         let lost = |why: &str| Failure::new(Code::SystemRuntime, "cannot end the pass").cause(why);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| lost(&error.to_string()))?;
         let deleted = runtime.block_on(async {
@@ -189,12 +190,13 @@ impl Living {
         });
         runtime.shutdown_background();
         if let Some(path) = &lease.kubeconfig_out {
-            let _ = place::remove_named(path.as_ref(), |text| PassExtension::of_text(text).is_some_and(|mark| mark.lease == lease.id()));
+            let _ =
+                files::remove_user_file(path.as_ref(), |text| PassExtension::of_text(text).is_some_and(|mark| mark.lease == lease.id()));
         }
-        match (&deleted, place) {
-            (Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent), Some(place)) => place.clear()?,
+        match (&deleted, store) {
+            (Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent), Some(store)) => store.clear()?,
             // `revoke` may still need what is no secret.
-            (Ok(Deleted::Deleting | Deleted::Replaced) | Err(_), Some(place)) => place.remove(place::SECRETS)?,
+            (Ok(Deleted::Deleting | Deleted::Replaced) | Err(_), Some(store)) => store.remove(store::SECRETS)?,
             (_, None) => {}
         }
         let is_over = matches!(deleted, Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent));

@@ -7,17 +7,18 @@ use serde::Serializer as _;
 use crate::{
     context::Context,
     failure::Failure,
+    files::{self, Accepts},
     out::{API_VERSION, Out, instant},
     pass::Pass,
     pass_extension::PassExtension,
     pass_kubeconfig,
-    place::{self, Accepts},
     platform::{
         Platform,
         github::{self, FileCommand},
     },
     receipt::Receipt,
     spec::TokenSpec,
+    store,
 };
 
 pub mod command;
@@ -40,19 +41,19 @@ pub const VARIABLES: [(&str, &str); 6] = [
 /// Writes the token and the kubeconfig.
 fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Failure> {
     let lease = &pass.lease;
-    pass.place.write(place::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
+    pass.store.write(store::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
     // Whatever the platform has named: the command may work in any directory.
-    let path = |name| context.env.absolute(&pass.place.file(name));
-    let token_file = path(place::TOKEN);
+    let path = |name| context.env.absolute(&pass.store.file(name));
+    let token_file = path(store::TOKEN);
     let text = || pass_kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
     let config = match (&spec.kubeconfig_out, spec.kubeconfig) {
         (_, false) => None,
         (None, true) => {
-            pass.place.write(place::KUBECONFIG, text().expose().as_bytes(), spec.file_mode)?;
-            Some(path(place::KUBECONFIG))
+            pass.store.write(store::KUBECONFIG, text().expose().as_bytes(), spec.file_mode)?;
+            Some(path(store::KUBECONFIG))
         }
         (Some(path), true) => {
-            place::write_named(path, text().expose().as_bytes(), spec.file_mode, |text| PassExtension::of_text(text).is_some())?;
+            files::write_user_file(path, text().expose().as_bytes(), spec.file_mode, |text| PassExtension::of_text(text).is_some())?;
             Some(path.clone())
         }
     };
@@ -87,7 +88,7 @@ fn summary(context: &Context, title: &str, rows: &[(&str, String)], out: &Out) {
         return;
     }
     let Some(path) = context.env.path(FileCommand::Summary.variable()) else { return };
-    if let Err(failure) = place::append(&path, &github::summary(title, rows), Accepts::Stream) {
+    if let Err(failure) = files::append(&path, &github::summary(title, rows), Accepts::Stream) {
         out.warn(failure.brief());
     }
 }

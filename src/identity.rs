@@ -10,10 +10,10 @@ use source::{SOURCES, Source};
 use crate::{
     context::Context,
     failure::{Code, Failure},
+    files,
     net::{Target, Trust, Way, way::Address},
     options::{self as o, Options},
     origin::Origin,
-    place,
     platform::Platform,
     secret::Secret,
 };
@@ -87,7 +87,7 @@ impl Identity {
         };
         let found = match first(|source| source.asked(context))? {
             Some(asked) => asked,
-            None => match remembered.map(|(origin, word)| source::of(&origin).again(origin, context, word)).transpose()?.flatten() {
+            None => match remembered.map(|(origin, word)| source::of(origin).again(origin, context, word)).transpose()?.flatten() {
                 Some(again) => again,
                 None => first(|source| source.offered(context))?.ok_or_else(|| none(context))?,
             },
@@ -192,7 +192,7 @@ impl Identity {
     /// Reads the credential anew, as far as it has a file where a newer one can be. A plugin is asked again anyway.
     pub fn refresh(&mut self) {
         if let Some(path) = &self.user.token_file
-            && let Ok(text) = place::read_named(path.as_ref())
+            && let Ok(text) = files::read_text(path.as_ref())
         {
             self.user.token = Some(text.trim().to_owned().into());
         }

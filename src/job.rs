@@ -8,18 +8,18 @@ use crate::{
     action,
     context::Context,
     failure::{Code, Failure},
+    files::{self, Accepts, lies_in},
     identity::{Identity, Purpose},
     lease::{self, seal::Seal},
     net::Way,
     options::{self as o, Setting},
     out::Out,
     pass::{Observer, Pass, Plan},
-    paths::lies_in,
-    place::{self, Accepts, Place},
     platform::github,
     shown::Kind,
     signals::Signals,
     spec::{self, TokenSpec},
+    store::{self, Store},
 };
 
 pub mod current;
@@ -49,7 +49,7 @@ pub async fn begin(
         refuse_secret(context, setting)?;
     }
     let mut base = context.base.clone()?;
-    let in_workspace = base.apart.take_if(|apart| context.is_in_workspace(apart));
+    let in_workspace = base.memory.take_if(|memory| context.is_in_workspace(memory));
     spec::base_outside_workspace(&base.path, context)?;
     let job_key = context.job_key.clone()?;
     pipes::read(context, &pipes::IDENTITY, timeout, Some(signals)).await?;
@@ -58,22 +58,22 @@ pub async fn begin(
     meet(out, &identity);
     let seal = Seal::of(context);
     let name = lease::name(context.platform, &seal, job_key.as_deref(), &spec.service_account);
-    let place = Place::of(&base, &name);
-    if let Some(apart) = in_workspace.filter(|_| spec.lifetime.is_some() && spec.file_mode & 0o040 == 0) {
+    let store = Store::of(&base, &name);
+    if let Some(memory) = in_workspace.filter(|_| spec.lifetime.is_some() && spec.file_mode & 0o040 == 0) {
         out.warn(format!(
-            "there is no directory in memory that is this user's alone, as `{}` lies in the workspace: the token's files are in `{place}`",
-            apart.display()
+            "there is no directory in memory that is this user's alone, as `{}` lies in the workspace: the token's files are in `{store}`",
+            memory.display()
         ));
     }
     if let Some(path) = &spec.kubeconfig_out {
-        refuse_in_the_way(context, path, &place)?;
+        refuse_in_the_way(context, path, &store)?;
     }
     if spec.lifetime.is_some() {
-        spare(context, &place, spec, &name)?;
+        spare(context, &store, spec, &name)?;
     }
     if action::is_debugged(&context.env) {
         let text = format!(
-            "asking {} for a token of `{}`, as {}, within {} s\nthe pass is kept in {place}",
+            "asking {} for a token of `{}`, as {}, within {} s\nthe pass is kept in {store}",
             identity.server(),
             spec.service_account,
             identity.why,
@@ -81,26 +81,26 @@ pub async fn begin(
         );
         out.say_as(text, |text| github::annotation("debug", text));
     }
-    let lease = lease::begin(name, spec, &identity, context, &place);
+    let lease = lease::begin(name, spec, &identity, context, &store);
     let timeout = context.left_of(timeout);
-    let plan = Plan { spec, context, lease, seal, place, timeout, observer, signals, out };
+    let plan = Plan { spec, context, lease, seal, store, timeout, observer, signals, out };
     Box::pin(Pass::begin(plan, identity)).await
 }
 
 /// Refuses a kubeconfig where the pass has its own files.
-fn refuse_in_the_way(context: &Context, path: &Path, place: &Place) -> Result<(), Failure> {
-    if !lies_in(&place.path(), path) && !lies_in(path, &place.path()) {
+fn refuse_in_the_way(context: &Context, path: &Path, store: &Store) -> Result<(), Failure> {
+    if !lies_in(&store.path(), path) && !lies_in(path, &store.path()) {
         return Ok(());
     }
     let what = context.options.get(&o::KUBECONFIG_OUT).map(|given| given.source.to_string()).unwrap_or_default();
-    Err(Failure::new(Code::UsagePlace, format!("{what} lies in the way of the pass's own directory `{place}`"))
+    Err(Failure::new(Code::UsagePlace, format!("{what} lies in the way of the pass's own directory `{store}`"))
         .hint("name another path, or leave it out: the directory has a kubeconfig of its own"))
 }
 
 /// Refuses to end the pass that the rest of the job's script still uses, only to run one command under another one.
-fn spare(context: &Context, place: &Place, spec: &TokenSpec, name: &str) -> Result<(), Failure> {
+fn spare(context: &Context, store: &Store, spec: &TokenSpec, name: &str) -> Result<(), Failure> {
     let used = current::token_files(context);
-    if !place.files(place::TOKEN).any(|token| token.exists() && used.contains(&token)) {
+    if !store.files(store::TOKEN).any(|token| token.exists() && used.contains(&token)) {
         return Ok(());
     }
     let account = &spec.service_account;
@@ -150,7 +150,7 @@ pub fn hide_values(context: &Context, out: &Out) {
 /// When it takes none.
 pub fn check_receipt(context: &Context) -> Result<(), Failure> {
     let Some(given) = context.options.get(&o::RECEIPT) else { return Ok(()) };
-    let checked = place::check_append(&context.env.absolute(given.text.as_ref()), Accepts::Stream);
+    let checked = files::check_append(&context.env.absolute(given.text.as_ref()), Accepts::Stream);
     checked.map_err(|failure| failure.within(format!("{} names no file that takes the receipt", given.source)))
 }
 

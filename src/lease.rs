@@ -14,10 +14,10 @@ use crate::{
     options as o,
     origin::Origin,
     out::API_VERSION,
-    place::Place,
     platform::Platform,
     secret::Secret,
     spec::{ServiceAccount, TokenSpec, is_label, is_subdomain},
+    store::Store,
 };
 
 pub mod mark;
@@ -71,7 +71,8 @@ pub struct Lease {
     /// The CI identity that asked for it: where it is found, never what it is.
     pub identity: Origin,
     /// The pass's directory.
-    pub place: String,
+    #[serde(rename = "place")]
+    pub store: String,
     /// A kubeconfig outside of that directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig_out: Option<String>,
@@ -225,7 +226,7 @@ impl Lease {
 
 /// A lease as it is before anything exists.
 #[must_use]
-pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Context, place: &Place) -> Lease {
+pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Context, store: &Store) -> Lease {
     let now = Timestamp::now();
     let on_github = context.platform == Platform::Github;
     let after = |length| now.saturating_add(SignedDuration::try_from(length).unwrap_or_default()).unwrap_or(Timestamp::MAX);
@@ -247,7 +248,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Cont
         // So that the job's own `revoke` ends a pass with a key of its own too.
         job: context.options.get(&o::JOB_KEY).and_then(|_| context.job()),
         identity: identity.origin.clone(),
-        place: place.to_string(),
+        store: store.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
         connection: on_github.then(|| context.options.connection()),
         way: on_github.then(|| identity.way.mark.clone()).filter(|way| !way.is_empty()),
@@ -301,7 +302,7 @@ pub(crate) mod tests {
             job_key: None,
             job: None,
             identity: Origin::InCluster,
-            place: "/run/jobpass/x".into(),
+            store: "/run/jobpass/x".into(),
             kubeconfig_out: None,
             connection: None,
             way: None,

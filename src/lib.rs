@@ -21,8 +21,8 @@
 //! - `jwt`: a look into a token, for messages only.
 //! - `options`: every setting, declared once, by one precedence.
 //! - `platform`: the CI systems, one file each; pure.
-//! - `paths`: where a path really lies.
-//! - `place`: the private directory of a pass, and the only writer of files.
+//! - `files`: the only door to files, our own and those of others.
+//! - `store`: the private directory of a pass.
 //! - `processes`: what the kernel says of the processes around us.
 //! - `context`: where we run, resolved once for every verb.
 //! - `origin`: where a CI identity was found, as a lease remembers it.
@@ -37,7 +37,7 @@
 //! - `receipt`: what was revoked, and how far that is proved.
 //! - `signals`: what ends us, or tells the command something.
 //! - `fault`: the end of a pass when we fail ourselves.
-//! - `pass`: begin, renew and end; alone orders lease, cluster and place.
+//! - `pass`: begin, renew and end; alone orders lease, cluster and store.
 //! - `selection`: which passes `revoke` means.
 //! - `handover`: what the job is given: masks, files, variables.
 //! - `child`: the command of `run`.
@@ -71,6 +71,7 @@ pub mod context;
 pub mod env;
 pub mod failure;
 mod fault;
+mod files;
 mod handover;
 pub mod identity;
 mod job;
@@ -85,8 +86,6 @@ pub mod out;
 mod pass;
 mod pass_extension;
 mod pass_kubeconfig;
-mod paths;
-mod place;
 pub mod platform;
 mod processes;
 mod receipt;
@@ -95,6 +94,7 @@ mod selection;
 pub mod shown;
 mod signals;
 pub mod spec;
+mod store;
 mod verbs;
 
 /// What a verb runs in, if the system has enough for it.

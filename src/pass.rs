@@ -8,6 +8,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     fault::Watch,
+    files,
     identity::Identity,
     jwt::Claims,
     lease::{Lease, fingerprint, named::Named, object, seal::Seal},
@@ -16,11 +17,11 @@ use crate::{
     out::Out,
     pass_extension::PassExtension,
     pass_kubeconfig,
-    place::{self, Exchange, Place},
     platform::{Platform, key},
     secret::Secret,
     signals::{Notice, Signals},
     spec::TokenSpec,
+    store::{self, Exchange, Readers, Store},
 };
 
 mod revocation;
@@ -34,7 +35,7 @@ pub struct Pass {
     /// What it is for.
     pub token: Secret,
     /// Where it is kept.
-    pub place: Place,
+    pub store: Store,
     /// The API server and who asked it.
     pub cluster: Cluster,
     /// What the person who reads the log should know.
@@ -98,7 +99,7 @@ pub struct Plan<'a> {
     /// What its file is sealed with.
     pub seal: Seal,
     /// Where it will be kept.
-    pub place: Place,
+    pub store: Store,
     /// How long it may take.
     pub timeout: Duration,
     /// Who hears of it on its way.
@@ -115,8 +116,8 @@ impl Pass {
     /// # Errors
     /// When a step fails; then nothing is left, or the error says until when something is.
     pub async fn begin(plan: Plan<'_>, identity: Identity) -> Result<Self, Failure> {
-        let Plan { spec, context, mut lease, seal, place, timeout, observer, signals, out } = plan;
-        let former = former(&place, &lease, context.platform, &seal)?;
+        let Plan { spec, context, mut lease, seal, store, timeout, observer, signals, out } = plan;
+        let former = former(&store, &lease, context.platform, &seal)?;
         let mut cluster = tokio::select! {
             cluster = Cluster::connect(identity, timeout, Patience::Brief, out) => cluster?,
             signal = signals.ending_one() => return Err(interrupted(signal)),
@@ -135,16 +136,17 @@ impl Pass {
                 former.service_account
             ));
         }
-        let shared = spec.file_mode & 0o040 != 0;
-        let lock = place.create(shared)?;
-        let saved = place.save_lease(&seal.json(&lease)).and_then(|()| observer.save(&lease));
+        let readers = Readers::of(spec.file_mode);
+        let lock = store.create(readers)?;
+        let saved = store.save_lease(&seal.json(&lease)).and_then(|()| observer.save(&lease));
         if let Err(failure) = saved {
-            return Err(cleared(&place, failure, observer));
+            return Err(cleared(&store, failure, observer));
         }
         // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
-        let (place, warning) = if spec.lifetime.is_some() && !shared { place.parted() } else { (place, None) };
+        let (store, warning) =
+            if spec.lifetime.is_some() && readers == Readers::User { store.with_secrets_in_memory() } else { (store, None) };
         warnings.extend(warning);
-        let watch = Watch::over(&lease, Named::Here, &cluster, Some(&place));
+        let watch = Watch::over(&lease, Named::Here, &cluster, Some(&store));
         let (outcome, time) = {
             let steps = async {
                 let secret = object::secret(&lease, spec, context, &cluster.maker().await);
@@ -157,7 +159,7 @@ impl Pass {
                     lease.created(at);
                 }
                 watch.update(&lease);
-                place.save_lease(&seal.json(&lease))?;
+                store.save_lease(&seal.json(&lease))?;
                 warnings.extend(cluster.skew().map(|skew| format!("{skew}: the times of this pass are the server's")));
                 let granted = cluster.request_token(&lease, spec).await?;
                 let expires_at = granted.expires_at;
@@ -177,12 +179,12 @@ impl Pass {
             Ok((token, expires_at, lifetime)) => (token, expires_at, lifetime, None),
             Err(failure) => (Secret::new(String::new()), ended_at_once, spec.ttl, Some(failure)),
         };
-        let pass = Self { lease, token, place, cluster, warnings, expires_at, lifetime, seal, _lock: lock, watch };
+        let pass = Self { lease, token, store, cluster, warnings, expires_at, lifetime, seal, _lock: lock, watch };
         pass.watch.update(&pass.lease);
         if let Some(failure) = failure {
             return Err(pass.undo(time, failure, observer).await);
         }
-        let saved = pass.place.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| observer.save(&pass.lease));
+        let saved = pass.store.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| observer.save(&pass.lease));
         match saved {
             Ok(()) => Ok(pass),
             Err(failure) => Err(pass.undo(time, failure, observer).await),
@@ -214,29 +216,29 @@ impl Pass {
     /// # Errors
     /// When it cannot be written; then the former one stays.
     pub fn take(&mut self, renewed: Renewed, spec: &TokenSpec) -> Result<Result<(), Failure>, Failure> {
-        self.place.replace(place::TOKEN, renewed.token.expose().as_bytes(), spec.file_mode)?;
+        self.store.replace(store::TOKEN, renewed.token.expose().as_bytes(), spec.file_mode)?;
         let Renewed { token, lease, expires_at, lifetime } = renewed;
         (self.token, self.lease, self.expires_at, self.lifetime) = (token, lease, expires_at, lifetime);
         self.watch.update(&self.lease);
-        Ok(self.place.save_lease(&self.seal.json(&self.lease)))
+        Ok(self.store.save_lease(&self.seal.json(&self.lease)))
     }
 
     /// Puts the token that holds now into the kubeconfig, which the command may have changed: nothing else of it changes.
     #[must_use]
     pub fn renew_kubeconfig(&self) -> Exchange {
-        self.place.exchange(place::KUBECONFIG, |text| pass_kubeconfig::renewed(text, &self.lease, &self.token))
+        self.store.exchange(store::KUBECONFIG, |text| pass_kubeconfig::renewed(text, &self.lease, &self.token))
     }
 
     /// Ends the pass, as the identity that requested it. Nobody needs its files any more.
     pub async fn end(mut self, terms: Terms) -> Revoked {
-        let _ = self.place.remove(place::SECRETS);
+        let _ = self.store.remove(store::SECRETS);
         self.cluster.extend(terms.timeout);
         let revocation = Revocation {
             lease: self.lease,
             named: Named::Here,
             word: Word::Ours,
             known: true,
-            place: Some(self.place),
+            store: Some(self.store),
             token: Some(self.token),
         };
         revocation.carry_out_over(&mut self.cluster, terms).await
@@ -245,32 +247,33 @@ impl Pass {
     /// Ends a pass that could not be handed over, and says so if that does not work either.
     pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
         if let Some(path) = &self.lease.kubeconfig_out {
-            let _ =
-                place::remove_named(path.as_ref(), |text| PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.lease.id()));
+            let _ = files::remove_user_file(path.as_ref(), |text| {
+                PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.lease.id())
+            });
         }
         if !self.cluster.left_something {
-            return cleared(&self.place, failure, observer);
+            return cleared(&self.store, failure, observer);
         }
         self.cluster.extend(time);
         let why = match self.cluster.delete_lease_for_good(&self.lease, Named::Here).await {
             Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),
             Ok(Deleted::Replaced) => "another Secret has its name".to_owned(),
-            Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent) => return cleared(&self.place, failure, observer),
+            Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent) => return cleared(&self.store, failure, observer),
             Err(undo) => undo.brief(),
         };
         // The lease stays, so that `revoke` can still end it; the secrets go.
-        let _ = self.place.remove(place::SECRETS);
+        let _ = self.store.remove(store::SECRETS);
         let valid = self.lease.validity();
         failure.cause(format!("the lease `{}` may be left behind, and a token of it {valid}: {why}", self.lease.id()))
     }
 }
 
 /// An earlier pass of the same lease, which this one replaces.
-fn former(place: &Place, lease: &Lease, platform: Platform, seal: &Seal) -> Result<Option<Lease>, Failure> {
+fn former(store: &Store, lease: &Lease, platform: Platform, seal: &Seal) -> Result<Option<Lease>, Failure> {
     // Whoever is still using it must not lose it; the lock is let go at once, as the place may be made anew.
-    drop(place.lock()?);
+    drop(store.lock()?);
     // What cannot be read is looked at more closely, and refused, when the place is made.
-    let Ok(Some(former)) = place.read(place::LEASE).map(|text| text.and_then(|text| Lease::parse(&text).ok())) else { return Ok(None) };
+    let Ok(Some(former)) = store.read(store::LEASE).map(|text| text.and_then(|text| Lease::parse(&text).ok())) else { return Ok(None) };
     if seal.word(platform, &former) == Word::Hearsay {
         // That there is one is all that counts: its name is ours alone, and a pass is kept from nobody by what others may have written.
         return Ok((former.id() == lease.id()).then(|| Lease { uid: None, kubeconfig_out: None, ..lease.clone() }));
@@ -280,7 +283,7 @@ fn former(place: &Place, lease: &Lease, platform: Platform, seal: &Seal) -> Resu
             Code::PassElsewhere,
             format!("this job already has a pass for service account `{}` on another API server", lease.service_account),
         )
-        .cause(format!("its lease `{}` is in `{place}`", former.id()))
+        .cause(format!("its lease `{}` is in `{store}`", former.id()))
         .hint("give this one a place of its own by `--dir`, or revoke the other one first"));
     }
     Ok((former.id() == lease.id()).then_some(former))
@@ -295,8 +298,9 @@ async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> 
             .hint("find out who made it; jobpass leaves it alone")),
         Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent | Deleted::Deleting) => {
             if let Some(path) = &former.kubeconfig_out {
-                let _ =
-                    place::remove_named(path.as_ref(), |text| PassExtension::of_text(text).is_some_and(|mark| mark.lease == former.id()));
+                let _ = files::remove_user_file(path.as_ref(), |text| {
+                    PassExtension::of_text(text).is_some_and(|mark| mark.lease == former.id())
+                });
             }
             Ok(())
         }
@@ -352,8 +356,8 @@ fn interrupted(notice: Notice) -> Failure {
 }
 
 /// Nothing of the pass is left on the server: nothing stays of it here either.
-fn cleared(place: &Place, failure: Failure, observer: &dyn Observer) -> Failure {
-    match place.clear().and_then(|()| observer.forget()) {
+fn cleared(store: &Store, failure: Failure, observer: &dyn Observer) -> Failure {
+    match store.clear().and_then(|()| observer.forget()) {
         Ok(()) => failure,
         Err(clear) => failure.cause(clear.brief()),
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use kube::config::{Kubeconfig, NamedExtension};
 use serde::{Deserialize, Serialize};
 
-use crate::{origin::Origin, place};
+use crate::{files, origin::Origin};
 
 /// Its name.
 const NAME: &str = "jobpass.dev/pass";
@@ -32,7 +32,7 @@ impl PassExtension {
     #[must_use]
     pub fn of_file(path: &Path) -> Option<Self> {
         // Ours are JSON, so that a large kubeconfig of somebody else costs nothing to tell apart.
-        Self::of_text(&place::read_named(path).ok()?)
+        Self::of_text(&files::read_text(path).ok()?)
     }
 
     /// That of a kubeconfig's text, if it is of a pass.

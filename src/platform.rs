@@ -38,18 +38,18 @@ pub struct Base {
     /// The directory that holds `jobpass/LEASE/`.
     pub path: PathBuf,
     /// Whether it must be a file system in memory, as on Tekton the others outlive the job.
-    pub in_memory: bool,
+    pub must_be_in_memory: bool,
     /// Whether we make it ourselves, readable for nobody else, in a directory that everybody may write to.
     pub private: bool,
     /// A directory in memory, of this user and this machine or container alone, for what only the command of `run` needs.
-    pub apart: Option<PathBuf>,
+    pub memory: Option<PathBuf>,
 }
 
 impl Base {
     /// A directory that somebody else has made or chosen.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self { path, in_memory: false, private: false, apart: None }
+        Self { path, must_be_in_memory: false, private: false, memory: None }
     }
 }
 
@@ -141,7 +141,7 @@ impl Platform {
     pub fn base(self, env: &Env, dir: Option<&str>, user: u32) -> Result<Base, Failure> {
         if let Some(dir) = dir {
             let path = env.absolute(dir.as_ref());
-            return Ok(Base { in_memory: self == Self::Tekton, ..Base::at(path) });
+            return Ok(Base { must_be_in_memory: self == Self::Tekton, ..Base::at(path) });
         }
         match self {
             Self::Github => github::base(env),

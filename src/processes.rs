@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, getpid};
 
-use crate::place;
+use crate::files;
 
 /// So many processes above us are looked at. A job is a dozen deep.
 const DEPTH: usize = 64;
@@ -28,7 +28,7 @@ impl Process {
     /// Ourselves; none where `/proc` is that of another PID namespace, whose numbers mean others here.
     #[must_use]
     pub fn ourselves() -> Option<Self> {
-        let text = place::read_named("/proc/self/stat".as_ref()).ok()?;
+        let text = files::read_text("/proc/self/stat".as_ref()).ok()?;
         let number = text.split(' ').next()?.parse().ok()?;
         Self::parse(&text).filter(|_| Pid::from_raw(number) == Some(getpid()))
     }
@@ -62,13 +62,13 @@ pub fn is_below(is_meant: impl Fn(&[&str]) -> bool) -> bool {
 pub fn ignored(pid: Option<Pid>) -> Option<u64> {
     let status = match pid {
         Some(pid) => read(pid, "status")?,
-        None => place::read_named("/proc/self/status".as_ref()).ok()?,
+        None => files::read_text("/proc/self/status".as_ref()).ok()?,
     };
     u64::from_str_radix(status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?.trim(), 16).ok()
 }
 
 fn read(pid: Pid, file: &str) -> Option<String> {
-    place::read_named(format!("/proc/{}/{file}", pid.as_raw_nonzero()).as_ref()).ok()
+    files::read_text(format!("/proc/{}/{file}", pid.as_raw_nonzero()).as_ref()).ok()
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use crate::{
     options::{self as o, Given, Options, Source},
     origin::Word,
     pass::Revocation,
-    place::{self, Place},
     platform::{Base, Platform},
     spec::{self, ServiceAccount},
+    store::{self, Store},
 };
 
 mod judged;
@@ -136,7 +136,7 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
             (false, Platform::Local) => Found::default(),
             (false, Platform::Github | Platform::Gitlab | Platform::Tekton) => of_job(&search, account.as_ref(), if_here)?,
         };
-        found.looked.extend(search.places().filter(|place| !looked.contains(place)).collect::<Vec<_>>());
+        found.looked.extend(search.stores().filter(|store| !looked.contains(store)).collect::<Vec<_>>());
         found.take(more);
     }
     match failed {
@@ -243,12 +243,12 @@ fn all(bases: &[Base]) -> Found {
 fn readable(bases: &[Base], own: Option<&dyn Fn(&str) -> bool>) -> (Found, Option<Failure>) {
     let (mut found, mut hidden) = (Found::default(), None);
     for base in bases {
-        let (places, unseen) = place::list(base);
+        let (stores, unseen) = store::list(base);
         hidden = hidden.or(unseen);
-        for place in places {
-            let path = place.path();
+        for store in stores {
+            let path = store.path();
             let is_anothers = || own.is_some_and(|own| !path.file_name().is_some_and(|name| own(&name.to_string_lossy())));
-            match known(place) {
+            match known(store) {
                 Ok(revocation) => found.revocations.extend(revocation),
                 Err(_) if is_anothers() => {}
                 Err(failure) => found.unknown.push(failure),
@@ -269,9 +269,9 @@ pub fn connection_of_main(env: &Env) -> Option<Vec<String>> {
 fn from_state<'a>(env: &Env, bases: impl Iterator<Item = &'a Base>) -> Result<Option<Revocation>, Failure> {
     let Some(state) = env.get("STATE_lease") else { return Ok(None) };
     let lease = Lease::parse(state).map_err(|failure| failure.within("cannot use the state of this step"))?;
-    let said = Place::around(&Path::new(&lease.place).join(place::LEASE), place::LEASE, &lease.name, None);
-    let place = said.or_else(|| place_of(bases, &lease.name));
-    Ok(Some(Revocation { lease, named: Named::State, word: Word::Ours, known: true, place, token: None }))
+    let said = Store::around(&Path::new(&lease.store).join(store::LEASE), store::LEASE, &lease.name, None);
+    let store = said.or_else(|| place_of(bases, &lease.name));
+    Ok(Some(Revocation { lease, named: Named::State, word: Word::Ours, known: true, store, token: None }))
 }
 
 /// A pass of a plain shell, where this is said to be another platform by nobody but a variable.
@@ -290,7 +290,7 @@ fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure>
             // Requested with a `--dir` of its own.
             None => env
                 .path("JOBPASS_TOKEN_FILE")
-                .and_then(|path| Place::around(&path, place::TOKEN, name, None))
+                .and_then(|path| Store::around(&path, store::TOKEN, name, None))
                 .map(known)
                 .transpose()?
                 .flatten()

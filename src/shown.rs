@@ -368,7 +368,7 @@ mod tests {
             for text in [STANDARD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes), crate::name::hex(&bytes)] {
                 shown.extend(
                     ["", "/builds/acme/application/"]
-                        .map(|place| format!("{place}{text}"))
+                        .map(|store| format!("{store}{text}"))
                         .into_iter()
                         .filter(|text| Kind::of(text).is_none()),
                 );

@@ -44,6 +44,15 @@ pub(super) struct Child {
     status: Option<Status>,
 }
 
+/// What becomes of the processes that the command has left behind in its group, and how long that may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Their end is waited for: they have had the signal of the job's end.
+    Waited(Duration),
+    /// They get TERM first.
+    Told(Duration),
+}
+
 impl Child {
     pub(super) fn start(command: &super::Command, variables: &[(String, OsString)], ends: Ends) -> io::Result<Self> {
         // Before it can end.
@@ -133,13 +142,14 @@ impl Child {
         let _ = if self.grouped { kill_process_group(self.pid, Signal::KILL) } else { kill_process(self.pid, Signal::KILL) };
     }
 
-    /// Waits until what the command has left behind in its group is gone; `tell` sends it TERM first.
-    pub(super) async fn end_the_rest(&mut self, patience: Duration, tell: bool) {
+    /// Waits until what the command has left behind in its group is gone.
+    pub(super) async fn end_the_rest(&mut self, rest: Rest) {
         if !self.grouped {
             return;
         }
+        let (Rest::Waited(patience) | Rest::Told(patience)) = rest;
         let end = Instant::now() + patience;
-        if tell {
+        if matches!(rest, Rest::Told(_)) {
             let _ = kill_process_group(self.pid, Signal::TERM);
         }
         while test_kill_process_group(self.pid).is_ok() && Instant::now() < end {

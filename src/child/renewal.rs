@@ -11,8 +11,8 @@ use crate::{
     failure::Failure,
     out::{Out, instant},
     pass::{Pass, Renewed},
-    place::{self, Exchange},
     spec::TokenSpec,
+    store::{self, Exchange},
 };
 
 /// How long one renewal may take.
@@ -159,7 +159,7 @@ impl Kubeconfig {
         };
         if self.tries == TRIES.len() - 1 && !self.warned {
             self.warned = true;
-            let path = pass.place.file(place::KUBECONFIG);
+            let path = pass.store.file(store::KUBECONFIG);
             out.warn_aside(format!("the renewed token is not in the kubeconfig `{}`, only in the token file: {why}", path.display()));
         }
         self.at = TRIES.get(self.tries).or(TRIES.last()).map(|after| Instant::now() + *after);

@@ -1,11 +1,11 @@
-//! The course of a command's end: the signal, the grace, KILL, and not waiting for what even that does not end.
+//! How the command is brought to its end: the signal, the grace, KILL, and not waiting for what even that does not end.
 
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep_until};
 
-use super::process::Child;
+use super::process::{Child, Rest};
 use crate::signals::Notice;
 
 /// How long the command may take to be gone after KILL. One that became somebody else, as by `sudo`, never is.
@@ -85,12 +85,12 @@ impl Shutdown {
         Some(format!("the command did not end within {} and was killed", seconds(self.grace)))
     }
 
-    /// How long what the command leaves behind may take, and whether it still has to be told.
-    pub(super) fn patience(&self, unasked: Duration) -> (Duration, bool) {
+    /// What becomes of what the command leaves behind; `unasked` is its time where nothing was signalled.
+    pub(super) fn rest(&self, unasked: Duration) -> Rest {
         match (self.give_up_at, self.kill_at) {
-            (Some(_), _) => (Duration::ZERO, false),
-            (None, Some(at)) => (at.saturating_duration_since(Instant::now()), false),
-            (None, None) => (unasked, true),
+            (Some(_), _) => Rest::Waited(Duration::ZERO),
+            (None, Some(at)) => Rest::Waited(at.saturating_duration_since(Instant::now())),
+            (None, None) => Rest::Told(unasked),
         }
     }
 

@@ -6,13 +6,13 @@ use super::{Outputs, announcement, marks::Marks, summary, write};
 use crate::{
     context::Context,
     failure::{Code, Failure},
+    files::{self, Accepts},
     jwt::Claims,
     lease::Lease,
     name::random_hex,
     out::Out,
     pass::{Observer, Pass},
     pass_extension::PassExtension,
-    place::{self, Accepts},
     platform::{
         Platform,
         github::{self, FileCommand},
@@ -21,6 +21,7 @@ use crate::{
     processes,
     secret::Secret,
     spec::TokenSpec,
+    store,
 };
 
 /// The way from a pass to the job.
@@ -53,7 +54,7 @@ impl Observer for ForRunner<'_> {
     fn forget(&self) -> Result<(), Failure> {
         self.marks.take_away();
         match self.context.platform {
-            Platform::Github => place::append(&self.file(FileCommand::State)?, github::NO_STATE, Accepts::File),
+            Platform::Github => files::append(&self.file(FileCommand::State)?, github::NO_STATE, Accepts::File),
             Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
         }
     }
@@ -80,7 +81,7 @@ impl<'a> ForRunner<'a> {
         }
         for command in [FileCommand::State, FileCommand::Output, FileCommand::Env] {
             let path = self.file(command)?;
-            place::check_append(&path, Accepts::File).map_err(|failure| {
+            files::check_append(&path, Accepts::File).map_err(|failure| {
                 let what = format!("cannot use the file that `{}` names", command.variable());
                 failure.within(what).hint("run it in a step of a job: the runner makes these files")
             })?;
@@ -90,7 +91,7 @@ impl<'a> ForRunner<'a> {
 
     fn keep(&self, lease: &Lease) -> Result<(), Failure> {
         match self.context.platform {
-            Platform::Github => place::append(&self.file(FileCommand::State)?, &github::state(lease), Accepts::File),
+            Platform::Github => files::append(&self.file(FileCommand::State)?, &github::state(lease), Accepts::File),
             Platform::Gitlab | Platform::Tekton | Platform::Local => Ok(()),
         }
     }
@@ -131,7 +132,7 @@ impl<'a> ForRunner<'a> {
             records += &github::record(name, value, &random)?;
         }
         let token = Secret::new(github::record("token", pass.token.expose(), &random)?);
-        place::append(&self.file(FileCommand::Output)?, &(records + token.expose()), Accepts::File)?;
+        files::append(&self.file(FileCommand::Output)?, &(records + token.expose()), Accepts::File)?;
         summary(self.context, "jobpass: a pass for this job", &outputs.rows(), self.out);
         self.say(pass);
         // For the rest of this step. The shim has no shell that could source it.
@@ -148,7 +149,7 @@ impl<'a> ForRunner<'a> {
         for (name, value) in outputs.variables() {
             variables += &github::record(name, &value, &random)?;
         }
-        place::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose(), Accepts::File)?;
+        files::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose(), Accepts::File)?;
         self.confirm(&pass.lease)
     }
 
@@ -157,7 +158,7 @@ impl<'a> ForRunner<'a> {
     fn confirm(&self, lease: &Lease) -> Result<(), Failure> {
         self.keep(lease)?;
         let state = self.file(FileCommand::State)?;
-        let text = place::read_named(&state)
+        let text = files::read_text(&state)
             .map_err(|error| Failure::new(Code::PlatformState, format!("cannot read `{}`", state.display())).chain(&error))?;
         if github::state_of(&text).as_deref() == Some(&*lease.json()) {
             return Ok(());
@@ -187,10 +188,10 @@ impl<'a> ForRunner<'a> {
 
     /// Writes what a shell sources, and says where it is.
     fn env_file(&self, pass: &Pass, spec: &TokenSpec, variables: &[(&str, String)]) -> Result<String, Failure> {
-        let token_file = pass.place.file(place::TOKEN);
+        let token_file = pass.store.file(store::TOKEN);
         let token = spec.variable.as_deref().filter(|_| !self.is_traced()).map(|name| (name, token_file.as_path()));
-        pass.place.write(place::ENV, shell::env_file(variables, token).as_bytes(), spec.file_mode)?;
-        Ok(pass.place.file(place::ENV).to_string_lossy().into_owned())
+        pass.store.write(store::ENV, shell::env_file(variables, token).as_bytes(), spec.file_mode)?;
+        Ok(pass.store.file(store::ENV).to_string_lossy().into_owned())
     }
 
     /// Whether whatever the job's shell does with a variable ends up in the log.

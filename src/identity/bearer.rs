@@ -14,10 +14,10 @@ use super::{
 use crate::{
     context::Context,
     failure::{Code, Failure},
+    files,
     net::Way,
     options::{self as o, Options, Setting},
     origin::{Origin, Word},
-    place,
     secret::Secret,
     shown::Kind,
 };
@@ -77,7 +77,7 @@ fn from_token(token: &Secret, source: &str, options: &Options) -> Result<Identit
 
 /// A token that stands in a file.
 fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
-    let text = place::read_named(path).with_context(|| format!("cannot read `{}`", path.display()));
+    let text = files::read_text(path).with_context(|| format!("cannot read `{}`", path.display()));
     let text = text.map_err(|error| {
         let failure = Failure::new(Code::IdentityToken, format!("cannot use the identity token of {source}")).chain(&error);
         match Kind::of(&path.to_string_lossy()) {

@@ -8,8 +8,8 @@ use secrecy::ExposeSecret;
 use super::{Identity, mounted, plugin};
 use crate::{
     failure::{Code, Failure},
+    files,
     net::{Credential, header},
-    place,
     secret::Secret,
 };
 
@@ -61,7 +61,7 @@ impl Identity {
 fn of_kubeconfig(user: &AuthInfo, what: &str) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, Failure> {
     let pem = |data: Option<&str>, path: Option<&str>| match (data, path) {
         (Some(data), _) => Some(STANDARD.decode(data.trim()).ok()),
-        (None, Some(path)) => Some(place::read_bytes(path.as_ref()).ok().map(|bytes| bytes.to_vec())),
+        (None, Some(path)) => Some(files::read_bytes(path.as_ref()).ok().map(|bytes| bytes.to_vec())),
         (None, None) => None,
     };
     let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref());

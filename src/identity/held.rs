@@ -11,7 +11,7 @@ use kube::config::{AuthInfo, Kubeconfig};
 use secrecy::ExposeSecret;
 
 use super::{Identity, kubeconfig::text_of};
-use crate::{jwt::Claims, origin::Origin, place, secret::Secret};
+use crate::{files, jwt::Claims, origin::Origin, secret::Secret};
 
 /// A secret that must not be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Held {
     Value(Secret),
 }
 
-/// In bytes: a file that is larger is no kubeconfig, as `place` reads none.
+/// In bytes: a file that is larger is no kubeconfig, as `store` reads none.
 const LARGEST: u64 = 1 << 20;
 
 /// The lists of a kubeconfig. One of its files may hold a single one of them.
@@ -74,7 +74,7 @@ pub fn of_identity(identity: &Identity) -> Vec<Held> {
 /// one; what the kernel makes up says that it is empty, and may wait for something to happen.
 fn read(path: &Path) -> Option<Secret> {
     path.metadata().ok().filter(|file| file.is_file() && (1..=LARGEST).contains(&file.len()))?;
-    text_of(place::read_bytes(path).ok()?.to_vec()).ok().map(Secret::new)
+    text_of(files::read_bytes(path).ok()?.to_vec()).ok().map(Secret::new)
 }
 
 /// Whether a text is a kubeconfig, whole or in some other text.

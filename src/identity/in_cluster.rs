@@ -9,9 +9,9 @@ use crate::{
     context::Context,
     env::Env,
     failure::{Code, Failure},
+    files,
     net::Way,
     origin::{Origin, Word},
-    place,
     secret::Secret,
 };
 
@@ -51,7 +51,7 @@ pub(super) fn find(env: &Env, mount: &Path) -> Result<Option<Identity>, Failure>
         let failed = |error| {
             Failure::new(Code::IdentityPod, "cannot use the service account of this pod").cause(format!("`{}`: {error}", path.display()))
         };
-        place::read_named(&path).map_err(failed)
+        files::read_text(&path).map_err(failed)
     };
     Ok(Some(Identity {
         origin: Origin::InCluster,

@@ -16,11 +16,11 @@ use super::{
 use crate::{
     context::Context,
     failure::{Code, Failure},
+    files::{self, Unusual},
     net::Way,
     options::{self as o, Setting},
     origin::{Origin, Word},
     pass_extension::PassExtension,
-    place::{self, Unusual},
     platform::Platform,
     secret::Secret,
     shown::Kind,
@@ -158,7 +158,7 @@ fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<
 
 /// A kubeconfig file, with its paths as kubectl takes them: seen from where the file is.
 fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
-    let text = text_of(place::read_bytes(path)?.to_vec()).map(Secret::new)?;
+    let text = text_of(files::read_bytes(path)?.to_vec()).map(Secret::new)?;
     let mut config = Kubeconfig::from_yaml(text.expose()).map_err(|error| anyhow!(why(&error)))?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let seen = |field: &mut Option<String>| {
@@ -287,7 +287,7 @@ fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
     if user.token.is_none()
         && let Some(path) = &user.token_file
     {
-        let text = place::read_named(path.as_ref())
+        let text = files::read_text(path.as_ref())
             .map_err(|error| Failure::new(Code::IdentityToken, format!("cannot read its token file `{path}`")).cause(error))?;
         // kube would send the newline at its end too.
         user.token = Some(token_of(&Secret::new(text)));

@@ -10,9 +10,8 @@ use super::{Identity, in_cluster, server, token_of};
 use crate::{
     env::Env,
     failure::{Code, Failure},
+    files::{self, lies_in},
     net::certificates,
-    paths::lies_in,
-    place,
     secret::Secret,
 };
 
@@ -31,7 +30,7 @@ fn is_mounted(path: &Path) -> bool {
 
 /// Whether a token is the one that this pod has mounted.
 fn is_of_this_pod(token: &str) -> bool {
-    let mounted = place::read_named(&Path::new(in_cluster::MOUNT).join("token"));
+    let mounted = files::read_text(&Path::new(in_cluster::MOUNT).join("token"));
     mounted.is_ok_and(|mounted| !mounted.trim().is_empty() && mounted.trim() == token.trim())
 }
 
@@ -85,7 +84,7 @@ fn stray(identity: &Identity) -> Failure {
 }
 
 fn is_checked_by_the_pods(identity: &Identity) -> bool {
-    let mounted = place::read_named(&Path::new(in_cluster::MOUNT).join("ca.crt")).ok();
+    let mounted = files::read_text(&Path::new(in_cluster::MOUNT).join("ca.crt")).ok();
     let own = server::pem_of(&identity.cluster).ok().flatten();
     let is_checked = identity.cluster.insecure_skip_tls_verify != Some(true);
     is_checked && mounted.zip(own).is_some_and(|(mounted, own)| certificates(mounted.as_bytes()) == certificates(&own))

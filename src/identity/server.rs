@@ -12,8 +12,8 @@ use rustls::{
 use crate::{
     env::Env,
     failure::{Code, Failure},
+    files,
     out::one_line,
-    place,
     shown::Kind,
 };
 
@@ -65,7 +65,7 @@ pub(super) fn authority(given: &str, source: &str, env: &Env) -> Result<Vec<u8>,
     let pem = if given.contains("-----BEGIN") {
         given.as_bytes().to_vec()
     } else if !given.contains('\n') && path.exists() {
-        place::read_bytes(&path).with_context(|| format!("cannot read `{}`", path.display())).map_err(refused)?.to_vec()
+        files::read_bytes(&path).with_context(|| format!("cannot read `{}`", path.display())).map_err(refused)?.to_vec()
     } else {
         let compact: String = given.split_whitespace().collect();
         STANDARD.decode(compact).map_err(|_| refused(anyhow!("it is neither a file that exists, nor PEM text, nor base64")))?
@@ -84,7 +84,7 @@ pub(super) fn pem_of(cluster: &Cluster) -> anyhow::Result<Option<Vec<u8>>> {
     match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
         (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|_| anyhow!("its base64 cannot be read")),
         (None, Some(path)) => {
-            let bytes = place::read_bytes(path.as_ref()).with_context(|| format!("cannot read `{path}`"))?;
+            let bytes = files::read_bytes(path.as_ref()).with_context(|| format!("cannot read `{path}`"))?;
             Ok(Some(bytes.to_vec()))
         }
         (None, None) => Ok(None),

@@ -7,9 +7,9 @@ use tokio::time::timeout;
 use crate::{
     context::Context,
     failure::{Code, Failure},
+    files::Pipe,
     identity::kubeconfig::text_of,
     options::{self as o, Setting},
-    place::Pipe,
     secret::Secret,
     signals::Signals,
 };

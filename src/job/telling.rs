@@ -1,24 +1,23 @@
 //! What became of a pass, as it is told: to whoever reads the log, in the receipt, and by the exit status.
 
-use crate::{context::Context, failure::Failure, handover, options as o, out::Out, pass::Revoked, place, platform::github, receipt::Proof};
+use crate::{context::Context, failure::Failure, files, handover, options as o, out::Out, pass::Revoked, platform::github, receipt::Proof};
 
 /// How the one who reads the log learns of a pass that could not be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {
     /// By the error of this call, and by nothing else.
     Returned,
-    /// By warnings, which may be put on the run's page: what the job does not fail for.
-    Warned {
-        /// Whether they are put there.
-        annotated: bool,
-    },
+    /// By warnings.
+    Warned,
+    /// By warnings that stand on the run's page, too: what the job does not fail for.
+    Annotated,
 }
 
 /// Tells what became of a pass, and returns what failed.
 #[must_use]
-pub fn tell(context: &Context, revoked: Revoked, known: bool, telling: Telling, out: &Out) -> Option<Failure> {
+pub fn tell(context: &Context, revoked: Revoked, telling: Telling, out: &Out) -> Option<Failure> {
     let Context { options, env, .. } = context;
-    let Revoked { receipt, mut failure, life, warning, leftover } = revoked;
+    let Revoked { receipt, known, mut failure, life, warning, leftover } = revoked;
     let whose =
         if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
     match &receipt.proof {
@@ -35,9 +34,9 @@ pub fn tell(context: &Context, revoked: Revoked, known: bool, telling: Telling, 
                     let why = failure.take().unwrap_or_else(|| Failure::new(*code, reason)).within(what);
                     failure = Some(valid.into_iter().fold(why, Failure::cause));
                 }
-                Telling::Warned { annotated } => {
+                Telling::Warned | Telling::Annotated => {
                     let warnings: Vec<_> = [format!("{what}: {reason}")].into_iter().chain(valid).collect();
-                    warn(out, &warnings, annotated);
+                    warn(out, &warnings, telling);
                     if let Some(hint) = failure.as_ref().and_then(Failure::advice) {
                         out.say(format!("hint: {hint}"));
                     }
@@ -55,7 +54,7 @@ pub fn tell(context: &Context, revoked: Revoked, known: bool, telling: Telling, 
     handover::summarise(context, &receipt, out);
     let mut written = Ok(());
     if let Some(given) = options.get(&o::RECEIPT) {
-        written = place::append(&env.absolute(given.text.as_ref()), &(receipt.json() + "\n"), place::Accepts::Stream);
+        written = files::append(&env.absolute(given.text.as_ref()), &(receipt.json() + "\n"), files::Accepts::Stream);
     }
     if context.is_json() {
         written = written.and(out.data(&receipt.json()));
@@ -70,8 +69,8 @@ pub fn tell(context: &Context, revoked: Revoked, known: bool, telling: Telling, 
 }
 
 /// Warns of a pass that may be left alive.
-pub fn warn_of(out: &Out, unknown: &Failure, annotated: bool) {
-    warn(out, &[unknown.brief()], annotated);
+pub fn warn_of(out: &Out, unknown: &Failure, telling: Telling) {
+    warn(out, &[unknown.brief()], telling);
     if let Some(hint) = unknown.advice() {
         out.say(format!("hint: {hint}"));
     }
@@ -83,10 +82,9 @@ pub fn passed_over(out: &Out, setting: &Failure) {
 }
 
 /// Warns of what belongs together; as one annotation where the run's page is to show it.
-pub fn warn(out: &Out, warnings: &[String], annotate: bool) {
-    if annotate {
-        out.say_as(warnings.join("\n"), |text| github::annotation("warning", text));
-    } else {
-        warnings.iter().map(String::as_str).for_each(|warning| out.warn(warning));
+pub fn warn(out: &Out, warnings: &[String], telling: Telling) {
+    match telling {
+        Telling::Annotated => out.say_as(warnings.join("\n"), |text| github::annotation("warning", text)),
+        Telling::Warned | Telling::Returned => warnings.iter().map(String::as_str).for_each(|warning| out.warn(warning)),
     }
 }

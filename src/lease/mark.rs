@@ -11,9 +11,9 @@ use crate::{
     failure::{Code, Failure},
     name::is_name,
     out::API_VERSION,
-    place,
     platform::Base,
     spec::{ServiceAccount, is_label, is_subdomain},
+    store,
 };
 
 /// What is known of a pass that was begun.
@@ -30,7 +30,8 @@ pub struct Mark {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// Its directory.
-    pub place: String,
+    #[serde(rename = "place")]
+    pub store: String,
     /// The last moment that any of its tokens may live, by this machine's clock, which also asks: it decides of a hint only.
     pub expires_at: Timestamp,
 }
@@ -45,7 +46,7 @@ impl Mark {
             name: lease.name.clone(),
             service_account: lease.service_account.clone(),
             job,
-            place: lease.place.clone(),
+            store: lease.store.clone(),
             expires_at: Timestamp::now()
                 .saturating_add(lease.expires_at.duration_since(lease.issued_at).saturating_add(BREATH))
                 .unwrap_or(Timestamp::MAX),
@@ -55,20 +56,20 @@ impl Mark {
     /// Leaves it, where that is possible: a job does not fail for want of a hint.
     pub fn leave(&self, base: &Base) {
         if let Ok(text) = serde_json::to_string(self) {
-            let _ = place::write_beside(base, &self.name, &text);
+            let _ = store::write_mark(base, &self.name, &text);
         }
     }
 
     /// Takes it away.
     pub fn remove(base: &Base, name: &str) {
-        place::remove_beside(base, name);
+        store::remove_mark(base, name);
     }
 
     /// All marks of passes that may still live.
     #[must_use]
     pub fn all(base: &Base) -> Vec<Self> {
         let now = Timestamp::now();
-        let marks = place::read_beside(base).into_iter().filter_map(|text| serde_json::from_str::<Self>(&text).ok());
+        let marks = store::read_marks(base).into_iter().filter_map(|text| serde_json::from_str::<Self>(&text).ok());
         marks.filter(|mark| mark.is_sound() && now <= mark.expires_at).collect()
     }
 
@@ -88,7 +89,7 @@ impl Mark {
     pub fn lost(&self) -> Failure {
         let id = self.id();
         Failure::new(Code::LeaseLost, format!("this job had a pass for service account `{}`, and it is not found", self.service_account))
-            .cause(format!("its lease `{id}` was kept in `{}`", self.place))
+            .cause(format!("its lease `{id}` was kept in `{}`", self.store))
             .hint(format!("end it by `jobpass revoke --lease {id}`"))
     }
 }

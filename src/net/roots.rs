@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 use crate::{
     env::Env,
     failure::{Code, Failure},
+    files,
     name::hex,
-    place,
 };
 
 /// Whether the system's roots are files. Elsewhere the system itself answers for them, and no variable replaces them.
@@ -51,7 +51,7 @@ impl Roots {
         if set.is_empty() {
             return Ok(Self::usual());
         }
-        let file = env.path(VARIABLES[0]).map(|file| place::read_public(&env.absolute(&file)));
+        let file = env.path(VARIABLES[0]).map(|file| files::read_public(&env.absolute(&file)));
         let (file, unread) = match file {
             Some(Ok(pem)) => (pem, None),
             Some(Err(cause)) => (Zeroizing::default(), Some(cause)),
@@ -72,7 +72,7 @@ impl Roots {
 
     /// Those of the system's own places.
     pub(super) fn usual() -> Option<Self> {
-        let mut pem = FILES.iter().find_map(|file| place::read_public(file.as_ref()).ok()).unwrap_or_default();
+        let mut pem = FILES.iter().find_map(|file| files::read_public(file.as_ref()).ok()).unwrap_or_default();
         for directory in DIRECTORIES {
             pem.extend(all_in(directory.as_ref()));
         }
@@ -99,7 +99,7 @@ fn all_in(directory: &Path) -> Vec<u8> {
     let mut pem = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten().take(MOST) {
         if entry.file_name().to_str().is_some_and(is_hash) {
-            pem.extend(place::read_public(&entry.path()).ok().into_iter().flat_map(|pem| pem.to_vec()));
+            pem.extend(files::read_public(&entry.path()).ok().into_iter().flat_map(|pem| pem.to_vec()));
             pem.push(b'\n');
         }
     }

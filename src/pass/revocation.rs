@@ -9,14 +9,15 @@ use crate::{
     cluster::{Cluster, Deleted, Patience, Probed},
     failure::{Code, Failure},
     fault::Watch,
+    files,
     identity::Identity,
     lease::{Lease, named::Named},
     origin::Word,
     out::{Out, one_line},
     pass_extension::PassExtension,
-    place::{self, Place},
     receipt::{Proof, Receipt},
     secret::Secret,
+    store::{self, Store},
 };
 
 /// How long after the DELETE a probe waits: a token that is shown before the API server has seen the deletion is cached for 10 s.
@@ -40,7 +41,7 @@ pub struct Revocation {
     /// Whether more than its name is known.
     pub known: bool,
     /// Its directory, if it is on this machine.
-    pub place: Option<Place>,
+    pub store: Option<Store>,
     /// Its token, if we have it ourselves.
     pub token: Option<Secret>,
 }
@@ -50,6 +51,8 @@ pub struct Revocation {
 pub struct Revoked {
     /// What was done, and how far it is proved.
     pub receipt: Receipt,
+    /// Whether more than its name was known.
+    pub known: bool,
     /// Why the lease could not be deleted.
     pub failure: Option<Failure>,
     /// Of a pass that is not ended: how long its token lives, as far as that is known.
@@ -100,7 +103,7 @@ impl Revocation {
 
     /// The same over a connection that is there.
     pub(super) async fn carry_out_over(&self, cluster: &mut Cluster, terms: Terms) -> Revoked {
-        let _watch = Watch::over(&self.lease, self.named, cluster, self.place.as_ref());
+        let _watch = Watch::over(&self.lease, self.named, cluster, self.store.as_ref());
         let mut outcome = Outcome { proof: Ok(Proof::Removed), at: None, warning: None };
         outcome.proof = self.delete(cluster, terms, &mut outcome).await;
         if outcome.proof.is_err() {
@@ -124,7 +127,7 @@ impl Revocation {
         // A name that was mistyped says nothing about the files that are here.
         let is_nobodys = self.is_hearsay() && proof == Proof::Absent;
         let leftover = if is_nobodys { None } else { self.remove_files(proof.is_success()).err() };
-        Revoked { receipt: Receipt::of(&self.lease, self.known, at, proof), failure, life, warning, leftover }
+        Revoked { receipt: Receipt::of(&self.lease, self.known, at, proof), known: self.known, failure, life, warning, leftover }
     }
 
     /// Whether no token of it can live any more: by the server's clock alone, and by figures that nobody else can have written.
@@ -202,7 +205,7 @@ impl Revocation {
         if let Some(token) = &self.token {
             return Some(token.clone()).filter(|token| self.lease.holds(token));
         }
-        let text = self.place.as_ref()?.read(place::TOKEN).ok()??;
+        let text = self.store.as_ref()?.read(store::TOKEN).ok()??;
         Some(Secret::new(text)).filter(|token| self.lease.holds(token))
     }
 
@@ -211,11 +214,11 @@ impl Revocation {
         if let Some(path) = &self.lease.kubeconfig_out {
             let ours = |text: &str| PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.lease.id());
             // Another pass's, or another program's by now: not ours to remove.
-            let _ = place::remove_named(&PathBuf::from(path), ours);
+            let _ = files::remove_user_file(&PathBuf::from(path), ours);
         }
-        match &self.place {
-            Some(place) if revoked => place.clear(),
-            Some(place) => place.remove(place::SECRETS),
+        match &self.store {
+            Some(store) if revoked => store.clear(),
+            Some(store) => store.remove(store::SECRETS),
             None => Ok(()),
         }
     }

@@ -15,8 +15,8 @@ use crate::{
 /// It lies on the build volume but outside the project directory, so artifacts, caches and `git clean` do not take it.
 pub(super) fn base(env: &Env, user: u32) -> Result<Base, Failure> {
     // The build volume outlives the container, and the project's next job of any branch finds it: no token lies there that need not.
-    let apart = local::session(env).unwrap_or_else(|| PathBuf::from(format!("/dev/shm/jobpass-{user}")));
-    Ok(Base { apart: Some(apart), ..Base::at(temporary(env)?) })
+    let memory = local::session(env).unwrap_or_else(|| PathBuf::from(format!("/dev/shm/jobpass-{user}")));
+    Ok(Base { memory: Some(memory), ..Base::at(temporary(env)?) })
 }
 
 fn temporary(env: &Env) -> Result<PathBuf, Failure> {

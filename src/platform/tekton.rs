@@ -16,7 +16,7 @@ pub const ENTRYPOINT: &str = "/tekton/bin/entrypoint";
 
 /// A memory volume that our manifests mount; every other writable directory of a step lies on the node's disk or outlives the pod.
 pub(super) fn base() -> Base {
-    Base { in_memory: true, ..Base::at(PathBuf::from("/run/jobpass")) }
+    Base { must_be_in_memory: true, ..Base::at(PathBuf::from("/run/jobpass")) }
 }
 
 /// The pod is the job: a retry gets a new one.

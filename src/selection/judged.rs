@@ -120,7 +120,7 @@ impl<'a> Judge<'a> {
     }
 
     fn note(&self, revocation: &Revocation, but: &str) -> String {
-        let place = revocation.place.as_ref().map_or_else(|| revocation.lease.id(), ToString::to_string);
-        format!("the lease file in `{place}` is not known for this job's own, as {}: {but}", self.seal.why_not())
+        let store = revocation.store.as_ref().map_or_else(|| revocation.lease.id(), ToString::to_string);
+        format!("the lease file in `{store}` is not known for this job's own, as {}: {but}", self.seal.why_not())
     }
 }

@@ -6,15 +6,16 @@ use jiff::Timestamp;
 
 use crate::{
     failure::{Code, Failure},
+    files,
     lease::{Lease, Times, named::Named},
     name::is_name,
     origin::{Origin, Word},
     out::API_VERSION,
     pass::Revocation,
-    place::{self, Place},
     platform::Base,
     secret::Secret,
     spec::{ServiceAccount, is_label},
+    store::{self, Store},
 };
 
 /// The lease in a file that was named. A file that is not there is a pass that is over.
@@ -22,27 +23,27 @@ pub(super) fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) 
     let what = format!("cannot use the lease file `{}`", path.display());
     if let Some(text) = piped {
         let lease = Lease::parse(text.expose()).map_err(|failure| failure.within(&what))?;
-        let place = base.map(|base| Place::of(&base, &lease.name));
-        return Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }));
+        let store = base.map(|base| Store::of(&base, &lease.name));
+        return Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, store, token: None }));
     }
     if path.try_exists().is_ok_and(|exists| !exists) {
         return Ok(None);
     }
-    let text = place::read_named(path).map_err(|error| Failure::new(Code::LeaseFile, &what).cause(error))?;
+    let text = files::read_text(path).map_err(|error| Failure::new(Code::LeaseFile, &what).cause(error))?;
     let lease = Lease::parse(&text).map_err(|failure| failure.within(&what))?;
-    let place = Place::around(path, place::LEASE, &lease.name, base.and_then(|base| base.apart));
-    Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, place, token: None }))
+    let store = Store::around(path, store::LEASE, &lease.name, base.and_then(|base| base.memory));
+    Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, store, token: None }))
 }
 
 /// A lease of which only the name is known, completed by its file if that is here.
 pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str, name: &str, named: Named) -> Revocation {
-    let place = place_of(bases, name);
-    let here = place.as_ref().and_then(|place| place.read(place::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
+    let store = place_of(bases, name);
+    let here = store.as_ref().and_then(|store| store.read(store::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
     let is_meant = |lease: &Lease| lease.name == name && lease.service_account.namespace == namespace;
     // The files of a pass of another namespace are that one's.
-    let place = if here.as_ref().is_none_or(is_meant) { place } else { None };
+    let store = if here.as_ref().is_none_or(is_meant) { store } else { None };
     if let Some(lease) = here.filter(is_meant) {
-        return Revocation { lease, named, word: Word::Ours, known: true, place, token: None };
+        return Revocation { lease, named, word: Word::Ours, known: true, store, token: None };
     }
     let lease = Lease {
         api_version: API_VERSION.into(),
@@ -62,31 +63,31 @@ pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str
         job_key: None,
         job: None,
         identity: Origin::Bearer { token_file: None },
-        place: String::new(),
+        store: String::new(),
         kubeconfig_out: None,
         connection: None,
         way: None,
         seal: None,
     };
-    Revocation { lease, named, word: Word::Ours, known: false, place, token: None }
+    Revocation { lease, named, word: Word::Ours, known: false, store, token: None }
 }
 
 /// The pass whose lease is in a place; none where there is no lease.
-pub(super) fn known(place: Place) -> Result<Option<Revocation>, Failure> {
-    if !place.exists()? {
+pub(super) fn known(store: Store) -> Result<Option<Revocation>, Failure> {
+    if !store.exists()? {
         return Ok(None);
     }
-    let Some(text) = place.read(place::LEASE)? else {
-        place.clear_abandoned();
+    let Some(text) = store.read(store::LEASE)? else {
+        store.clear_abandoned();
         return Ok(None);
     };
-    let lease = Lease::parse(&text).map_err(|failure| failure.within(format!("cannot use the lease in `{place}`")))?;
-    if !place.path().ends_with(&lease.name) {
+    let lease = Lease::parse(&text).map_err(|failure| failure.within(format!("cannot use the lease in `{store}`")))?;
+    if !store.path().ends_with(&lease.name) {
         return Err(
-            Failure::new(Code::LeaseUnreadable, format!("cannot use the lease in `{place}`")).cause("it is the lease of another place")
+            Failure::new(Code::LeaseUnreadable, format!("cannot use the lease in `{store}`")).cause("it is the lease of another place")
         );
     }
-    Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, place: Some(place), token: None }))
+    Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, store: Some(store), token: None }))
 }
 
 pub(super) fn named(text: &str) -> Option<(&str, &str)> {
@@ -94,9 +95,9 @@ pub(super) fn named(text: &str) -> Option<(&str, &str)> {
 }
 
 /// The place of a lease in one of these directories: where it is, else where it would be.
-pub(super) fn place_of<'a>(bases: impl Iterator<Item = &'a Base>, name: &str) -> Option<Place> {
-    let mut places = bases.map(|base| Place::of(base, name));
-    let first = places.next()?;
-    let there = |place: &Place| place.exists().unwrap_or(true);
-    if there(&first) { Some(first) } else { Some(places.find(there).unwrap_or(first)) }
+pub(super) fn place_of<'a>(bases: impl Iterator<Item = &'a Base>, name: &str) -> Option<Store> {
+    let mut stores = bases.map(|base| Store::of(base, name));
+    let first = stores.next()?;
+    let there = |store: &Store| store.exists().unwrap_or(true);
+    if there(&first) { Some(first) } else { Some(stores.find(there).unwrap_or(first)) }
 }

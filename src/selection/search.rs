@@ -10,8 +10,8 @@ use crate::{
     lease::mark::Mark,
     options as o,
     pass::Revocation,
-    place::{self, Place},
     platform::Base,
+    store::{self, Store},
 };
 
 /// The search on one platform.
@@ -84,15 +84,15 @@ impl<'a> Search<'a> {
     /// The passes to which marks lead, besides those that are known. Where one leads nowhere there is none of its name.
     pub(super) fn marked(&self, known: &[Revocation]) -> Vec<Revocation> {
         let marks = self.marks.iter().filter(|mark| !known.iter().any(|revocation| revocation.lease.name == mark.name));
-        let places = marks.filter_map(|mark| {
-            let file = Path::new(&mark.place).join(place::LEASE);
-            Place::around(&file, place::LEASE, &mark.name, self.bases.first().and_then(|base| base.apart.clone()))
+        let stores = marks.filter_map(|mark| {
+            let file = Path::new(&mark.store).join(store::LEASE);
+            Store::around(&file, store::LEASE, &mark.name, self.bases.first().and_then(|base| base.memory.clone()))
         });
-        places.filter_map(|place| one::known(place).ok().flatten()).collect()
+        stores.filter_map(|store| one::known(store).ok().flatten()).collect()
     }
 
     /// Where it looks, as a message names it.
-    pub(super) fn places(&self) -> impl Iterator<Item = String> {
+    pub(super) fn stores(&self) -> impl Iterator<Item = String> {
         self.bases.iter().map(|base| format!("`{}`", base.path.join("jobpass").display()))
     }
 }

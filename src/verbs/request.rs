@@ -6,13 +6,13 @@ use crate::{
     action::{self, Phase},
     context::Context,
     failure::{Code, Failure},
+    files,
     handover::ForRunner,
     job::{begin, check_receipt, heard, pipes, warn_of_unknown},
     options::{self as o, Call},
     out::Out,
     pass::UNDO,
     pass_extension::PassExtension,
-    place,
     signals::Signals,
     spec::TokenSpec,
 };
@@ -72,7 +72,7 @@ pub async fn request(context: &Context, out: &Out) -> Result<ExitCode, Failure> 
     let spec = TokenSpec::of(context)?;
     runner.check()?;
     if let Some(path) = &spec.kubeconfig_out {
-        place::check_named(path, |text| PassExtension::of_text(text).is_some())?;
+        files::check_user_file(path, |text| PassExtension::of_text(text).is_some())?;
     }
     let mut signals = heard(Signals::ending())?;
     let pass = begin(context, &spec, &runner, &mut signals, out).await?;

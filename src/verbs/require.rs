@@ -7,15 +7,15 @@ use jiff::Timestamp;
 use crate::{
     context::Context,
     failure::{Code, Failure},
+    files,
     job::current,
     jwt::Claims,
     options::{self as o, Call},
     out::{Out, instant},
     pass_extension::PassExtension,
-    place,
     platform::Platform,
     secret::Secret,
-    spec,
+    spec, store,
 };
 
 /// How it is called.
@@ -46,7 +46,7 @@ pub fn require(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
             .cause(format!("its token file `{}` is gone", files[0].display()))
             .hint("it was revoked: request another one, or revoke later"));
     };
-    let token = place::read_named(file).map(Secret::new).map_err(|error| {
+    let token = files::read_text(file).map(Secret::new).map_err(|error| {
         Failure::new(Code::PassUnclear, "cannot tell whether this job has a pass")
             .cause(format!("its token file `{}`: {error}", file.display()))
     })?;
@@ -75,7 +75,7 @@ pub fn require(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
 
 /// Fails where the pass has a kubeconfig and kubectl would take another one.
 fn is_used(context: &Context, token: &Path) -> Result<(), Failure> {
-    let ours = token.with_file_name(place::KUBECONFIG);
+    let ours = token.with_file_name(store::KUBECONFIG);
     let listed = context.env.get("KUBECONFIG").map(|list| context.env.paths(list)).unwrap_or_default();
     match listed.into_iter().find(|path| path.exists()) {
         // Written elsewhere, or not at all: then another one is what was wanted.

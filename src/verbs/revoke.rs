@@ -102,7 +102,7 @@ pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<Exi
     let terms = terms(context, out)?;
     let mut unknown: Vec<_> = found.unknown.into_iter().map(|unknown| unknown.within("a pass may be left alive")).collect();
     if !strict {
-        unknown.drain(..).for_each(|unknown| warn_of(out, &unknown, context.is_post()));
+        unknown.drain(..).for_each(|unknown| warn_of(out, &unknown, if context.is_post() { Telling::Annotated } else { Telling::Warned }));
     }
     let failed = end_all(context, &found.revocations, terms, strict, out).await?;
     if !strict {
@@ -111,7 +111,7 @@ pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<Exi
     // One of them is the error of this call, which says all that a warning would.
     let mut failures = failed.into_iter().chain(unknown);
     let first = failures.next();
-    failures.for_each(|unknown| warn_of(out, &unknown, false));
+    failures.for_each(|unknown| warn_of(out, &unknown, Telling::Warned));
     first.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
@@ -198,7 +198,8 @@ async fn end_all(context: &Context, revocations: &[Revocation], terms: Terms, st
             let left = end.saturating_duration_since(Instant::now()).max(LEAST);
             let telling = match &failed {
                 None if strict => Telling::Returned,
-                Some(_) | None => Telling::Warned { annotated: context.is_post() && !strict },
+                Some(_) | None if context.is_post() && !strict => Telling::Annotated,
+                Some(_) | None => Telling::Warned,
             };
             let new = end_one(context, revocation, Terms { timeout: left, ..terms }, telling, out).await?;
             failed = failed.or(new);
@@ -236,8 +237,8 @@ async fn end_one(
         let failure =
             Failure::new(Code::LeaseOtherPod, "this pod has no pass of that job key, and a key without a UUID in it means no other pod's")
                 .hint("give a pass that another pod is to end a key such as `$(context.pipelineRun.uid)/TASK`");
-        if let Telling::Warned { annotated } = telling {
-            warn(out, &[format!("a pass may be left alive: {}", failure.brief())], annotated);
+        if telling != Telling::Returned {
+            warn(out, &[format!("a pass may be left alive: {}", failure.brief())], telling);
         }
         return Ok(Some(failure));
     }
@@ -252,7 +253,7 @@ async fn end_one(
             marks::take_away(&context.elsewhere(*platform), &revocation.lease.name);
         }
     }
-    Ok(tell(context, revoked, revocation.known, telling, out))
+    Ok(tell(context, revoked, telling, out))
 }
 
 /// The identity with the way to its server. A post step goes that of its main step, whatever a step between has set.

@@ -98,8 +98,8 @@ pub async fn run(context: &Context, command: &[OsString], out: &Out) -> Result<E
     if done.revoked.receipt.proof.is_success() {
         handover.is_over();
     }
-    let telling = if strict { Telling::Returned } else { Telling::Warned { annotated: false } };
-    match tell(context, done.revoked, true, telling, out) {
+    let telling = if strict { Telling::Returned } else { Telling::Warned };
+    match tell(context, done.revoked, telling, out) {
         Some(failure) if strict => Err(failure),
         Some(_) | None => Ok(ExitCode::from(done.code)),
     }

@@ -14,9 +14,8 @@ use crate::{
     job::{REQUEST, hide_values, pipes},
     options::{self as o, Call, Source},
     out::{self, Out, Stream},
-    place,
     secret::Secret,
-    selection,
+    selection, store,
 };
 
 /// As much as a pipe holds.
@@ -63,8 +62,8 @@ fn patterns(context: &Context) -> Result<(Patterns, Vec<String>), Failure> {
     let lease = options.get(&o::LEASE).or(options.get(&o::LEASE_FILE));
     if let Some(given) = lease {
         let found = selection::to_hide(context)?;
-        let places = found.revocations.iter().filter_map(|revocation| revocation.place.as_ref());
-        let mut tokens = places.filter_map(|place| place.read(place::TOKEN).ok()?).map(Secret::new).peekable();
+        let stores = found.revocations.iter().filter_map(|revocation| revocation.store.as_ref());
+        let mut tokens = stores.filter_map(|store| store.read(store::TOKEN).ok()?).map(Secret::new).peekable();
         let is_asked = !matches!(given.source, Source::Variable(_));
         if tokens.peek().is_none() && (is_asked || names.is_empty()) {
             return Err(Failure::new(Code::LeaseMissing, format!("there is no token of the lease that {} names", given.source))

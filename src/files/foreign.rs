@@ -1,5 +1,4 @@
 //! Files of others, as they are read: links are followed, nobody is waited for, nothing is endless.
-#![expect(clippy::disallowed_methods, reason = "this is the door to the files of others")]
 
 use std::{
     fmt, fs,
@@ -68,7 +67,7 @@ pub(super) fn is_null(stat: &Stat) -> bool {
 ///
 /// # Errors
 /// When it cannot be read, is no regular file, no text, or larger than 1 MiB.
-pub fn read_named(path: &Path) -> anyhow::Result<String> {
+pub fn read_text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(read_bytes(path)?.to_vec()).map_err(|_| anyhow!("it is not UTF-8"))
 }
 
@@ -172,7 +171,7 @@ mod tests {
     use super::*;
 
     fn refusal(path: &str) -> String {
-        read_named(path.as_ref()).expect_err(path).to_string()
+        read_text(path.as_ref()).expect_err(path).to_string()
     }
 
     #[test]
@@ -184,7 +183,7 @@ mod tests {
         symlink(at("pipe"), at("link")).expect("a link");
         symlink("/dev/null", at("null")).expect("a link");
         symlink(at("nothing"), at("dangling")).expect("a link");
-        let said = |name: &str| read_named(&at(name)).map_err(|error| error.to_string());
+        let said = |name: &str| read_text(&at(name)).map_err(|error| error.to_string());
         assert_eq!(refusal("/dev/zero"), "it is a device");
         assert_eq!(refusal("/dev/random"), "it is a device");
         assert_eq!(refusal("/"), "it is a directory");
@@ -200,14 +199,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("f");
         fs::write(&path, vec![b'x'; 1 << 20]).expect("written");
-        assert_eq!(read_named(&path).expect("it is not larger").len(), 1 << 20);
+        assert_eq!(read_text(&path).expect("it is not larger").len(), 1 << 20);
         fs::write(&path, vec![b'x'; (1 << 20) + 1]).expect("written");
-        assert_eq!(read_named(&path).expect_err("larger").to_string(), "it is larger than 1 MiB");
+        assert_eq!(read_text(&path).expect_err("larger").to_string(), "it is larger than 1 MiB");
         assert_eq!(read_public(&path).expect("certificates may be more").len(), (1 << 20) + 1);
         fs::write(&path, vec![b'x'; (4 << 20) + 1]).expect("written");
         assert_eq!(read_public(&path).expect_err("larger").to_string(), "it is larger than 4 MiB");
         fs::write(&path, b"\xe4").expect("written");
-        assert_eq!(read_named(&path).expect_err("Latin-1").to_string(), "it is not UTF-8");
+        assert_eq!(read_text(&path).expect_err("Latin-1").to_string(), "it is not UTF-8");
         assert_eq!(read_bytes(&path).expect("bytes").as_slice(), b"\xe4");
     }
 }

@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, Stat},
+    fs::{AtFlags, Stat},
     io::Errno,
 };
 
-use super::{
-    NEW, Place,
-    file::{create, read_at, stat},
-    reason,
+use super::{NEW, Store};
+use crate::{
+    files::{create, read_at, reason, stat},
+    secret::Secret,
 };
-use crate::secret::Secret;
 
 /// What client-go adds to the name of a kubeconfig that it is about to change: `lockFile` in `tools/clientcmd/config.go`.
 const LOCK: &str = ".lock";
@@ -28,19 +27,19 @@ pub enum Exchange {
     Left(String),
 }
 
-impl Place {
+impl Store {
     /// Exchanges one of the files for what `change` makes of its text, in one step and with the mode that it has: there is always a
     /// whole one. `None` leaves it alone.
     ///
-    /// Whoever finds the lock gives up, kubectl too: it is held for three system calls and no longer.
+    /// Whoever finds the lock gives up, kubectl too: it is held for a few system calls and no longer.
     pub fn exchange(&self, name: &str, change: impl Fn(&str) -> Option<Secret>) -> Exchange {
         let exchanged = || -> Result<Exchange, Errno> {
-            let place = self.home(name).map_or_else(|| self.open(), |home| home.open())?;
+            let store = self.home(name).map_or_else(|| self.open(), |home| home.open())?;
             let (new, lock) = (name.to_owned() + NEW, name.to_owned() + LOCK);
             let busy = || Exchange::Busy(self.file(name).with_file_name(&lock));
-            let is_locked = || stat(&place, &lock).map(|stat| stat.is_some());
-            let Some(before) = stat(&place, name)? else { return Ok(Exchange::Left("it is gone".to_owned())) };
-            let text = match read_at(&place, name) {
+            let is_locked = || stat(&store, &lock).map(|stat| stat.is_some());
+            let Some(before) = stat(&store, name)? else { return Ok(Exchange::Left("it is gone".to_owned())) };
+            let text = match read_at(&store, name) {
                 Ok(text) => Secret::new(text.unwrap_or_default()),
                 Err(cause) => return Ok(Exchange::Left(cause.to_string())),
             };
@@ -51,26 +50,25 @@ impl Place {
             if changed == text {
                 return Ok(Exchange::Done);
             }
-            let _ = rustix::fs::unlinkat(&place, new.as_str(), AtFlags::empty());
-            create(&place, &new, changed.expose().as_bytes(), before.st_mode & 0o777)?;
-            let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let renamed = match rustix::fs::openat(&place, lock.as_str(), flags, Mode::empty()) {
-                Ok(_) => {
+            let _ = rustix::fs::unlinkat(&store, new.as_str(), AtFlags::empty());
+            create(&store, &new, changed.expose().as_bytes(), before.st_mode & 0o777)?;
+            let renamed = match create(&store, &lock, b"", 0) {
+                Ok(()) => {
                     // What came in between would be lost.
-                    let is_same = stat(&place, name).map(|now| now.is_some_and(|now| is_same(&before, &now)));
+                    let is_same = stat(&store, name).map(|now| now.is_some_and(|now| is_same(&before, &now)));
                     let renamed = match is_same {
-                        Ok(true) => rustix::fs::renameat(&place, new.as_str(), &place, name).map(|()| Exchange::Done),
+                        Ok(true) => rustix::fs::renameat(&store, new.as_str(), &store, name).map(|()| Exchange::Done),
                         Ok(false) => Ok(busy()),
                         Err(error) => Err(error),
                     };
-                    let _ = rustix::fs::unlinkat(&place, lock.as_str(), AtFlags::empty());
+                    let _ = rustix::fs::unlinkat(&store, lock.as_str(), AtFlags::empty());
                     renamed
                 }
                 Err(Errno::EXIST) => Ok(busy()),
                 Err(error) => Err(error),
             };
             if renamed != Ok(Exchange::Done) {
-                let _ = rustix::fs::unlinkat(&place, new.as_str(), AtFlags::empty());
+                let _ = rustix::fs::unlinkat(&store, new.as_str(), AtFlags::empty());
             }
             renamed
         };
@@ -85,22 +83,23 @@ fn is_same(before: &Stat, now: &Stat) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests play whoever else writes there")]
 mod tests {
     use std::{
         fs,
         os::unix::fs::{PermissionsExt, symlink},
     };
 
-    use super::super::{KUBECONFIG, tests::NAME};
+    use super::super::{KUBECONFIG, Readers, tests::NAME};
     use super::*;
     use crate::platform::Base;
 
-    fn place() -> (tempfile::TempDir, Place) {
+    fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().expect("a directory");
-        let place = Place::of(&Base::at(directory.path().to_owned()), NAME);
-        place.create(false).expect("made");
-        place.write(KUBECONFIG, b"old", 0o640).expect("written");
-        (directory, place)
+        let store = Store::of(&Base::at(directory.path().to_owned()), NAME);
+        store.create(Readers::User).expect("made");
+        store.write(KUBECONFIG, b"old", 0o640).expect("written");
+        (directory, store)
     }
 
     fn renewed(text: &str) -> Option<Secret> {
@@ -109,52 +108,52 @@ mod tests {
 
     #[test]
     fn it_is_exchanged_with_its_mode_and_nothing_stays_beside_it() {
-        let (_directory, place) = place();
-        assert_eq!(place.exchange(KUBECONFIG, renewed), Exchange::Done);
-        let path = place.file(KUBECONFIG);
+        let (_directory, store) = store();
+        assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Done);
+        let path = store.file(KUBECONFIG);
         assert_eq!(fs::read_to_string(&path).expect("there"), "new");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o640);
-        assert_eq!(fs::read_dir(place.path()).expect("there").count(), 1);
+        assert_eq!(fs::read_dir(store.path()).expect("there").count(), 1);
     }
 
     #[test]
     fn the_lock_of_another_program_is_respected_and_left() {
-        let (_directory, place) = place();
-        let lock = place.path().join("kubeconfig.lock");
+        let (_directory, store) = store();
+        let lock = store.path().join("kubeconfig.lock");
         fs::write(&lock, "").expect("made");
-        assert_eq!(place.exchange(KUBECONFIG, renewed), Exchange::Busy(lock.clone()));
+        assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Busy(lock.clone()));
         // Truncated, and not written yet.
-        fs::write(place.file(KUBECONFIG), "").expect("written");
-        assert_eq!(place.exchange(KUBECONFIG, renewed), Exchange::Busy(lock.clone()));
+        fs::write(store.file(KUBECONFIG), "").expect("written");
+        assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Busy(lock.clone()));
         assert!(lock.exists());
-        assert_eq!(fs::read_dir(place.path()).expect("there").count(), 2);
+        assert_eq!(fs::read_dir(store.path()).expect("there").count(), 2);
     }
 
     #[test]
     fn what_is_written_meanwhile_is_not_lost() {
-        let (_directory, place) = place();
-        let path = place.file(KUBECONFIG);
-        let exchanged = place.exchange(KUBECONFIG, |text| {
+        let (_directory, store) = store();
+        let path = store.file(KUBECONFIG);
+        let exchanged = store.exchange(KUBECONFIG, |text| {
             fs::write(&path, "old, and more").expect("written");
             renewed(text)
         });
         assert!(matches!(exchanged, Exchange::Busy(_)));
-        assert_eq!(place.exchange(KUBECONFIG, renewed), Exchange::Done);
+        assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Done);
         assert_eq!(fs::read_to_string(&path).expect("there"), "new, and more");
     }
 
     #[test]
     fn what_is_no_longer_ours_is_left_as_it_is() {
-        let (directory, place) = place();
-        let path = place.file(KUBECONFIG);
+        let (directory, store) = store();
+        let path = store.file(KUBECONFIG);
         fs::write(&path, "theirs").expect("written");
-        assert_eq!(place.exchange(KUBECONFIG, renewed), Exchange::Left("it holds no token of this pass any more".to_owned()));
+        assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Left("it holds no token of this pass any more".to_owned()));
         fs::remove_file(&path).expect("there");
-        assert_eq!(place.exchange(KUBECONFIG, renewed), Exchange::Left("it is gone".to_owned()));
+        assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Left("it is gone".to_owned()));
         let other = directory.path().join("other");
         fs::write(&other, "old").expect("written");
         symlink(&other, &path).expect("made");
-        assert_eq!(place.exchange(KUBECONFIG, renewed), Exchange::Left("it is a link".to_owned()));
+        assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Left("it is a link".to_owned()));
         assert_eq!(fs::read_to_string(&other).expect("there"), "old");
     }
 }

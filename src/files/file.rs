@@ -18,7 +18,11 @@ use super::{plain, reason};
 /// No file of ours is ever larger, and none that we read.
 pub(super) const LARGEST: u64 = 1 << 20;
 
-pub(super) fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
+/// Makes a file with just this mode, whatever the umask, and fills it. One that cannot be filled is removed again.
+///
+/// # Errors
+/// When something has the name already, or it cannot be written.
+pub fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = fs::File::from(rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR)?);
     let written = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
@@ -30,7 +34,11 @@ pub(super) fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Res
     written
 }
 
-pub(super) fn read_at(at: &OwnedFd, name: &str) -> anyhow::Result<Option<String>> {
+/// Reads a text file of this user, if it is there.
+///
+/// # Errors
+/// When it is a link, no regular file, somebody else's, larger than 1 MiB, or cannot be read.
+pub fn read_at(at: &OwnedFd, name: &str) -> anyhow::Result<Option<String>> {
     // NONBLOCK: a pipe under our name must not hold us up.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match rustix::fs::openat(at, name, flags, Mode::empty()) {
@@ -53,7 +61,11 @@ fn whole(file: fs::File) -> anyhow::Result<String> {
     Ok(text)
 }
 
-pub(super) fn stat(at: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
+/// What has a name, without following a link.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn stat(at: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
@@ -61,6 +73,8 @@ pub(super) fn stat(at: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
     }
 }
 
-pub(super) fn is_ours(stat: &Stat) -> bool {
+/// Whether it is a regular file of this user.
+#[must_use]
+pub fn is_ours(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_uid == geteuid().as_raw()
 }

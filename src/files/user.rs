@@ -1,5 +1,4 @@
 //! Files that the user or the platform named: written, appended to and removed, where they are what they should be.
-#![expect(clippy::disallowed_methods, reason = "this is the door to files outside of a place")]
 
 use std::{
     fs, io,
@@ -16,10 +15,10 @@ use rustix::{
 };
 
 use super::{
-    DIRECTORY,
+    directory::open_named,
     file::{create, read_at},
     foreign::Unusual,
-    plain, reason, unwritable,
+    plain, reason,
 };
 use crate::failure::{Code, Failure};
 
@@ -39,10 +38,10 @@ pub enum Accepts {
 ///
 /// # Errors
 /// When something else is there, or it cannot be written.
-pub fn write_named(path: &Path, content: &[u8], mode: u32, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
-    remove_named(path, is_former)?;
+pub fn write_user_file(path: &Path, content: &[u8], mode: u32, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    remove_user_file(path, is_former)?;
     let (parent, name) = split(path);
-    let open = || rustix::fs::open(&parent, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty());
+    let open = || open_named(&parent);
     open().and_then(|parent| create(&parent, &name, content, mode)).map_err(|error| unwritable(path, error))
 }
 
@@ -50,9 +49,9 @@ pub fn write_named(path: &Path, content: &[u8], mode: u32, is_former: impl Fn(&s
 ///
 /// # Errors
 /// When something else is there, or its directory is not there or takes nothing.
-pub fn check_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
+pub fn check_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let (parent, name) = split(path);
-    let directory = rustix::fs::open(&parent, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty());
+    let directory = open_named(&parent);
     let directory = directory.map_err(|error| unwritable(path, error))?;
     let is_free = match read_at(&directory, &name) {
         Ok(None) => Ok(()),
@@ -67,9 +66,9 @@ pub fn check_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), 
 ///
 /// # Errors
 /// When it is no regular file, not ours, or not one that `is_former` knows again: then it is left alone.
-pub fn remove_named(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
+pub fn remove_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let (parent, name) = split(path);
-    let Ok(parent) = rustix::fs::open(&parent, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty()) else { return Ok(()) };
+    let Ok(parent) = open_named(&parent) else { return Ok(()) };
     match read_at(&parent, &name) {
         Ok(None) => Ok(()),
         Ok(Some(text)) if is_former(&text) => {
@@ -165,6 +164,10 @@ fn takes_files(directory: &Path) -> Result<(), Errno> {
     rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
 }
 
+fn unwritable(path: &Path, error: Errno) -> Failure {
+    Failure::new(Code::FileUnwritable, format!("cannot write `{}`", path.display())).cause(reason(error))
+}
+
 fn unappendable(path: &Path, cause: &anyhow::Error) -> Failure {
     let failure = Failure::new(Code::FileUnwritable, format!("cannot write `{}`", path.display()));
     match cause.downcast_ref::<Errno>() {
@@ -200,12 +203,12 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("k");
         let ours = |text: &str| text.starts_with("ours");
-        write_named(&path, b"ours 1", 0o600, ours).expect("made");
-        write_named(&path, b"ours 2", 0o600, ours).expect("replaced");
+        write_user_file(&path, b"ours 1", 0o600, ours).expect("made");
+        write_user_file(&path, b"ours 2", 0o600, ours).expect("replaced");
         assert_eq!(mode(&path), 0o600);
         fs::write(&path, "theirs").expect("written");
-        assert!(write_named(&path, b"ours 3", 0o600, ours).is_err());
-        assert!(remove_named(&path, ours).is_err());
+        assert!(write_user_file(&path, b"ours 3", 0o600, ours).is_err());
+        assert!(remove_user_file(&path, ours).is_err());
         assert_eq!(fs::read_to_string(&path).expect("there"), "theirs");
     }
 }

@@ -1,39 +1,40 @@
-//! The private directory of a lease and the four names in it: made, filled and emptied here, without following any link.
-#![expect(clippy::disallowed_methods, reason = "this is the one door to files")]
+//! The private directory of a pass and the four names in it: made, filled and emptied here, without following any link.
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use anyhow::anyhow;
 use rustix::{
-    fs::{AtFlags, FlockOperation, Mode, OFlags},
+    fs::{AtFlags, FlockOperation},
     io::Errno,
     process::geteuid,
 };
 
 use crate::{
-    failure::{Code, Failure, words},
+    failure::{Code, Failure},
+    files::{self, create, is_ours_alone, plain, read_at, reason},
     platform::Base,
 };
 
-mod apart;
-mod beside;
-mod directory;
+mod create;
 mod exchange;
-mod file;
-mod foreign;
-mod making;
-mod named;
+mod marks;
+mod memory;
 
-pub use beside::{read_beside, remove_beside, write_beside};
-use directory::{directory, is_ours_alone, parents, unmasked};
 pub use exchange::Exchange;
-use file::{create, read_at};
-pub use foreign::{Pipe, Unusual, read_bytes, read_named, read_public};
-pub use named::{Accepts, append, check_append, check_named, remove_named, write_named};
+pub use marks::{read_marks, remove_mark, write_mark};
+
+/// The directory that holds the stores of all leases.
+const PARENT: &str = "jobpass";
+
+/// What it is called, and what it is called for this user alone where the former is somebody else's: as one that a killed job of
+/// another user has left on a volume, which only that one may remove.
+fn parents() -> [String; 2] {
+    [PARENT.to_owned(), format!("{PARENT}-{}", geteuid().as_raw())]
+}
 
 /// The lease.
 pub const LEASE: &str = "lease.json";
@@ -55,15 +56,26 @@ const NAMES: [&str; 8] = [ENV, "kubeconfig.new", KUBECONFIG, "kubeconfig.lock", 
 /// Those of them that hold a token or lead to it.
 pub const SECRETS: &[&str] = &[ENV, "kubeconfig.new", KUBECONFIG, "token.new", TOKEN];
 
-/// How often a directory is made again that another job has removed meanwhile.
-const TRIES: u32 = 100;
+/// Who may read the files of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// The user who has requested it.
+    User,
+    /// That user's group, too: where containers of a pod run as several users.
+    Group,
+}
 
-/// `tmpfs` and `ramfs`, from `linux/magic.h`.
-const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+impl Readers {
+    /// Those whom the mode of a file allows.
+    #[must_use]
+    pub fn of(mode: u32) -> Self {
+        if mode & 0o040 == 0 { Self::User } else { Self::Group }
+    }
+}
 
 /// Where a lease's files are. Known before anything exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Store {
     base: Base,
     /// The directory below it that holds the places of all leases, or of this user's.
     parent: String,
@@ -72,7 +84,7 @@ pub struct Place {
     memory: Option<PathBuf>,
 }
 
-impl Place {
+impl Store {
     /// The place of a lease: where it is, else where it is to be; nothing is made yet.
     #[must_use]
     pub fn of(base: &Base, lease: &str) -> Self {
@@ -82,10 +94,10 @@ impl Place {
 
     /// The place that a file of it lies in, if it looks like one of ours: `…/jobpass/LEASE/FILE`.
     #[must_use]
-    pub fn around(path: &Path, file: &str, lease: &str, apart: Option<PathBuf>) -> Option<Self> {
-        let base = Base { apart, ..Base::at(path.ancestors().nth(3)?.to_owned()) };
-        let mut places = parents().into_iter().map(|parent| Self::below(&base, parent, lease));
-        places.find(|place| place.path().join(file) == path)
+    pub fn around(path: &Path, file: &str, lease: &str, memory: Option<PathBuf>) -> Option<Self> {
+        let base = Base { memory, ..Base::at(path.ancestors().nth(3)?.to_owned()) };
+        let mut stores = parents().into_iter().map(|parent| Self::below(&base, parent, lease));
+        stores.find(|store| store.path().join(file) == path)
     }
 
     fn below(base: &Base, parent: String, lease: &str) -> Self {
@@ -94,7 +106,7 @@ impl Place {
 
     /// Whether a directory of ours is there that can hold it, or nothing yet.
     fn is_free(&self) -> bool {
-        self.open_base(false).map_or(true, |base| is_ours_alone(&base, &self.parent))
+        self.open_base().map_or(true, |base| is_ours_alone(&base, &self.parent))
     }
 
     /// The directory.
@@ -119,8 +131,8 @@ impl Place {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
-        let place = self.home(name).map_or_else(|| self.open(), |home| home.open());
-        place.and_then(|place| create(&place, name, content, mode)).map_err(|error| unwritable(&self.file(name), error))
+        let store = self.home(name).map_or_else(|| self.open(), |home| home.open());
+        store.and_then(|store| create(&store, name, content, mode)).map_err(|error| unwritable(&self.file(name), error))
     }
 
     /// Replaces one of the files in one step: there is always a whole one.
@@ -130,10 +142,10 @@ impl Place {
     pub fn replace(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
         let new = name.to_owned() + NEW;
         let replace = || {
-            let place = self.home(name).map_or_else(|| self.open(), |home| home.open())?;
-            let _ = rustix::fs::unlinkat(&place, new.as_str(), AtFlags::empty());
-            create(&place, &new, content, mode)?;
-            rustix::fs::renameat(&place, new.as_str(), &place, name)
+            let store = self.home(name).map_or_else(|| self.open(), |home| home.open())?;
+            let _ = rustix::fs::unlinkat(&store, new.as_str(), AtFlags::empty());
+            create(&store, &new, content, mode)?;
+            rustix::fs::renameat(&store, new.as_str(), &store, name)
         };
         replace().map_err(|error| unwritable(&self.file(name), error))
     }
@@ -155,12 +167,12 @@ impl Place {
             let failed = |cause: anyhow::Error| {
                 Failure::new(Code::StoreUnreadable, format!("cannot read `{}`", home.file(name).display())).chain(&cause)
             };
-            let place = match home.open() {
-                Ok(place) => place,
+            let store = match home.open() {
+                Ok(store) => store,
                 Err(Errno::NOENT | Errno::NOTDIR) => continue,
                 Err(error) => return Err(failed(anyhow!(reason(error)))),
             };
-            if let Some(text) = read_at(&place, name).map_err(failed)? {
+            if let Some(text) = read_at(&store, name).map_err(failed)? {
                 return Ok(Some(text));
             }
         }
@@ -172,21 +184,21 @@ impl Place {
     /// # Errors
     /// When one of them is there and cannot be removed.
     pub fn remove(&self, names: &[&str]) -> Result<(), Failure> {
-        for apart in self.aparts() {
-            apart.remove(names)?;
+        for memory in self.memory_stores() {
+            memory.remove(names)?;
         }
         let failed = |error| {
             Failure::new(Code::StoreLeftover, format!("cannot remove the files of the pass in `{}`", self.path().display()))
                 .cause(reason(error))
         };
-        let place = match self.open() {
-            Ok(place) => place,
+        let store = match self.open() {
+            Ok(store) => store,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             Err(error) => return Err(failed(error)),
         };
         for name in names {
             // A link is removed itself; what it points to is not touched.
-            match rustix::fs::unlinkat(&place, *name, AtFlags::empty()) {
+            match rustix::fs::unlinkat(&store, *name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -199,12 +211,12 @@ impl Place {
     /// # Errors
     /// When something is there and cannot be removed.
     pub fn clear(&self) -> Result<(), Failure> {
-        for apart in self.aparts() {
-            apart.clear()?;
+        for memory in self.memory_stores() {
+            memory.clear()?;
         }
         self.remove(&NAMES)?;
-        let Ok(base) = self.open_base(false) else { return Ok(()) };
-        let Ok(parent) = directory(&base, &self.parent, None) else { return Ok(()) };
+        let Ok(base) = self.open_base() else { return Ok(()) };
+        let Ok(parent) = files::open_or_make(&base, &self.parent, None) else { return Ok(()) };
         match rustix::fs::unlinkat(&parent, &self.name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => {
@@ -238,13 +250,13 @@ impl Place {
     /// # Errors
     /// When another process holds it.
     pub fn lock(&self) -> Result<Option<OwnedFd>, Failure> {
-        let Ok(place) = self.open() else { return Ok(None) };
-        Ok(self.locked(&place)?.then_some(place))
+        let Ok(store) = self.open() else { return Ok(None) };
+        Ok(self.locked(&store)?.then_some(store))
     }
 
     /// Whether it could be locked: a file system without locks is no reason to fail.
-    fn locked(&self, place: &OwnedFd) -> Result<bool, Failure> {
-        match rustix::fs::flock(place, FlockOperation::NonBlockingLockExclusive) {
+    fn locked(&self, store: &OwnedFd) -> Result<bool, Failure> {
+        match rustix::fs::flock(store, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Err(Failure::new(Code::PassInUse, "another jobpass of this job is using the same pass")
                 .cause(format!("it holds `{}`", self.path().display()))
@@ -255,30 +267,29 @@ impl Place {
 
     /// Opens the directory step by step, so that no part below the base can be a link.
     fn open(&self) -> Result<OwnedFd, Errno> {
-        let base = self.open_base(false).map_err(|_| Errno::NOENT)?;
-        let open = |at: &OwnedFd, name: &str| rustix::fs::openat(at, name, DIRECTORY, Mode::empty());
-        let place = open(&open(&base, &self.parent)?, &self.name)?;
-        if rustix::fs::fstat(&place)?.st_uid != geteuid().as_raw() {
+        let base = self.open_base().map_err(|_| Errno::NOENT)?;
+        let store = files::open_below(&files::open_below(&base, &self.parent)?, &self.name)?;
+        if rustix::fs::fstat(&store)?.st_uid != geteuid().as_raw() {
             return Err(Errno::PERM);
         }
-        Ok(place)
+        Ok(store)
+    }
+
+    /// Makes the base, if it is not there, and opens it.
+    fn make_base(&self) -> Result<OwnedFd, Failure> {
+        let path = &self.base.path;
+        let make = if self.base.private { files::make } else { files::make_with_parents };
+        make(path)
+            .map_err(|error| Failure::new(Code::StoreUnwritable, format!("cannot make `{}`", path.display())).cause(plain(&error)))?;
+        self.open_base()
     }
 
     /// Opens the base, which the user or the platform has chosen: links in its path are their business.
-    fn open_base(&self, make: bool) -> Result<OwnedFd, Failure> {
+    fn open_base(&self) -> Result<OwnedFd, Failure> {
         let path = &self.base.path;
         let failed = |error| Failure::new(Code::StoreUnwritable, format!("cannot open `{}`", path.display())).cause(reason(error));
-        if make {
-            let mut builder = fs::DirBuilder::new();
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            if let Err(error) = unmasked(|| builder.recursive(!self.base.private).create(path))
-                && error.kind() != io::ErrorKind::AlreadyExists
-            {
-                return Err(Failure::new(Code::StoreUnwritable, format!("cannot make `{}`", path.display())).cause(plain(&error)));
-            }
-        }
-        let flags = if self.base.private { DIRECTORY } else { DIRECTORY.difference(OFlags::NOFOLLOW) };
-        let base = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+        let open = if self.base.private { files::open_unlinked } else { files::open_named };
+        let base = open(path).map_err(failed)?;
         if self.base.private {
             let stat = rustix::fs::fstat(&base).map_err(failed)?;
             if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
@@ -291,30 +302,22 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path().display().fmt(f)
     }
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// The names in a directory, as far as they are text.
-fn children(directory: &Path) -> impl Iterator<Item = String> {
-    fs::read_dir(directory).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
-}
-
 /// All places below a base, sorted, also those of other users, and why there may be some that we cannot see.
 #[must_use]
-pub fn list(base: &Base) -> (Vec<Place>, Option<Failure>) {
-    let (mut places, mut hidden) = (Vec::new(), None);
+pub fn list(base: &Base) -> (Vec<Store>, Option<Failure>) {
+    let (mut stores, mut hidden) = (Vec::new(), None);
     for parent in parents() {
         let path = base.path.join(&parent);
-        match fs::read_dir(&path) {
-            Ok(entries) => {
-                let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-                let found = names.filter(|name| crate::name::is_name(name)).map(|name| Place::below(base, parent.clone(), &name));
-                places.extend(found.filter(|place| place.exists() != Ok(false)));
+        match files::children(&path) {
+            Ok(names) => {
+                let found = names.filter(|name| crate::name::is_name(name)).map(|name| Store::below(base, parent.clone(), &name));
+                stores.extend(found.filter(|store| store.exists() != Ok(false)));
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
             // None of ours is ever behind a link.
@@ -326,43 +329,30 @@ pub fn list(base: &Base) -> (Vec<Place>, Option<Failure>) {
             }
         }
     }
-    places.sort_by(|a, b| a.name.cmp(&b.name));
-    (places, hidden)
+    stores.sort_by(|a, b| a.name.cmp(&b.name));
+    (stores, hidden)
 }
 
 fn unwritable(path: &Path, error: Errno) -> Failure {
     Failure::new(Code::StoreUnwritable, format!("cannot write `{}`", path.display())).cause(reason(error))
 }
 
-/// The system's own words, without the number that Rust adds.
-fn reason(error: Errno) -> String {
-    match error {
-        Errno::EXIST => "something is already there, and files of a pass are only ever made anew".into(),
-        Errno::LOOP | Errno::NOTDIR => "a part of the path is a link or no directory".into(),
-        error => plain(&io::Error::from(error)),
-    }
-}
-
-fn plain(error: &io::Error) -> String {
-    words(error)
-}
-
-fn is_in_memory(directory: &OwnedFd) -> bool {
-    rustix::fs::fstatfs(directory).is_ok_and(|stat| u64::try_from(stat.f_type).is_ok_and(|magic| IN_MEMORY.contains(&magic)))
-}
-
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests play whoever else writes there")]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
 
-    use super::{directory::PARENT, *};
+    use super::*;
 
     pub(super) const NAME: &str = "jobpass-0123456789abcdef0123456789abcdef";
 
-    fn place() -> (tempfile::TempDir, Place) {
+    fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().expect("a directory");
         let base = Base::at(directory.path().to_owned());
-        (directory, Place::of(&base, NAME))
+        (directory, Store::of(&base, NAME))
     }
 
     fn mode(path: &Path) -> u32 {
@@ -371,87 +361,87 @@ mod tests {
 
     #[test]
     fn directory_and_files_are_readable_for_the_user_only() {
-        let (_directory, place) = place();
-        place.create(false).expect("made");
-        place.write(TOKEN, b"tok", 0o600).expect("written");
-        place.save_lease("{}").expect("saved");
-        assert_eq!((mode(&place.path()), mode(&place.file(TOKEN)), mode(&place.file(LEASE))), (0o700, 0o600, 0o600));
-        assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
+        let (_directory, store) = store();
+        store.create(Readers::User).expect("made");
+        store.write(TOKEN, b"tok", 0o600).expect("written");
+        store.save_lease("{}").expect("saved");
+        assert_eq!((mode(&store.path()), mode(&store.file(TOKEN)), mode(&store.file(LEASE))), (0o700, 0o600, 0o600));
+        assert_eq!(store.read(TOKEN).expect("read").as_deref(), Some("tok"));
     }
 
     #[test]
     fn nothing_is_left_after_clear() {
-        let (directory, place) = place();
-        place.create(false).expect("made");
-        place.write(TOKEN, b"tok", 0o600).expect("written");
-        place.clear().expect("cleared");
+        let (directory, store) = store();
+        store.create(Readers::User).expect("made");
+        store.write(TOKEN, b"tok", 0o600).expect("written");
+        store.clear().expect("cleared");
         assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 0);
-        place.clear().expect("twice is once");
+        store.clear().expect("twice is once");
     }
 
     #[test]
     fn a_link_under_one_of_our_names_is_refused_and_its_target_untouched() {
-        let (directory, place) = place();
-        place.create(false).expect("made");
+        let (directory, store) = store();
+        store.create(Readers::User).expect("made");
         let target = directory.path().join("target");
         fs::write(&target, "precious").expect("written");
-        symlink(&target, place.file(TOKEN)).expect("linked");
-        let failure = place.create(false).expect_err("a link");
+        symlink(&target, store.file(TOKEN)).expect("linked");
+        let failure = store.create(Readers::User).expect_err("a link");
         assert!(failure.to_string().contains("is a link or belongs to somebody else"), "{failure}");
-        assert!(place.write(TOKEN, b"tok", 0o600).is_err());
-        assert!(place.read(TOKEN).is_err());
-        place.clear().expect("the link itself is removed");
+        assert!(store.write(TOKEN, b"tok", 0o600).is_err());
+        assert!(store.read(TOKEN).is_err());
+        store.clear().expect("the link itself is removed");
         assert_eq!(fs::read_to_string(target).expect("there"), "precious");
     }
 
     #[test]
     fn a_link_in_place_of_a_directory_is_refused() {
-        let (directory, place) = place();
+        let (directory, store) = store();
         let elsewhere = tempfile::tempdir().expect("a directory");
         // Of the link that was there before, another name is taken; one that comes now is refused.
         symlink(elsewhere.path(), directory.path().join(PARENT)).expect("linked");
-        assert!(place.create(false).expect_err("a link").to_string().contains("a part of the path is a link"));
-        let place = Place::of(&place.base, NAME);
-        place.create(false).expect("made beside it");
-        assert_eq!(list(&place.base), (vec![place.clone()], None));
-        place.clear().expect("cleared");
+        assert!(store.create(Readers::User).expect_err("a link").to_string().contains("a part of the path is a link"));
+        let store = Store::of(&store.base, NAME);
+        store.create(Readers::User).expect("made beside it");
+        assert_eq!(list(&store.base), (vec![store.clone()], None));
+        store.clear().expect("cleared");
         assert_eq!(fs::read_dir(elsewhere.path()).expect("there").count(), 0);
         assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 1, "the link stays");
     }
 
     #[test]
     fn another_name_is_taken_where_the_usual_one_is_somebody_elses_and_found_again() {
-        let (directory, place) = place();
+        let (directory, store) = store();
         let usual = directory.path().join(PARENT);
         fs::create_dir(&usual).expect("made");
         fs::set_permissions(&usual, fs::Permissions::from_mode(0o777)).expect("set");
-        let base = place.base;
-        let place = Place::of(&base, NAME);
-        place.create(false).expect("made");
-        assert_eq!(place.path(), directory.path().join(format!("{PARENT}-{}", geteuid().as_raw())).join(NAME));
-        place.save_lease("{}").expect("saved");
+        let base = store.base;
+        let store = Store::of(&base, NAME);
+        store.create(Readers::User).expect("made");
+        assert_eq!(store.path(), directory.path().join(format!("{PARENT}-{}", geteuid().as_raw())).join(NAME));
+        store.save_lease("{}").expect("saved");
         // Also once the usual one is ours again, or gone.
         fs::remove_dir(&usual).expect("removed");
-        let other = Place::of(&base, &NAME.replace('0', "f"));
-        other.create(false).expect("made");
+        let other = Store::of(&base, &NAME.replace('0', "f"));
+        other.create(Readers::User).expect("made");
         assert!(other.path().starts_with(&usual));
-        assert_eq!((Place::of(&base, NAME), list(&base).0.len()), (place.clone(), 2));
-        let file = place.path().join(LEASE);
-        assert_eq!(Place::around(&file, LEASE, NAME, None).expect("one of ours").path(), place.path());
-        assert_eq!(Place::around(&file, TOKEN, NAME, None), None);
-        place.clear().expect("cleared");
+        assert_eq!((Store::of(&base, NAME), list(&base).0.len()), (store.clone(), 2));
+        let file = store.path().join(LEASE);
+        assert_eq!(Store::around(&file, LEASE, NAME, None).expect("one of ours").path(), store.path());
+        assert_eq!(Store::around(&file, TOKEN, NAME, None), None);
+        store.clear().expect("cleared");
         other.clear().expect("cleared");
         assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 0);
     }
 
     #[test]
     fn a_directory_that_others_may_write_to_is_refused() {
-        let (directory, place) = place();
+        let (directory, store) = store();
         for parent in parents() {
             fs::create_dir(directory.path().join(&parent)).expect("made");
             fs::set_permissions(directory.path().join(&parent), fs::Permissions::from_mode(0o777)).expect("set");
         }
-        let failure = Place::of(&place.base, NAME).create(false).expect_err("open to all").to_string();
+        let failure = Store::of(&store.base, NAME).create(Readers::User).expect_err("open to all").to_string();
         assert!(failure.contains("others may write") && failure.contains("hint: name a directory of your own"), "{failure}");
     }
 
@@ -461,53 +451,53 @@ mod tests {
         let path = directory.path().join("jobpass-1");
         fs::create_dir(&path).expect("made");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
-        let place = Place::of(&Base { private: true, ..Base::at(path) }, NAME);
-        assert!(place.create(false).expect_err("readable").to_string().contains("others may look into it"));
+        let store = Store::of(&Base { private: true, ..Base::at(path) }, NAME);
+        assert!(store.create(Readers::User).expect_err("readable").to_string().contains("others may look into it"));
     }
 
     #[test]
     fn a_base_that_must_be_in_memory_is_checked() {
         let directory = tempfile::tempdir_in(".").expect("a directory on disk");
-        let memory = |path: &Path| Place::of(&Base { in_memory: true, ..Base::at(path.to_owned()) }, NAME);
-        let failure = memory(directory.path()).create(false).expect_err("on disk");
+        let memory = |path: &Path| Store::of(&Base { must_be_in_memory: true, ..Base::at(path.to_owned()) }, NAME);
+        let failure = memory(directory.path()).create(Readers::User).expect_err("on disk");
         assert!(failure.to_string().contains("medium: Memory"), "{failure}");
         let shared = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
-        memory(shared.path()).create(false).expect("in memory");
+        memory(shared.path()).create(Readers::User).expect("in memory");
     }
 
     #[test]
     fn a_second_pass_of_the_same_lease_replaces_the_first_ones_files() {
-        let (_directory, place) = place();
-        place.create(false).expect("made");
-        place.write(TOKEN, b"old", 0o600).expect("written");
-        assert!(place.write(TOKEN, b"new", 0o600).is_err(), "files are only ever made anew");
-        place.create(false).expect("emptied");
-        place.write(TOKEN, b"new", 0o600).expect("written");
+        let (_directory, store) = store();
+        store.create(Readers::User).expect("made");
+        store.write(TOKEN, b"old", 0o600).expect("written");
+        assert!(store.write(TOKEN, b"new", 0o600).is_err(), "files are only ever made anew");
+        store.create(Readers::User).expect("emptied");
+        store.write(TOKEN, b"new", 0o600).expect("written");
     }
 
     #[test]
     fn a_place_that_somebody_uses_is_neither_made_anew_nor_emptied() {
-        let (_directory, place) = place();
-        let used = place.create(false).expect("made").expect("locked");
-        place.write(TOKEN, b"tok", 0o600).expect("written");
-        assert!(place.create(false).expect_err("in use").to_string().contains("another jobpass of this job"));
-        assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
+        let (_directory, store) = store();
+        let used = store.create(Readers::User).expect("made").expect("locked");
+        store.write(TOKEN, b"tok", 0o600).expect("written");
+        assert!(store.create(Readers::User).expect_err("in use").to_string().contains("another jobpass of this job"));
+        assert_eq!(store.read(TOKEN).expect("read").as_deref(), Some("tok"));
         drop(used);
-        place.create(false).expect("free again");
+        store.create(Readers::User).expect("free again");
     }
 
     #[test]
     fn jobs_that_come_and_go_do_not_take_the_directory_from_each_other() {
-        let (directory, _place) = place();
+        let (directory, _place) = store();
         let base = Base::at(directory.path().to_owned());
         std::thread::scope(|scope| {
             for job in 0..4 {
-                let place = Place::of(&base, &format!("{}{job}", &NAME[..NAME.len() - 1]));
+                let store = Store::of(&base, &format!("{}{job}", &NAME[..NAME.len() - 1]));
                 scope.spawn(move || {
                     for _ in 0..500 {
-                        drop(place.create(false).expect("made"));
-                        place.save_lease("{}").expect("saved");
-                        place.clear().expect("cleared");
+                        drop(store.create(Readers::User).expect("made"));
+                        store.save_lease("{}").expect("saved");
+                        store.clear().expect("cleared");
                     }
                 });
             }
@@ -517,11 +507,11 @@ mod tests {
 
     #[test]
     fn only_places_of_leases_are_listed() {
-        let (directory, place) = place();
-        place.create(false).expect("made");
+        let (directory, store) = store();
+        store.create(Readers::User).expect("made");
         fs::create_dir(directory.path().join(PARENT).join("other")).expect("made");
         let base = Base::at(directory.path().to_owned());
-        assert_eq!(list(&base), (vec![place], None));
+        assert_eq!(list(&base), (vec![store], None));
         assert_eq!(list(&Base { path: directory.path().join("none"), ..base }), (vec![], None));
     }
 }

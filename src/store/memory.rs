@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use super::{Place, SECRETS, children, directory::is_ours_alone};
-use crate::{name::random_hex, platform::Base};
+use super::{Readers, SECRETS, Store};
+use crate::{
+    files::{children, is_ours_alone, open_unlinked},
+    name::random_hex,
+    platform::Base,
+};
 
 /// What a directory in memory is called that is to be this user's own.
 const OWN: &str = "jobpass-";
@@ -16,16 +20,16 @@ const OWN: &str = "jobpass-";
 /// The memory that all users share, and every container has for itself.
 const SHARED: &str = "/dev/shm";
 
-impl Place {
+impl Store {
     /// Keeps these files apart from now on, where the base names a directory for that; else beside the lease. Says where they are if
     /// that is elsewhere than it should be: anybody may have taken the name first in a directory that all users share.
     #[must_use]
-    pub fn parted(mut self) -> (Self, Option<String>) {
-        let Some(usual) = self.base.apart.clone() else { return (self, None) };
+    pub fn with_secrets_in_memory(mut self) -> (Self, Option<String>) {
+        let Some(usual) = self.base.memory.clone() else { return (self, None) };
         let (directory, name) = own(&usual);
         let new = directory.join(format!("{name}-{}", &random_hex()[..8]));
         let mut all = memories(&usual).into_iter().chain([new]);
-        let found = all.find(|path| self.is(&self.at(path)) || self.at(path).create(false).is_ok());
+        let found = all.find(|path| self.is(&self.at(path)) || self.at(path).create(Readers::User).is_ok());
         if found.as_ref().is_some_and(|path| self.is(&self.at(path))) {
             // They lie there already.
             return (self, None);
@@ -47,20 +51,20 @@ impl Place {
     }
 
     /// The places that they may be in if they are apart: of this command's pass, or of an earlier one.
-    pub(super) fn aparts(&self) -> impl Iterator<Item = Self> {
-        let all = self.base.apart.as_deref().map(memories).unwrap_or_default();
-        all.into_iter().map(|path| self.at(&path)).filter(|apart| !self.is(apart))
+    pub(super) fn memory_stores(&self) -> impl Iterator<Item = Self> {
+        let all = self.base.memory.as_deref().map(memories).unwrap_or_default();
+        all.into_iter().map(|path| self.at(&path)).filter(|memory| !self.is(memory))
     }
 
     fn at(&self, memory: &Path) -> Self {
-        let base = Base { in_memory: true, private: true, ..Base::at(memory.to_owned()) };
+        let base = Base { must_be_in_memory: true, private: true, ..Base::at(memory.to_owned()) };
         Self::of(&base, &self.name)
     }
 
     /// Whether both are one directory, by whatever names: the variables that name them may say the same, in other words, over links
     /// or mounts. As long as neither is there, nothing of either is.
     fn is(&self, other: &Self) -> bool {
-        let identity = |place: &Self| rustix::fs::fstat(place.open().ok()?).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let identity = |store: &Self| rustix::fs::fstat(store.open().ok()?).ok().map(|stat| (stat.st_dev, stat.st_ino));
         identity(self).is_some_and(|own| identity(other) == Some(own))
     }
 
@@ -71,8 +75,8 @@ impl Place {
 
     /// The places where such a file may be.
     pub(super) fn homes(&self, name: &str) -> impl Iterator<Item = Self> {
-        let aparts: Vec<_> = if SECRETS.contains(&name) { self.aparts().collect() } else { Vec::new() };
-        [self.clone()].into_iter().chain(aparts)
+        let memory_stores: Vec<_> = if SECRETS.contains(&name) { self.memory_stores().collect() } else { Vec::new() };
+        [self.clone()].into_iter().chain(memory_stores)
     }
 }
 
@@ -83,9 +87,9 @@ fn memories(usual: &Path) -> Vec<PathBuf> {
     let mut all = vec![usual.to_owned(), directory.join(&name)];
     all.dedup();
     let prefix = format!("{name}-");
-    let Ok(opened) = rustix::fs::open(&directory, super::DIRECTORY, rustix::fs::Mode::empty()) else { return all };
+    let Ok(opened) = open_unlinked(&directory) else { return all };
     let is_ours = |name: &String| name.starts_with(&prefix) && is_ours_alone(&opened, name);
-    let mut others: Vec<_> = children(&directory).filter(is_ours).collect();
+    let mut others: Vec<_> = children(&directory).into_iter().flatten().filter(is_ours).collect();
     others.sort();
     all.extend(others.into_iter().map(|name| directory.join(name)));
     all
@@ -101,6 +105,7 @@ fn own(usual: &Path) -> (PathBuf, String) {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests play whoever else writes there")]
 mod tests {
     use std::fs;
 
@@ -108,26 +113,26 @@ mod tests {
     use super::*;
 
     /// A volume, memory, and the place of a lease that may use both.
-    fn place() -> (tempfile::TempDir, tempfile::TempDir, Place) {
+    fn store() -> (tempfile::TempDir, tempfile::TempDir, Store) {
         let (volume, memory) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir_in("/dev/shm").expect("in memory"));
-        let place = Place::of(&Base { apart: Some(memory.path().join("jobpass-7")), ..Base::at(volume.path().to_owned()) }, NAME);
-        (volume, memory, place)
+        let store = Store::of(&Base { memory: Some(memory.path().join("jobpass-7")), ..Base::at(volume.path().to_owned()) }, NAME);
+        (volume, memory, store)
     }
 
-    fn filled(place: Place) -> Place {
-        place.create(false).expect("made");
-        let (place, _) = place.parted();
-        place.save_lease("{}").expect("saved");
-        place.write(TOKEN, b"tok", 0o600).expect("written");
-        place.write(KUBECONFIG, b"config", 0o600).expect("written");
-        place.replace(TOKEN, b"tok2", 0o600).expect("replaced");
-        place
+    fn filled(store: Store) -> Store {
+        store.create(Readers::User).expect("made");
+        let (store, _) = store.with_secrets_in_memory();
+        store.save_lease("{}").expect("saved");
+        store.write(TOKEN, b"tok", 0o600).expect("written");
+        store.write(KUBECONFIG, b"config", 0o600).expect("written");
+        store.replace(TOKEN, b"tok2", 0o600).expect("replaced");
+        store
     }
 
     #[test]
     fn only_the_lease_is_on_the_volume() {
-        let (volume, memory, place) = place();
-        let place = filled(place);
+        let (volume, memory, store) = store();
+        let store = filled(store);
         let names = |path: std::path::PathBuf| {
             let mut names: Vec<_> = fs::read_dir(path).expect("there").flatten().map(|entry| entry.file_name()).collect();
             names.sort();
@@ -135,33 +140,33 @@ mod tests {
         };
         assert_eq!(names(volume.path().join("jobpass").join(NAME)), [LEASE]);
         assert_eq!(names(memory.path().join("jobpass-7/jobpass").join(NAME)), [KUBECONFIG, TOKEN]);
-        assert!(place.file(TOKEN).starts_with(memory.path()) && place.file(LEASE).starts_with(volume.path()));
+        assert!(store.file(TOKEN).starts_with(memory.path()) && store.file(LEASE).starts_with(volume.path()));
     }
 
     #[test]
     fn whoever_only_knows_the_lease_finds_and_clears_both() {
-        let (volume, memory, place) = place();
-        filled(place.clone());
-        assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok2"));
-        place.remove(SECRETS).expect("removed");
-        assert_eq!((place.read(TOKEN).expect("read"), place.read(LEASE).expect("read").as_deref()), (None, Some("{}")));
-        filled(place.clone()).clear().expect("cleared");
+        let (volume, memory, store) = store();
+        filled(store.clone());
+        assert_eq!(store.read(TOKEN).expect("read").as_deref(), Some("tok2"));
+        store.remove(SECRETS).expect("removed");
+        assert_eq!((store.read(TOKEN).expect("read"), store.read(LEASE).expect("read").as_deref()), (None, Some("{}")));
+        filled(store.clone()).clear().expect("cleared");
         assert_eq!(fs::read_dir(volume.path()).expect("there").count(), 0);
         assert_eq!(fs::read_dir(memory.path().join("jobpass-7")).expect("there").count(), 0);
     }
 
     #[test]
     fn a_new_pass_of_the_same_lease_clears_what_was_apart() {
-        let (_volume, memory, place) = place();
-        filled(place.clone());
-        place.create(false).expect("made anew");
-        assert_eq!(place.read(TOKEN).expect("read"), None);
+        let (_volume, memory, store) = store();
+        filled(store.clone());
+        store.create(Readers::User).expect("made anew");
+        assert_eq!(store.read(TOKEN).expect("read"), None);
         assert_eq!(fs::read_dir(memory.path().join("jobpass-7")).expect("there").count(), 0);
     }
 
     #[test]
     fn a_name_that_is_taken_is_passed_over_and_what_is_elsewhere_is_found_again() {
-        let (_volume, memory, place) = place();
+        let (_volume, memory, store) = store();
         let usual = memory.path().join("jobpass-7");
         let squatted: [&dyn Fn(); 3] =
             [&|| std::os::unix::fs::symlink("/etc", &usual).expect("a link"), &|| fs::write(&usual, "").expect("a file"), &|| {
@@ -172,20 +177,24 @@ mod tests {
             squat();
             // A name that is like those of ours.
             std::os::unix::fs::symlink("/etc", memory.path().join("jobpass-7-0")).expect("a link");
-            place.create(false).expect("made");
-            let (parted, warning) = place.clone().parted();
+            store.create(Readers::User).expect("made");
+            let (with_secrets_in_memory, warning) = store.clone().with_secrets_in_memory();
             assert!(
                 warning
                     .expect("said")
                     .contains("jobpass-7` is no directory in memory that is this user's alone: the token's files are in `")
             );
-            parted.write(TOKEN, b"tok", 0o600).expect("written");
-            assert!(parted.file(TOKEN).to_string_lossy().contains("/jobpass-7-"), "{}", parted.file(TOKEN).display());
+            with_secrets_in_memory.write(TOKEN, b"tok", 0o600).expect("written");
+            assert!(
+                with_secrets_in_memory.file(TOKEN).to_string_lossy().contains("/jobpass-7-"),
+                "{}",
+                with_secrets_in_memory.file(TOKEN).display()
+            );
             // Whoever only knows the lease; and a second one uses the same directory.
-            assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
-            assert_eq!(place.clone().parted().0.file(TOKEN), parted.file(TOKEN));
-            parted.clear().expect("cleared");
-            assert_eq!(place.read(TOKEN).expect("read"), None);
+            assert_eq!(store.read(TOKEN).expect("read").as_deref(), Some("tok"));
+            assert_eq!(store.clone().with_secrets_in_memory().0.file(TOKEN), with_secrets_in_memory.file(TOKEN));
+            with_secrets_in_memory.clear().expect("cleared");
+            assert_eq!(store.read(TOKEN).expect("read"), None);
             fs::remove_file(memory.path().join("jobpass-7-0")).expect("there");
             if usual.is_symlink() || usual.is_file() { fs::remove_file(&usual) } else { fs::remove_dir(&usual) }.expect("as it was");
         }
@@ -193,15 +202,15 @@ mod tests {
 
     #[test]
     fn they_stay_beside_the_lease_where_there_is_no_memory_of_ones_own_and_that_is_said() {
-        let (_volume, _memory, place) = place();
+        let (_volume, _memory, store) = store();
         let on_disk = tempfile::tempdir_in(".").expect("on disk");
-        let place = Place::of(&Base { apart: Some(on_disk.path().join("jobpass-7")), ..place.base.clone() }, NAME);
-        place.create(false).expect("made");
-        let (place, warning) = place.parted();
+        let store = Store::of(&Base { memory: Some(on_disk.path().join("jobpass-7")), ..store.base.clone() }, NAME);
+        store.create(Readers::User).expect("made");
+        let (store, warning) = store.with_secrets_in_memory();
         assert!(warning.expect("said").contains("there is no directory in memory that is this user's alone"));
-        place.write(TOKEN, b"tok", 0o600).expect("written");
-        assert_eq!(place.file(TOKEN), place.path().join(TOKEN));
-        assert_eq!(place.read(TOKEN).expect("read").as_deref(), Some("tok"));
-        place.clear().expect("cleared");
+        store.write(TOKEN, b"tok", 0o600).expect("written");
+        assert_eq!(store.file(TOKEN), store.path().join(TOKEN));
+        assert_eq!(store.read(TOKEN).expect("read").as_deref(), Some("tok"));
+        store.clear().expect("cleared");
     }
 }

@@ -5,13 +5,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    Place,
-    file::{create, read_at},
-    reason,
-};
+use super::Store;
 use crate::{
     failure::{Code, Failure},
+    files::{create, read_at, reason},
     name::is_name,
     platform::Base,
 };
@@ -23,12 +20,12 @@ const END: &str = ".mark";
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_beside(base: &Base, lease: &str, text: &str) -> Result<(), Failure> {
+pub fn write_mark(base: &Base, lease: &str, text: &str) -> Result<(), Failure> {
     let name = lease.to_owned() + END;
     let failed = |error: Errno| {
         Failure::new(Code::StoreUnwritable, format!("cannot write `{}`", base.path.join(&name).display())).cause(reason(error))
     };
-    let directory = Place::of(base, lease).open_base(true)?;
+    let directory = Store::of(base, lease).make_base()?;
     match rustix::fs::unlinkat(&directory, name.as_str(), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(failed(error)),
@@ -38,8 +35,8 @@ pub fn write_beside(base: &Base, lease: &str, text: &str) -> Result<(), Failure>
 
 /// All of this user's. What cannot be read is none.
 #[must_use]
-pub fn read_beside(base: &Base) -> Vec<String> {
-    let Ok(directory) = Place::of(base, "").open_base(false) else { return Vec::new() };
+pub fn read_marks(base: &Base) -> Vec<String> {
+    let Ok(directory) = Store::of(base, "").open_base() else { return Vec::new() };
     let Ok(entries) = Dir::read_from(&directory) else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
     let mut names: Vec<_> = names.filter(|name| name.strip_suffix(END).is_some_and(is_name)).collect();
@@ -48,8 +45,8 @@ pub fn read_beside(base: &Base) -> Vec<String> {
 }
 
 /// Removes the one of a lease.
-pub fn remove_beside(base: &Base, lease: &str) {
-    if let Ok(directory) = Place::of(base, lease).open_base(false) {
+pub fn remove_mark(base: &Base, lease: &str) {
+    if let Ok(directory) = Store::of(base, lease).open_base() {
         let _ = rustix::fs::unlinkat(&directory, lease.to_owned() + END, AtFlags::empty());
     }
 }
@@ -65,15 +62,15 @@ mod tests {
     fn only_a_regular_file_of_ours_is_read_and_a_link_is_replaced() {
         let directory = tempfile::tempdir().expect("a directory");
         let base = Base::at(directory.path().join("base"));
-        assert_eq!(read_beside(&base), [""; 0]);
-        write_beside(&base, NAME, "{}").expect("made, with the base");
-        assert_eq!(read_beside(&base), ["{}"]);
+        assert_eq!(read_marks(&base), [""; 0]);
+        write_mark(&base, NAME, "{}").expect("made, with the base");
+        assert_eq!(read_marks(&base), ["{}"]);
         let path = base.path.join(format!("{NAME}.mark"));
         assert_eq!(path.metadata().expect("there").permissions().mode() & 0o777, 0o600);
-        remove_beside(&base, NAME);
+        remove_mark(&base, NAME);
         symlink("/etc/hostname", &path).expect("a link");
-        assert_eq!(read_beside(&base), [""; 0]);
-        write_beside(&base, NAME, "{1}").expect("replaced");
-        assert_eq!((read_beside(&base), path.is_symlink()), (vec!["{1}".to_owned()], false));
+        assert_eq!(read_marks(&base), [""; 0]);
+        write_mark(&base, NAME, "{1}").expect("replaced");
+        assert_eq!((read_marks(&base), path.is_symlink()), (vec!["{1}".to_owned()], false));
     }
 }

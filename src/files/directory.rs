@@ -1,0 +1,143 @@
+//! Directories: made with a mode of ours whatever the umask, and opened without following a link below the one that was named.
+
+use std::{fs, io, os::fd::OwnedFd, path::Path};
+
+use anyhow::{anyhow, bail};
+use rustix::{
+    fs::{FileType, Mode, OFlags},
+    io::Errno,
+    process::{geteuid, umask},
+};
+
+use super::{file::stat, reason};
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// `tmpfs` and `ramfs`, from `linux/magic.h`.
+const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// How often a directory is made again that another job has removed meanwhile.
+const TRIES: u32 = 100;
+
+/// Opens a directory that is no link itself; in its path there may be some.
+///
+/// # Errors
+/// When there is none, or it cannot be opened.
+pub fn open_unlinked(path: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, DIRECTORY, Mode::empty())
+}
+
+/// Opens a directory that the user or the platform has named: links in it are their business.
+///
+/// # Errors
+/// When there is none, or it cannot be opened.
+pub fn open_named(path: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())
+}
+
+/// Opens a directory in another one; a link is none.
+///
+/// # Errors
+/// When there is none, or it cannot be opened.
+pub fn open_below(at: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(at, name, DIRECTORY, Mode::empty())
+}
+
+/// Makes a directory that only the user can use. One that is there is left as it is.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make(path: &Path) -> io::Result<()> {
+    made(path, fs::DirBuilder::new())
+}
+
+/// The same with those above it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_with_parents(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    made(path, builder)
+}
+
+fn made(path: &Path, mut builder: fs::DirBuilder) -> io::Result<()> {
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match unmasked(|| builder.create(path)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether there is nothing yet, or a directory that is ours alone.
+#[must_use]
+pub fn is_ours_alone(at: &OwnedFd, name: &str) -> bool {
+    match stat(at, name) {
+        Ok(Some(stat)) => {
+            let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            is_directory && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o722 == 0o700
+        }
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
+/// Opens a directory of ours in another one, and makes it first if `mode` says how.
+///
+/// # Errors
+/// When it cannot be made or opened, is somebody else's, or others may write to it.
+pub fn open_or_make(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Result<OwnedFd> {
+    let failed = |error| anyhow!(reason(error));
+    let mut tries = 0..TRIES;
+    let opened = loop {
+        if let Some(mode) = mode {
+            match unmasked(|| rustix::fs::mkdirat(at, name, mode)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => bail!(reason(error)),
+            }
+        }
+        match open_below(at, name) {
+            // It was there a moment ago.
+            Err(Errno::NOENT) if mode.is_some() && tries.next().is_some() => {}
+            opened => break opened.map_err(failed)?,
+        }
+    };
+    let stat = rustix::fs::fstat(&opened).map_err(failed)?;
+    if stat.st_uid != geteuid().as_raw() {
+        bail!("the directory `{name}` belongs to somebody else");
+    }
+    if stat.st_mode & 0o022 != 0 {
+        // An umask of 0, as in GitLab's containers, does not reach us: whoever made this one could exchange what is in it.
+        bail!("others may write to the directory `{name}`");
+    }
+    Ok(opened)
+}
+
+/// Whether it has no name any more.
+#[must_use]
+pub fn is_removed(directory: &OwnedFd) -> bool {
+    rustix::fs::fstat(directory).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
+/// Makes a directory that we can use ourselves, which an umask may keep us from. It is the whole process's: another thread
+/// that makes a file at this moment makes it for this user alone, as every file of ours is.
+fn unmasked<T>(make: impl FnOnce() -> T) -> T {
+    let former = umask(Mode::RWXG | Mode::RWXO);
+    let result = make();
+    umask(former);
+    result
+}
+
+/// Whether it lies in memory.
+#[must_use]
+pub fn is_in_memory(directory: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|stat| u64::try_from(stat.f_type).is_ok_and(|magic| IN_MEMORY.contains(&magic)))
+}
+
+/// The names in a directory, as far as they are text.
+///
+/// # Errors
+/// When it cannot be looked into.
+pub fn children(directory: &Path) -> io::Result<impl Iterator<Item = String>> {
+    Ok(fs::read_dir(directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()))
+}
