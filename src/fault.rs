@@ -151,10 +151,11 @@ fn met(at: &str, code: u8) -> ! {
             thread::park();
         }
     }
+    // Before the command is killed: the main thread sees its end, and may have done what it can for the pass before we look.
+    let mut living = held(&LIVING).map(|living| living.clone()).unwrap_or_default();
     if let Some(command) = held(&COMMAND).and_then(|mut command| command.take()) {
         command.kill();
     }
-    let mut living = held(&LIVING).map(|living| living.clone()).unwrap_or_default();
     // Who ends a pass has it a second time.
     living.dedup_by(|one, other| one.lease.id() == other.lease.id());
     let mut text = format!("error: jobpass met a fault of its own{at}");
