@@ -81,7 +81,7 @@ mod limits;
 pub mod name;
 mod net;
 pub mod options;
-mod origin;
+pub mod origin;
 pub mod out;
 mod pass;
 mod pass_extension;
