@@ -1,16 +1,11 @@
-//! The only network code towards the API server: connect once, then create, request, delete, probe; one deadline, one retry rule.
+//! The Kubernetes API: one connection, one deadline and one retry rule for all that is asked of it.
+//!
+//! `ask`, `exchange`, `hedge`, `retry` and `answer` send a [`Request`](request::Request) and tell the answers apart. `leases`, `tokens` and
+//! `review` are what is asked: a new question is a file like these.
 
 use std::time::Duration;
 
-use http::Method;
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
-        core::v1::Secret as LeaseSecret,
-    },
-    apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions},
-};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -18,12 +13,10 @@ use crate::{
     clock::{ServerClock, ServerTime},
     failure::{Code, Failure},
     identity::Identity,
-    jwt::Claims,
     lease::Lease,
-    net::{Connector, Credential, WRONG_SERVER},
+    net::{Connector, WRONG_SERVER},
     out::Out,
     secret::Secret,
-    spec::TokenSpec,
 };
 
 pub mod answer;
@@ -31,13 +24,18 @@ mod ask;
 mod deletion;
 mod exchange;
 mod hedge;
+mod leases;
 mod policy;
+pub mod request;
 mod retry;
 mod review;
+mod tokens;
 
-use answer::{Answer, Refusal, Request, Shown};
+use answer::{Answer, Shown};
 use ask::bounded;
 pub use deletion::Deleted;
+use request::Request;
+pub use tokens::{Granted, Probed};
 
 /// What a pass depends on: how long nobody is reached before that is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,63 +62,6 @@ pub struct Cluster {
     pub left_something: bool,
 }
 
-/// A lease Secret that was created.
-pub struct Made {
-    /// Its uid.
-    pub uid: String,
-    /// When that was, if the server says so.
-    pub at: Option<ServerTime>,
-    /// Whether it has taken the place of one that had its name.
-    pub replaced: bool,
-}
-
-/// A token that was granted.
-pub struct Granted {
-    /// The token.
-    pub token: Secret,
-    /// When it was issued.
-    pub issued_at: Option<ServerTime>,
-    /// When it ends.
-    pub expires_at: ServerTime,
-    /// What the server warned of.
-    pub warnings: Vec<String>,
-}
-
-/// What the API server says to a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probed {
-    /// 401.
-    Dead,
-    /// Any answer that an authenticated client gets.
-    Accepted,
-    /// No answer that says either.
-    Unknown(String),
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    status: TokenStatus,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenStatus {
-    token: Secret,
-    expiration_timestamp: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct Created {
-    metadata: CreatedMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CreatedMetadata {
-    uid: String,
-    creation_timestamp: Option<Timestamp>,
-}
-
 impl Cluster {
     /// Prepares the connection as the CI identity. Nothing is sent yet.
     ///
@@ -144,111 +85,6 @@ impl Cluster {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
-    }
-
-    /// Creates the lease Secret.
-    ///
-    /// A name that is taken is ours, from an answer that was lost or a run that was killed: 128 bits of it are our own, and the
-    /// policies let this identity make nothing else of that name. It is deleted, which kills whatever was bound to it, and made anew.
-    ///
-    /// # Errors
-    /// When the server refuses or cannot be reached.
-    pub async fn create_lease(&mut self, lease: &Lease, secret: &LeaseSecret) -> Result<Made, Failure> {
-        let request = Request::Create { lease: lease.id(), account: lease.service_account.clone() };
-        let path = secrets(lease);
-        let mut replaced = false;
-        loop {
-            let answer = self.ask(&request, &Method::POST, &path, secret).await?;
-            if answer.refusal() == Refusal::AlreadyExists && !replaced {
-                replaced = true;
-                self.left_something = true;
-                let deleted = self.delete_lease(lease, None).await;
-                deleted.map_err(|failure| failure.within(request.what()).cause("its name is taken, and what has it cannot be deleted"))?;
-                continue;
-            }
-            if !answer.is_success() {
-                return Err(answer.failure(&request, &self.shown()));
-            }
-            let Created { metadata } = parsed(&answer, &request)?;
-            let at = metadata.creation_timestamp.map(ServerTime::said);
-            self.hear(at, &answer);
-            return Ok(Made { uid: metadata.uid, at, replaced });
-        }
-    }
-
-    /// Requests a token that is bound to the lease Secret and its uid.
-    ///
-    /// # Errors
-    /// When the server refuses or cannot be reached.
-    pub async fn request_token(&mut self, lease: &Lease, spec: &TokenSpec) -> Result<Granted, Failure> {
-        let account = &lease.service_account;
-        let request = Request::Token { account: account.clone() };
-        let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", account.namespace, account.name);
-        let body = TokenRequest {
-            spec: Some(TokenRequestSpec {
-                // None lets the API server put in its own.
-                audiences: (!spec.audiences.is_empty()).then(|| spec.audiences.clone()),
-                bound_object_ref: Some(BoundObjectReference {
-                    api_version: Some("v1".into()),
-                    kind: Some("Secret".into()),
-                    name: Some(lease.name.clone()),
-                    uid: lease.uid.clone(),
-                }),
-                expiration_seconds: Some(i64::try_from(spec.ttl.as_secs()).unwrap_or(i64::MAX)),
-                ..TokenRequestSpec::default()
-            }),
-            ..TokenRequest::default()
-        };
-        let answer = self.ask(&request, &Method::POST, &path, &body).await?;
-        if !answer.is_success() {
-            return Err(answer.failure(&request, &self.shown()));
-        }
-        let TokenAnswer { status: TokenStatus { token, expiration_timestamp } } = parsed(&answer, &request)?;
-        let claims = Claims::of(&token).unwrap_or_default();
-        let issued_at = claims.issued_at().map(ServerTime::said);
-        self.hear(issued_at, &answer);
-        // The later of the two, should they differ: the token's own end is the one that counts.
-        let expires_at = ServerTime::said(claims.expires_at().map_or(expiration_timestamp, |end| end.max(expiration_timestamp)));
-        Ok(Granted { token, issued_at, expires_at, warnings: answer.warnings })
-    }
-
-    /// Deletes the lease Secret: with it every token that was bound to it ends.
-    ///
-    /// # Errors
-    /// When the server refuses or cannot be reached.
-    pub async fn delete_lease(&mut self, lease: &Lease, uid: Option<&str>) -> Result<Deleted, Failure> {
-        let request = Request::Delete { lease: lease.id() };
-        let path = format!("{}/{}", secrets(lease), lease.name);
-        let options = DeleteOptions {
-            preconditions: uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() }),
-            // Foreground and Orphan would add a finalizer, and the token would live 60 s more.
-            propagation_policy: Some("Background".into()),
-            ..DeleteOptions::default()
-        };
-        let answer = self.ask(&request, &Method::DELETE, &path, &options).await?;
-        self.hear(None, &answer);
-        match Deleted::of(&answer, &lease.name, uid) {
-            // An earlier copy of this request has done it, and nobody has told us.
-            Some(Deleted::Absent) if answer.after_another && uid.is_some() => Ok(Deleted::Removed),
-            Some(deleted) => Ok(deleted),
-            None if answer.is_success() => Err(unasked(&answer, &request)),
-            None => Err(answer.failure(&request, &self.shown())),
-        }
-    }
-
-    /// Asks, on a connection of its own and as nobody else, what the API server says to a token.
-    ///
-    /// Over our own connection a client certificate would answer for the token.
-    pub async fn probe(&self, token: &Secret) -> Probed {
-        let credential = Credential::bearing(token.clone());
-        let shown = credential.header.is_some().then(|| Connector::new(self.connector.target.clone(), credential));
-        let Some(Ok(mut connector)) = shown else { return Probed::Unknown("the token cannot be shown".into()) };
-        match review::sent(&mut connector, self.deadline).await {
-            Ok(answer) if answer.status == 401 => Probed::Dead,
-            Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
-            Ok(answer) => Probed::Unknown(format!("the API server answered {}", answer.status)),
-            Err(broken) => Probed::Unknown(broken.brief(self.timeout)),
-        }
     }
 
     /// Waits, but not beyond the deadline.
@@ -307,8 +143,4 @@ fn unasked(answer: &Answer, request: &Request) -> Failure {
     Failure::new(Code::ApiAnswer, request.what())
         .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))
         .hint(WRONG_SERVER)
-}
-
-fn secrets(lease: &Lease) -> String {
-    format!("/api/v1/namespaces/{}/secrets", lease.service_account.namespace)
 }

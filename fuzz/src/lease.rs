@@ -3,10 +3,10 @@
 use jobpass::{
     context::Context,
     env::Env,
-    origin::Word,
     lease::{Lease, seal::Seal},
     name::is_name,
     options::Options,
+    origin::Word,
     platform::Platform,
     spec::{is_label, is_subdomain},
 };

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use jobpass::{
-    cluster::answer::{Answer, Refusal, Request, Shown},
+    cluster::{
+        answer::{Answer, Refusal, Shown},
+        request::Request,
+    },
     secret::Secret,
-    spec::ServiceAccount,
 };
 use zeroize::Zeroizing;
 
@@ -35,8 +37,6 @@ pub(crate) fn run(data: &[u8]) {
 /// What is said of an answer, to whatever was asked.
 pub(crate) fn refused(status: u16, date: Option<Timestamp>, retry_after: Option<u64>, body: &[u8], token: Option<&Secret>) -> String {
     let answer = Answer { status, retry_after, date, warnings: Vec::new(), after_another: false, body: Zeroizing::new(body.to_vec()) };
-    let account = || ServiceAccount { namespace: "ci".into(), name: "deploy-bot".into() };
-    let lease = || "ci/jobpass-00000000000000000000000000000000".to_owned();
     let refusal = answer.refusal();
     // What is over, or never was, must not be taken for a refusal of another kind, nor the other way about.
     let is_gone =
@@ -45,7 +45,7 @@ pub(crate) fn refused(status: u16, date: Option<Timestamp>, retry_after: Option<
     assert!(refusal != Refusal::Unauthorized || status == 401, "{refusal:?} of {status}");
     assert!(!matches!(refusal, Refusal::AlreadyExists | Refusal::Conflict | Refusal::Busy) || status == 409, "{refusal:?} of {status}");
     let shown = Shown { why: "the fuzzer's", token, now: Timestamp::UNIX_EPOCH };
-    let requests =
-        [Request::Create { lease: lease(), account: account() }, Request::Token { account: account() }, Request::Delete { lease: lease() }];
+    let request = |method| Request::new(method, "/x".to_owned(), "cannot do it".to_owned(), "`create` on `secrets`".to_owned());
+    let requests = [request(http::Method::POST).creating(), request(http::Method::DELETE).without_account("nothing is left to revoke")];
     requests.map(|request| answer.failure(&request, &shown).to_string()).join("\n")
 }

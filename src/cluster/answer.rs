@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::policy;
+use super::{policy, request::Request};
 use crate::{
     clock::{length, skew},
     failure::{Code, Failure},
@@ -13,7 +13,6 @@ use crate::{
     net::WRONG_SERVER,
     out::instant,
     secret::Secret,
-    spec::ServiceAccount,
 };
 
 /// An answer as it came.
@@ -30,50 +29,6 @@ pub struct Answer {
     pub after_another: bool,
     /// The body; it may hold a token.
     pub body: Zeroizing<Vec<u8>>,
-}
-
-/// What was asked, for the sentence that says what could not be done.
-#[derive(Clone, Debug)]
-pub enum Request {
-    /// Create the lease Secret.
-    Create {
-        /// `namespace/name`.
-        lease: String,
-        /// For whom.
-        account: ServiceAccount,
-    },
-    /// Request the token.
-    Token {
-        /// For whom.
-        account: ServiceAccount,
-    },
-    /// Delete the lease Secret.
-    Delete {
-        /// `namespace/name`.
-        lease: String,
-    },
-}
-
-impl Request {
-    /// The sentence.
-    #[must_use]
-    pub fn what(&self) -> String {
-        match self {
-            Self::Create { lease, account } => format!("cannot create the lease `{lease}` for service account `{account}`"),
-            Self::Token { account } => format!("cannot request a token for service account `{account}`"),
-            Self::Delete { lease } => format!("cannot revoke the lease `{lease}`"),
-        }
-    }
-
-    fn permission(&self) -> String {
-        match self {
-            Self::Create { account, .. } => format!("`create` on `secrets` in namespace `{}`", account.namespace),
-            Self::Token { account } => {
-                format!("`create` on `serviceaccounts/token` (resourceName `{}`) in namespace `{}`", account.name, account.namespace)
-            }
-            Self::Delete { lease } => format!("`delete` on `secrets` in namespace `{}`", lease.split('/').next().unwrap_or_default()),
-        }
-    }
 }
 
 /// Why the answer is no.
@@ -232,18 +187,7 @@ impl Answer {
             Refusal::Terminating => failure.hint("use another namespace: this one is being deleted"),
             Refusal::Policy => failure.hint(policy::hint(&said)),
             Refusal::Webhook => failure.hint("ask the cluster's admins: an admission webhook of theirs says no"),
-            Refusal::ServiceAccountMissing => {
-                let hint = match request {
-                    Request::Create { account, .. } | Request::Token { account } => {
-                        format!(
-                            "create it with `kubectl create serviceaccount {} -n {}`; tokens of a deleted one stay dead",
-                            account.name, account.namespace
-                        )
-                    }
-                    Request::Delete { .. } => "nothing is left to revoke".to_owned(),
-                };
-                failure.hint(hint)
-            }
+            Refusal::ServiceAccountMissing => failure.hint(request.hint_without_account()),
             Refusal::NamespaceMissing => failure.hint("check the namespace's name, and that this is the right cluster"),
             Refusal::LeaseMissing => failure.hint(
                 "request again: somebody deleted the lease, or on Tekton `JOBPASS_POD_NAME` and `JOBPASS_POD_UID` are not this pod's",
@@ -328,6 +272,10 @@ mod tests {
         Answer { status, retry_after: None, date: None, warnings: vec![], after_another: false, body }
     }
 
+    fn request() -> Request {
+        Request::new(http::Method::DELETE, "/x".to_owned(), "cannot revoke the lease `ci/x`".to_owned(), "`delete` on `secrets`".to_owned())
+    }
+
     fn says(status: u16, message: &str) -> Refusal {
         answer(status, &serde_json::json!({"kind": "Status", "message": message})).refusal()
     }
@@ -383,7 +331,7 @@ mod tests {
 
     #[test]
     fn only_an_api_servers_words_are_repeated() {
-        let request = Request::Delete { lease: "ci/x".into() };
+        let request = request();
         let shown = Shown { why: "w", token: None, now: Timestamp::UNIX_EPOCH };
         let page = Answer { body: Zeroizing::new(b"<html>hunter2</html>".to_vec()), ..answer(502, &serde_json::Value::Null) };
         assert!(!page.failure(&request, &shown).to_string().contains("hunter2"));
@@ -397,7 +345,7 @@ mod tests {
             date: server.map(at),
             ..answer(401, &serde_json::json!({"kind": "Status", "apiVersion": "v1", "message": "Unauthorized"}))
         };
-        answer.failure(&Request::Delete { lease: "ci/x".into() }, &shown).to_string()
+        answer.failure(&request(), &shown).to_string()
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use http::Method;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Cluster, Patience,
-    answer::{Answer, Request},
+    answer::Answer,
     exchange::Message,
     hedge::{Again, Event, Tries},
+    request::Request,
     retry,
 };
 use crate::{
@@ -25,8 +25,8 @@ const LOOK: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// Sends a request until there is an answer, see [`Tries`]; after a 401 once more, when the identity was read anew.
-    pub(super) async fn ask(&mut self, request: &Request, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
-        let message = match Message::new(method.clone(), path.to_owned(), body) {
+    pub(super) async fn ask(&mut self, request: &Request, body: &impl Serialize) -> Result<Answer, Failure> {
+        let message = match Message::new(request.method.clone(), request.path.clone(), body) {
             Ok(message) => message,
             Err(broken) => return self.settled(request, Err(broken)).await,
         };
@@ -39,7 +39,7 @@ impl Cluster {
         loop {
             // From the moment of sending, as we may be interrupted while we wait; an answer that was lost, late or an error of the
             // server's may stand for a request that was carried out.
-            let (creates, before) = (matches!(request, Request::Create { .. }), self.left_something);
+            let (creates, before) = (request.is_creation(), self.left_something);
             self.left_something |= creates;
             let again = match self.patience {
                 Patience::Brief if !before => Again::UnlessUnreached(retry::UNREACHED),
@@ -77,7 +77,7 @@ impl Cluster {
     fn say(&mut self, request: &Request, sent: Option<&Result<Answer, TransportError>>) {
         let failure = match sent {
             Some(Ok(answer)) => answer.failure(request, &self.shown()),
-            Some(Err(broken)) => broken.failure(&request.what(), &self.connector.target, None, self.timeout),
+            Some(Err(broken)) => broken.failure(request.what(), &self.connector.target, None, self.timeout),
             None => return,
         };
         self.say_once(&format!("{}; trying again", failure.brief()));
@@ -100,7 +100,7 @@ impl Cluster {
                 let look = async { if broken.is_about_certificate() { self.connector.presented().await } else { None } };
                 let presented = timeout_at(limit, look).await.ok().flatten();
                 let leaf = presented.as_ref().map(leaf::describe);
-                Err(broken.failure(&request.what(), &self.connector.target, leaf, self.timeout))
+                Err(broken.failure(request.what(), &self.connector.target, leaf, self.timeout))
             }
         }
     }

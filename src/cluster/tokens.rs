@@ -1,0 +1,110 @@
+//! The tokens of a lease: requested, and shown to the API server to see whether it still takes them.
+
+use http::Method;
+use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use serde::Deserialize;
+
+use super::{Cluster, leases::create_account, parsed, request::Request, review};
+use crate::{
+    clock::ServerTime,
+    failure::Failure,
+    jwt::Claims,
+    lease::Lease,
+    net::{Connector, Credential},
+    secret::Secret,
+    spec::TokenSpec,
+};
+
+/// A token that was granted.
+pub struct Granted {
+    /// The token.
+    pub token: Secret,
+    /// When it was issued.
+    pub issued_at: Option<ServerTime>,
+    /// When it ends.
+    pub expires_at: ServerTime,
+    /// What the server warned of.
+    pub warnings: Vec<String>,
+}
+
+/// What the API server says to a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// 401.
+    Dead,
+    /// Any answer that an authenticated client gets.
+    Accepted,
+    /// No answer that says either.
+    Unknown(String),
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    status: TokenStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenStatus {
+    token: Secret,
+    expiration_timestamp: Timestamp,
+}
+
+impl Cluster {
+    /// Requests a token that is bound to the lease Secret and its uid.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn request_token(&mut self, lease: &Lease, spec: &TokenSpec) -> Result<Granted, Failure> {
+        let account = &lease.service_account;
+        let request = Request::new(
+            Method::POST,
+            format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", account.namespace, account.name),
+            format!("cannot request a token for service account `{account}`"),
+            format!("`create` on `serviceaccounts/token` (resourceName `{}`) in namespace `{}`", account.name, account.namespace),
+        );
+        let request = request.without_account(create_account(account));
+        let body = TokenRequest {
+            spec: Some(TokenRequestSpec {
+                // None lets the API server put in its own.
+                audiences: (!spec.audiences.is_empty()).then(|| spec.audiences.clone()),
+                bound_object_ref: Some(BoundObjectReference {
+                    api_version: Some("v1".into()),
+                    kind: Some("Secret".into()),
+                    name: Some(lease.name.clone()),
+                    uid: lease.uid.clone(),
+                }),
+                expiration_seconds: Some(i64::try_from(spec.ttl.as_secs()).unwrap_or(i64::MAX)),
+                ..TokenRequestSpec::default()
+            }),
+            ..TokenRequest::default()
+        };
+        let answer = self.ask(&request, &body).await?;
+        if !answer.is_success() {
+            return Err(answer.failure(&request, &self.shown()));
+        }
+        let TokenAnswer { status: TokenStatus { token, expiration_timestamp } } = parsed(&answer, &request)?;
+        let claims = Claims::of(&token).unwrap_or_default();
+        let issued_at = claims.issued_at().map(ServerTime::said);
+        self.hear(issued_at, &answer);
+        // The later of the two, should they differ: the token's own end is the one that counts.
+        let expires_at = ServerTime::said(claims.expires_at().map_or(expiration_timestamp, |end| end.max(expiration_timestamp)));
+        Ok(Granted { token, issued_at, expires_at, warnings: answer.warnings })
+    }
+
+    /// Asks, on a connection of its own and as nobody else, what the API server says to a token.
+    ///
+    /// Over our own connection a client certificate would answer for the token.
+    pub async fn probe(&self, token: &Secret) -> Probed {
+        let credential = Credential::bearing(token.clone());
+        let shown = credential.header.is_some().then(|| Connector::new(self.connector.target.clone(), credential));
+        let Some(Ok(mut connector)) = shown else { return Probed::Unknown("the token cannot be shown".into()) };
+        match review::sent(&mut connector, self.deadline).await {
+            Ok(answer) if answer.status == 401 => Probed::Dead,
+            Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
+            Ok(answer) => Probed::Unknown(format!("the API server answered {}", answer.status)),
+            Err(broken) => Probed::Unknown(broken.brief(self.timeout)),
+        }
+    }
+}
