@@ -2,7 +2,6 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
-use secrecy::ExposeSecret;
 
 use rank::Directions;
 use source::{SOURCES, Source};
@@ -194,7 +193,7 @@ impl Identity {
         if let Some(path) = &self.user.token_file
             && let Ok(text) = files::read_text(path.as_ref())
         {
-            self.user.token = Some(text.trim().to_owned().into());
+            self.user.token = Some(token_of(&Secret::new(text)));
         }
     }
 
@@ -207,7 +206,7 @@ impl Identity {
     /// What must not be said, whatever happens: all that the identity holds in clear.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
-        [&self.user.token, &self.user.password].into_iter().flatten().map(|text| Secret::new(text.expose_secret().to_owned())).collect()
+        [&self.user.token, &self.user.password].into_iter().flatten().cloned().map(Secret::from).collect()
     }
 }
 
@@ -266,5 +265,5 @@ fn none(context: &Context) -> Failure {
 
 /// A trimmed token, as kube wants it.
 fn token_of(token: &Secret) -> secrecy::SecretString {
-    secrecy::SecretString::from(token.trimmed().expose().to_owned())
+    token.trimmed().into()
 }

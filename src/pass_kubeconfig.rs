@@ -1,8 +1,9 @@
 //! Renders the kubeconfig of a pass.
 
-use std::path::Path;
+use std::{io::Write as _, path::Path};
 
 use kube::config::AuthInfo;
+use zeroize::Zeroizing;
 
 use crate::{
     identity::{self, Identity},
@@ -12,6 +13,9 @@ use crate::{
     secret::Secret,
 };
 
+/// More than all of it takes but the authority and the token: names, addresses and paths, in bytes.
+const ROOM: usize = 16 << 10;
+
 /// The kubeconfig as JSON, which every reader of YAML takes.
 ///
 /// It holds the token, and names its file by its whole path: client-go reads that again when it changes, and other clients know only
@@ -19,11 +23,8 @@ use crate::{
 /// taken for a CI identity.
 #[must_use]
 pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &Path, namespace: &str) -> Secret {
-    let user = AuthInfo {
-        token: Some(token.expose().to_owned().into()),
-        token_file: Some(token_file.to_string_lossy().into_owned()),
-        ..AuthInfo::default()
-    };
+    let user =
+        AuthInfo { token: Some(token.clone().into()), token_file: Some(token_file.to_string_lossy().into_owned()), ..AuthInfo::default() };
     let mut config = identity::one(identity.cluster.clone(), user);
     for context in config.contexts.iter_mut().filter_map(|named| named.context.as_mut()) {
         context.namespace = Some(namespace.to_owned());
@@ -36,7 +37,11 @@ pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &P
     config.api_version = Some("v1".into());
     config.kind = Some("Config".into());
     config.extensions = Some(vec![extension.named()]);
-    Secret::new(serde_json::to_string_pretty(&config).unwrap_or_default() + "\n")
+    // Room for all of it at once, so that no copy is left where it grew.
+    let authority = identity.cluster.certificate_authority_data.as_ref().map_or(0, String::len);
+    let mut text = Zeroizing::new(Vec::with_capacity(ROOM + authority + token.size()));
+    let written = serde_json::to_writer_pretty(&mut *text, &config).and_then(|()| text.write_all(b"\n").map_err(serde_json::Error::io));
+    Secret::of_parts(&[written.ok().and_then(|()| std::str::from_utf8(&text).ok()).unwrap_or_default()])
 }
 
 /// A kubeconfig with this token in the place of every other one of the same pass; `None` if it holds none.

@@ -2,44 +2,79 @@
 
 use std::fmt;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// A value that must never reach a log, an argument, a label or a state file.
 ///
-/// The memory is overwritten on drop. The only way to the text is [`Secret::expose`], and a test counts its callers.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+/// The memory is overwritten on drop. The only way to the text is [`Secret::expose`], and a test counts its callers. Inside is the type
+/// in which kube's own types keep a secret: to hand one over, or to take one, nothing is exposed.
+#[derive(Clone)]
+pub struct Secret(SecretString);
 
 impl Secret {
     /// Takes a text into custody.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self::of_parts(&[&Zeroizing::new(text)])
+    }
+
+    /// A text that is made of several, one of which is secret. The memory for all of it is taken at once: a text that grows leaves
+    /// copies of itself behind, which nobody overwrites.
+    #[must_use]
+    pub fn of_parts(parts: &[&str]) -> Self {
+        let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+        for part in parts {
+            text.push_str(part);
+        }
+        Self(SecretString::from(text.as_str()))
     }
 
     /// The text itself. Every call is a place where the secret could leak.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 
     /// The same secret without the white space around it, as files and variables often carry a newline.
     #[must_use]
     pub fn trimmed(&self) -> Self {
-        Self::new(self.0.trim().to_owned())
+        Self::of_parts(&[self.expose().trim()])
     }
 
     /// Whether there is nothing in it but white space.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        self.0.trim().is_empty()
+        self.expose().trim().is_empty()
     }
 
     /// Its length in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.expose().len()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
+/// As kube's types have it.
+impl From<SecretString> for Secret {
+    fn from(text: SecretString) -> Self {
+        Self(text)
+    }
+}
+
+/// As kube's types want it.
+impl From<Secret> for SecretString {
+    fn from(secret: Secret) -> Self {
+        secret.0
     }
 }
 

@@ -131,8 +131,9 @@ impl<'a> ForRunner<'a> {
         for (name, value) in &outputs.plain {
             records += &github::record(name, value, &random)?;
         }
-        let token = Secret::new(github::record("token", pass.token.expose(), &random)?);
-        files::append(&self.file(FileCommand::Output)?, &(records + token.expose()), Accepts::File)?;
+        let token = github::secret_record("token", &pass.token, &random)?;
+        let records = Secret::of_parts(&[&records, token.expose()]);
+        files::append(&self.file(FileCommand::Output)?, records.expose(), Accepts::File)?;
         summary(self.context, "jobpass: a pass for this job", &outputs.rows(), self.out);
         self.say(pass);
         // For the rest of this step. The shim has no shell that could source it.
@@ -142,14 +143,13 @@ impl<'a> ForRunner<'a> {
             None if self.context.is_json() => self.out.data(&outputs.json(None))?,
             None => {}
         }
+        let token = spec.variable.as_ref().map(|name| github::secret_record(name, &pass.token, &random)).transpose()?;
         let mut variables = String::new();
-        if let Some(name) = &spec.variable {
-            variables += &github::record(name, pass.token.expose(), &random)?;
-        }
         for (name, value) in outputs.variables() {
             variables += &github::record(name, &value, &random)?;
         }
-        files::append(&self.file(FileCommand::Env)?, Secret::new(variables).expose(), Accepts::File)?;
+        let variables = Secret::of_parts(&[token.as_ref().map_or("", Secret::expose), &variables]);
+        files::append(&self.file(FileCommand::Env)?, variables.expose(), Accepts::File)?;
         self.confirm(&pass.lease)
     }
 

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::AuthInfo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
 
 use super::{Identity, mounted, plugin};
 use crate::{
@@ -23,9 +23,9 @@ impl Identity {
         let user = &self.user;
         let mut credential = Credential::default();
         if let Some(token) = &user.token {
-            credential = Credential::bearing(Secret::new(token.expose_secret().to_owned()));
+            credential = Credential::bearing(token.clone().into());
         } else if let (Some(name), Some(password)) = (&user.username, &user.password) {
-            let pair = Secret::new(format!("{name}:{}", password.expose_secret()));
+            let pair = Secret::of_parts(&[name, ":", Secret::from(password.clone()).expose()]);
             credential.header = header("Basic", &Secret::new(STANDARD.encode(pair.expose())));
         } else if let Some(exec) = &user.exec {
             let status = plugin::run(exec, &self.cluster, &what).await?;
@@ -65,7 +65,8 @@ fn of_kubeconfig(user: &AuthInfo, what: &str) -> Result<Option<(Vec<CertificateD
         (None, None) => None,
     };
     let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref());
-    let key = pem(user.client_key_data.as_ref().map(ExposeSecret::expose_secret), user.client_key.as_deref());
+    let key_data = user.client_key_data.clone().map(Secret::from);
+    let key = pem(key_data.as_ref().map(Secret::expose), user.client_key.as_deref()).map(|key| key.map(Zeroizing::new));
     let missing = |which: &str| Failure::new(Code::IdentityCredential, what).cause(format!("{which} is missing or cannot be read"));
     match (certificate, key) {
         (None, None) => Ok(None),

@@ -8,7 +8,6 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use kube::config::{AuthInfo, Kubeconfig};
-use secrecy::ExposeSecret;
 
 use super::{Identity, kubeconfig::text_of};
 use crate::{files, jwt::Claims, origin::Origin, secret::Secret};
@@ -118,7 +117,7 @@ fn of_kubeconfig(text: &str, directory: &Path) -> Vec<Held> {
 }
 
 fn of_user(user: &AuthInfo, directory: &Path) -> Vec<Held> {
-    let in_clear = |text: &secrecy::SecretString| Secret::new(text.expose_secret().to_owned());
+    let in_clear = |text: &secrecy::SecretString| Secret::from(text.clone());
     let in_file = |path: &String| read(&directory.join(path));
     let tokens = user.token.iter().map(in_clear).chain(user.token_file.iter().filter_map(in_file));
     let mut held: Vec<_> = tokens.filter(|token| !token.is_blank()).map(|token| Held::Token(token.trimmed())).collect();

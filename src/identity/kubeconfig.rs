@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
-use secrecy::ExposeSecret;
 
 use super::{
     Identity, mounted,
@@ -224,8 +223,8 @@ fn without_blanks(mut config: Kubeconfig) -> Kubeconfig {
         blank(&mut cluster.tls_server_name);
     }
     for user in config.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
-        user.token.take_if(|token| token.expose_secret().is_empty());
-        user.client_key_data.take_if(|key| key.expose_secret().is_empty());
+        user.token.take_if(|token| Secret::from(token.clone()).size() == 0);
+        user.client_key_data.take_if(|key| Secret::from(key.clone()).size() == 0);
         blank(&mut user.token_file);
         blank(&mut user.client_certificate);
         blank(&mut user.client_certificate_data);

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use kube::config::{AuthInfo, Kubeconfig};
 use rustix::fs::stat;
-use secrecy::ExposeSecret;
 
-use super::{Identity, in_cluster, server, token_of};
+use super::{Identity, in_cluster, server};
 use crate::{
     env::Env,
     failure::{Code, Failure},
@@ -29,16 +28,16 @@ fn is_mounted(path: &Path) -> bool {
 }
 
 /// Whether a token is the one that this pod has mounted.
-fn is_of_this_pod(token: &str) -> bool {
+fn is_of_this_pod(token: &Secret) -> bool {
     let mounted = files::read_text(&Path::new(in_cluster::MOUNT).join("token"));
-    mounted.is_ok_and(|mounted| !mounted.trim().is_empty() && mounted.trim() == token.trim())
+    mounted.is_ok_and(|mounted| !mounted.trim().is_empty() && Secret::new(mounted).trimmed() == token.trimmed())
 }
 
 /// Whether an identity's credential is a pod's own.
 pub(super) fn is_own(identity: &Identity) -> bool {
     let AuthInfo { token, token_file, .. } = &identity.user;
     token_file.as_ref().is_some_and(|path| is_mounted(path.as_ref()))
-        || token.as_ref().is_some_and(|token| is_of_this_pod(token.expose_secret()))
+        || token.as_ref().is_some_and(|token| is_of_this_pod(&token.clone().into()))
 }
 
 /// Gives a token of this pod, which somebody named as a token, the pod's own API server and authority.
@@ -71,7 +70,7 @@ pub(super) fn guard(identity: &Identity, env: &Env) -> Result<(), Failure> {
 
 /// The same for a token that a credential plugin printed: the pod's own authority is what matters.
 pub(super) fn guard_token(identity: &Identity, token: &Secret, token_is_from: &str) -> Result<(), Failure> {
-    if !is_of_this_pod(token_of(token).expose_secret()) || is_checked_by_the_pods(identity) {
+    if !is_of_this_pod(token) || is_checked_by_the_pods(identity) {
         return Ok(());
     }
     Err(stray(identity).cause(token_is_from))

@@ -97,11 +97,9 @@ fn all_in(directory: &Path) -> Vec<u8> {
         parts.is_some_and(|(hash, number)| hash.bytes().all(|c| c.is_ascii_hexdigit()) && number.bytes().all(|c| c.is_ascii_digit()))
     };
     let mut pem = Vec::new();
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten().take(MOST) {
-        if entry.file_name().to_str().is_some_and(is_hash) {
-            pem.extend(files::read_public(&entry.path()).ok().into_iter().flat_map(|pem| pem.to_vec()));
-            pem.push(b'\n');
-        }
+    for name in files::children(directory).into_iter().flatten().take(MOST).filter(|name| is_hash(name)) {
+        pem.extend(files::read_public(&directory.join(name)).ok().into_iter().flat_map(|pem| pem.to_vec()));
+        pem.push(b'\n');
     }
     pem
 }

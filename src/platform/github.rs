@@ -86,9 +86,17 @@ pub(super) fn provenance(env: &Env) -> Provenance {
 /// The command that masks one value from the next line on.
 #[must_use]
 pub fn mask_command(value: &Secret) -> Secret {
-    // The order matters: the escape character is escaped first.
-    let escaped = value.expose().replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    Secret::new(format!("::add-mask::{escaped}"))
+    let mut parts = vec!["::add-mask::"];
+    for part in value.expose().split_inclusive(['%', '\r', '\n']) {
+        let escaped = match part.as_bytes().last() {
+            Some(b'%') => "%25",
+            Some(b'\r') => "%0D",
+            Some(b'\n') => "%0A",
+            _ => "",
+        };
+        parts.extend([part.trim_end_matches(['%', '\r', '\n']), escaped]);
+    }
+    Secret::of_parts(&parts)
 }
 
 /// A text of several lines as one entry of the log that is also shown on the page of the run: `error`, `warning` or `debug`.
@@ -106,13 +114,29 @@ pub fn annotation(level: &str, text: &str) -> String {
 /// # Errors
 /// When the value holds the delimiter or the name is no plain word.
 pub fn record(name: &str, value: &str, random: &str) -> Result<String, Failure> {
+    let (head, tail) = around(name, value, random)?;
+    Ok(format!("{head}{value}{tail}"))
+}
+
+/// The same with a value that is secret.
+///
+/// # Errors
+/// As of [`record`].
+pub fn secret_record(name: &str, value: &Secret, random: &str) -> Result<Secret, Failure> {
+    let value = value.expose();
+    let (head, tail) = around(name, value, random)?;
+    Ok(Secret::of_parts(&[&head, value, &tail]))
+}
+
+/// What stands before the value of a record, and after it.
+fn around(name: &str, value: &str, random: &str) -> Result<(String, String), Failure> {
     let delimiter = format!("jobpass_{random}");
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     if !plain || value.contains(&delimiter) {
         return Err(Failure::new(Code::PlatformHandover, format!("cannot hand `{name}` to the runner"))
             .cause("it does not fit into a file command"));
     }
-    Ok(format!("{name}<<{delimiter}\n{value}\n{delimiter}\n"))
+    Ok((format!("{name}<<{delimiter}\n"), format!("\n{delimiter}\n")))
 }
 
 /// The state that our post step gets back as `STATE_lease`: one line, no secret.

@@ -29,6 +29,11 @@ fn code(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
+/// The words of a source.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
 #[test]
 fn every_file_says_its_one_idea_first_and_is_no_longer_than_that() {
     for (name, text) in sources("src").into_iter().chain(sources("scrub/src")) {
@@ -43,8 +48,12 @@ fn every_file_says_its_one_idea_first_and_is_no_longer_than_that() {
 fn secrets_are_exposed_in_these_places_only() {
     let mut exposed = BTreeMap::new();
     for (name, text) in sources("src") {
-        let calls = code(&text).matches(".expose()").count() + code(&text).matches(".expose_secret()").count();
-        if calls > 0 {
+        // However it is called: as a method, by its path, or by the trait of kube's own secrets, for which there is no need.
+        let code = code(&text);
+        let calls = words(&code).filter(|word| *word == "expose").count();
+        let is_kubes = words(&code).any(|word| word == "expose_secret" || word == "ExposeSecret");
+        assert!(!is_kubes || name == "secret.rs", "{name} exposes a secret of kube's");
+        if calls > 0 && name != "secret.rs" {
             exposed.insert(name, calls);
         }
     }
@@ -56,15 +65,14 @@ fn secrets_are_exposed_in_these_places_only() {
         ("handover.rs", 3),
         ("handover/command.rs", 1),
         ("handover/runner.rs", 5),
-        ("identity.rs", 3),
+        ("identity.rs", 1),
         ("identity/bearer.rs", 1),
         ("identity/credential.rs", 4),
         // What of others is hidden.
-        ("identity/held.rs", 11),
-        ("identity/kubeconfig.rs", 5),
-        ("identity/mounted.rs", 2),
+        ("identity/held.rs", 10),
+        ("identity/kubeconfig.rs", 3),
         ("jwt.rs", 1),
-        ("pass_kubeconfig.rs", 2),
+        ("pass_kubeconfig.rs", 1),
         ("lease.rs", 1),
         // A key of ours is made of the job's own token.
         ("lease/seal.rs", 1),
@@ -77,7 +85,7 @@ fn secrets_are_exposed_in_these_places_only() {
         ("pass.rs", 2),
         // The kubeconfig in which one token takes another's place.
         ("store/exchange.rs", 2),
-        ("platform/github.rs", 1),
+        ("platform/github.rs", 2),
         ("platform/mask.rs", 1),
         // What a command's output is searched for.
         ("verbs/scrub.rs", 1),
@@ -96,6 +104,12 @@ fn each_door_is_opened_by_one_file() {
     let open: Vec<_> =
         sources("src").into_iter().filter(|(_, text)| code(text).contains("clippy::disallowed_methods")).map(|(name, _)| name).collect();
     assert_eq!(open, ["child/process.rs", "env.rs", "files.rs", "identity/plugin.rs", "net/transport.rs", "out.rs",]);
+    // The lint knows a list of functions. Whatever else std or tokio has for files is for `files` too; `out` borrows a stream as one.
+    for (name, text) in sources("src").into_iter().filter(|(name, _)| !name.starts_with("files") && name != "out.rs") {
+        let code = code(&text).replace("rustix::fs::", "").replace("use rustix::{\n    fs::{", "");
+        let is_stds = ["std::fs", "tokio::fs", " fs,", "{fs", " fs::"].into_iter().find(|way| code.contains(way));
+        assert_eq!(is_stds, None, "{name} uses files of its own");
+    }
 }
 
 #[test]
