@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 
 use crate::secret::Secret;
 
+/// What is in the name of a CI system's variable, or one of ours, that holds a secret.
+const SECRETS: [&str; 4] = ["TOKEN", "PASSWORD", "KUBECONFIG", "JWT"];
+
 /// What the process was started with. Its `Debug` shows names only, as any value may be a secret.
 #[derive(Clone, Default)]
 pub struct Env {
@@ -121,12 +124,15 @@ impl Env {
         self.variables.keys().chain(&self.unreadable).map(String::as_str).filter(begins)
     }
 
-    /// What a CI system says in variables that begin so, each in a field of type `Option<String>`: `GITHUB_RUN_ID` in `run_id`.
+    /// What a CI system says in variables that begin so, each in a field of type `Option<String>`: `GITHUB_RUN_ID` in `run_id`. Secrets
+    /// are not among them: those are read by [`Env::secret`], one by one.
     #[must_use]
     pub fn typed<T: DeserializeOwned + Default>(&self, prefix: &str) -> T {
-        // To envy `github_run_id` is the same, and the last one wins: only the name as it is written counts.
+        // To envy `github_run_id` is the same, and the last one wins: only the name as it is written counts. What it is given is copied,
+        // so nothing that may be a secret is.
         let is_meant = |(name, value): &(&String, &String)| {
-            name.starts_with(prefix) && !name.bytes().any(|byte| byte.is_ascii_lowercase()) && !value.is_empty()
+            let is_secret = || SECRETS.iter().any(|word| name.contains(word));
+            name.starts_with(prefix) && !name.bytes().any(|byte| byte.is_ascii_lowercase()) && !value.is_empty() && !is_secret()
         };
         let variables = self.variables.iter().filter(is_meant).map(|(name, value)| (name.clone(), value.clone()));
         envy::prefixed(prefix).from_iter(variables).unwrap_or_default()
@@ -163,9 +169,13 @@ mod tests {
         struct Said {
             run_id: Option<String>,
             job: Option<String>,
+            job_token: Option<String>,
         }
-        let env: Env = [("CI_RUN_ID", "7"), ("CI_run_id", "8"), ("ci_run_id", "9"), ("CI_JOB", ""), ("JOB", "x")].into_iter().collect();
-        assert_eq!(env.typed::<Said>("CI_"), Said { run_id: Some("7".into()), job: None });
+        let env: Env =
+            [("CI_JOB_TOKEN", "secret"), ("CI_RUN_ID", "7"), ("CI_run_id", "8"), ("ci_run_id", "9"), ("CI_JOB", ""), ("JOB", "x")]
+                .into_iter()
+                .collect();
+        assert_eq!(env.typed::<Said>("CI_"), Said { run_id: Some("7".into()), job: None, job_token: None });
     }
 
     #[test]

@@ -23,9 +23,9 @@ pub(super) fn hex(bytes: &[u8], digits: &[u8; 16]) -> Bytes {
 
 /// What is always in the base64 of a text that holds these bytes: the characters that no neighbour has a part in.
 ///
-/// One for each alignment and alphabet; at each end a character that tells up to four bits of the secret is not in it.
-pub(super) fn base64(bytes: &[u8]) -> impl Iterator<Item = Bytes> {
-    (0..3).flat_map(move |before| {
+/// One for each alignment and alphabet, by how many bytes of the secret share a quantum with what stands before it; at each end a character that tells up to four bits of the secret is not in it.
+pub fn base64(bytes: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
+    [0, 2, 1].into_iter().flat_map(move |before| {
         let mut aligned = Zeroizing::new(Vec::with_capacity(before + bytes.len()));
         aligned.resize(before, 0);
         aligned.extend_from_slice(bytes);
@@ -63,7 +63,7 @@ mod tests {
                 let around = [&b"before:"[..before], secret, &b"tail"[..after]].concat();
                 for (alphabet, engine) in [STANDARD, URL_SAFE].iter().enumerate() {
                     let encoded = engine.encode(&around);
-                    let core = text(&cores[before % 3 * 2 + alphabet]);
+                    let core = text(&cores[(3 - before % 3) % 3 * 2 + alphabet]);
                     let at = encoded.find(core).unwrap_or_else(|| panic!("{encoded} does not hold {core}"));
                     // Less than a character of the secret's bits is before it, and after it.
                     assert!(at * 6 - before * 8 < 6 && (before + secret.len()) * 8 - (at + core.len()) * 6 < 6, "{encoded} {core}");

@@ -26,8 +26,9 @@ mod wrapped;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod oracle;
 
+pub use encode::base64;
 use matcher::{Matcher, Tail};
-pub use patterns::{Patterns, SHORTEST_VALUE, TooShort};
+pub use patterns::{Patterns, SHORTEST_VALUE, TooShort, signature};
 use wrapped::Wrapped;
 
 /// What stands in the place of a secret, or of several that overlap or touch.

@@ -5,12 +5,35 @@ use std::{
     time::Duration,
 };
 
+use serde::Deserialize;
+
 use super::{Base, Provenance, local};
 use crate::{
     env::Env,
     failure::{Code, Failure},
     secret::Secret,
 };
+
+/// What the runner says of the job: <https://docs.gitlab.com/ci/variables/predefined_variables/>. Its token is read by [`job_token`] alone.
+#[expect(clippy::struct_field_names, reason = "each is named as the variable is that it comes from")]
+#[derive(Default, Deserialize)]
+struct Job {
+    server_host: Option<String>,
+    project_id: Option<String>,
+    project_path: Option<String>,
+    job_id: Option<String>,
+    job_url: Option<String>,
+    /// In whole seconds.
+    job_timeout: Option<String>,
+    commit_sha: Option<String>,
+    debug_trace: Option<String>,
+}
+
+impl Job {
+    fn of(env: &Env) -> Self {
+        env.typed("CI_")
+    }
+}
 
 /// It lies on the build volume but outside the project directory, so artifacts, caches and `git clean` do not take it.
 pub(super) fn base(env: &Env, user: u32) -> Result<Base, Failure> {
@@ -73,12 +96,11 @@ pub fn listens(words: &[&str]) -> bool {
 #[must_use]
 pub fn is_traced(env: &Env) -> bool {
     // What the runner takes for true: Go's `strconv.ParseBool`.
-    env.get("CI_DEBUG_TRACE").is_some_and(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    Job::of(env).debug_trace.is_some_and(|value| matches!(&*value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
 }
 
-/// In whole seconds: <https://docs.gitlab.com/ci/variables/predefined_variables/>.
 pub(super) fn job_timeout(env: &Env) -> Option<Duration> {
-    env.get("CI_JOB_TIMEOUT")?.parse().ok().map(Duration::from_secs)
+    Job::of(env).job_timeout?.parse().ok().map(Duration::from_secs)
 }
 
 /// The shortest token that nobody guesses; the real ones are longer.
@@ -94,24 +116,21 @@ pub fn job_token(env: &Env) -> Result<Secret, &'static str> {
 }
 
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
-    let part = |name: &str| {
-        env.get(name).ok_or_else(|| {
+    let part = |name: &str, value: Option<String>| {
+        value.ok_or_else(|| {
             Failure::new(Code::PlatformIncomplete, format!("`{name}` is not set, so nothing names this job"))
                 .hint("run it in a job, or give `--job-key`")
         })
     };
-    Ok(format!("{}/{}/{}", part("CI_SERVER_HOST")?, part("CI_PROJECT_ID")?, part("CI_JOB_ID")?))
+    let Job { server_host, project_id, job_id, .. } = Job::of(env);
+    let (host, project) = (part("CI_SERVER_HOST", server_host)?, part("CI_PROJECT_ID", project_id)?);
+    Ok(format!("{host}/{project}/{}", part("CI_JOB_ID", job_id)?))
 }
 
 pub(super) fn provenance(env: &Env) -> Provenance {
-    let text = |name| env.get(name).map(str::to_owned);
-    Provenance {
-        run_id: text("CI_JOB_ID"),
-        repository: text("CI_PROJECT_PATH"),
-        run_url: text("CI_JOB_URL"),
-        commit: text("CI_COMMIT_SHA"),
-        actor: text("GITLAB_USER_LOGIN"),
-    }
+    let Job { job_id, project_path, job_url, commit_sha, .. } = Job::of(env);
+    let actor = env.get("GITLAB_USER_LOGIN").map(str::to_owned);
+    Provenance { run_id: job_id, repository: project_path, run_url: job_url, commit: commit_sha, actor }
 }
 
 #[cfg(test)]

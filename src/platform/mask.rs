@@ -1,31 +1,28 @@
 //! The forms of a token that a platform is asked to mask.
 
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use jobpass_scrub::{base64, signature};
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// Below this a part of a token is too common to be hidden everywhere in a log.
+/// Below this the base64 of a token is too common to be hidden everywhere in a log. In characters.
 const SHORTEST: usize = 16;
 
-/// The value itself, the signature of a JWT alone, and the cores of its base64 at the three alignments.
+/// The value itself, the signature of a JWT alone, and what the base64 of any text around it holds of its own: the forms that the
+/// scrubber knows too.
 ///
-/// A runner masks base64 only with its padding and of the value alone; what `base64` makes of `TOKEN` followed by a newline shares
-/// only its whole quanta with that. The cores are those quanta, so they are found in any longer text's base64 too.
+/// A runner masks base64 only with its padding and of the value alone; what `base64` makes of `TOKEN` followed by a newline is another
+/// text.
 #[must_use]
 pub fn forms(token: &Secret) -> Vec<Secret> {
     let text = token.expose();
     let mut forms = vec![token.clone()];
-    if let Some((signed, signature)) = text.rsplit_once('.')
-        && signed.contains('.')
-        && signature.len() >= SHORTEST
-    {
-        forms.push(Secret::new(signature.to_owned()));
-    }
-    for skipped in 0..3 {
-        let bytes = text.as_bytes().get(skipped..).unwrap_or_default();
-        let whole = &bytes[..bytes.len() - bytes.len() % 3];
-        if whole.len() >= SHORTEST {
-            forms.push(Secret::new(STANDARD_NO_PAD.encode(whole)));
+    let parts = signature(text.as_bytes()).map(<[u8]>::to_vec).map(Zeroizing::new).into_iter();
+    for form in parts.chain(base64(text.as_bytes()).filter(|core| core.len() >= SHORTEST)) {
+        let form = Secret::of_parts(&[std::str::from_utf8(&form).unwrap_or_default()]);
+        // The two alphabets mostly agree.
+        if !forms.contains(&form) {
+            forms.push(form);
         }
     }
     forms
@@ -33,7 +30,7 @@ pub fn forms(token: &Secret) -> Vec<Secret> {
 
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose::STANDARD;
+    use base64::{Engine, engine::general_purpose::STANDARD};
 
     use super::*;
 
@@ -57,7 +54,8 @@ mod tests {
 
     #[test]
     fn an_opaque_token_has_no_signature() {
-        assert_eq!(forms(&Secret::new("sha256~abcdefghijklmnopqrstuvwxyz".into())).len(), 4);
+        // The two alphabets of base64 differ where the `~` is.
+        assert_eq!(forms(&Secret::new("sha256~abcdefghijklmnopqrstuvwxyz".into())).len(), 5);
         assert_eq!(forms(&Secret::new("short".into())).len(), 1);
     }
 }

@@ -2,14 +2,29 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
 use super::{Base, Provenance};
 use crate::{
     env::Env,
     failure::{Code, Failure},
 };
 
-/// Set by our own manifests from the downward API, as Tekton gives a step no variable of its own.
-const POD_UID: &str = "JOBPASS_POD_UID";
+/// What our own manifests set, as Tekton gives a step no variable of its own: the pod from the downward API, the rest from the run.
+#[derive(Default, Deserialize)]
+struct Task {
+    pod_name: Option<String>,
+    pod_uid: Option<String>,
+    run_name: Option<String>,
+    repository: Option<String>,
+    commit: Option<String>,
+}
+
+impl Task {
+    fn of(env: &Env) -> Self {
+        env.typed("JOBPASS_")
+    }
+}
 
 /// Tekton's own entrypoint, which is process 1 of every step.
 pub const ENTRYPOINT: &str = "/tekton/bin/entrypoint";
@@ -21,8 +36,8 @@ pub(super) fn base() -> Base {
 
 /// The pod is the job: a retry gets a new one.
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
-    env.get(POD_UID).map(str::to_owned).ok_or_else(|| {
-        Failure::new(Code::PlatformIncomplete, format!("`{POD_UID}` is not set, so nothing names this job"))
+    Task::of(env).pod_uid.ok_or_else(|| {
+        Failure::new(Code::PlatformIncomplete, "`JOBPASS_POD_UID` is not set, so nothing names this job")
             .hint("set it from `fieldRef: metadata.uid`, or give `--job-key`")
     })
 }
@@ -30,17 +45,13 @@ pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
 /// The pod that we run in, if our manifests say: its name and uid.
 #[must_use]
 pub fn pod(env: &Env) -> Option<(String, String)> {
-    Some((env.get("JOBPASS_POD_NAME")?.to_owned(), env.get(POD_UID)?.to_owned()))
+    let Task { pod_name, pod_uid, .. } = Task::of(env);
+    Some((pod_name?, pod_uid?))
 }
 
 pub(super) fn provenance(env: &Env) -> Provenance {
-    let text = |name| env.get(name).map(str::to_owned);
-    Provenance {
-        run_id: text("JOBPASS_RUN_NAME"),
-        repository: text("JOBPASS_REPOSITORY"),
-        commit: text("JOBPASS_COMMIT"),
-        ..Provenance::default()
-    }
+    let Task { run_name, repository, commit, .. } = Task::of(env);
+    Provenance { run_id: run_name, repository, commit, ..Provenance::default() }
 }
 
 #[cfg(test)]
@@ -49,13 +60,13 @@ mod tests {
 
     #[test]
     fn the_pod_is_the_job() {
-        assert_eq!(job_key(&env(&[(POD_UID, "u-1")])).expect("there"), "u-1");
+        assert_eq!(job_key(&env(&[("JOBPASS_POD_UID", "u-1")])).expect("there"), "u-1");
         assert!(job_key(&env(&[])).expect_err("none").to_string().contains("--job-key"));
     }
 
     #[test]
     fn an_owner_needs_both_name_and_uid() {
-        assert_eq!(pod(&env(&[(POD_UID, "u-1")])), None);
-        assert_eq!(pod(&env(&[(POD_UID, "u-1"), ("JOBPASS_POD_NAME", "p")])), Some(("p".into(), "u-1".into())));
+        assert_eq!(pod(&env(&[("JOBPASS_POD_UID", "u-1")])), None);
+        assert_eq!(pod(&env(&[("JOBPASS_POD_UID", "u-1"), ("JOBPASS_POD_NAME", "p")])), Some(("p".into(), "u-1".into())));
     }
 }

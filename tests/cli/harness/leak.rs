@@ -11,7 +11,8 @@ pub(crate) const JWT: &str = r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-
 
 /// The forms in which a secret could leak, each with its name; the secret itself comes first and has none.
 ///
-/// Base64 is looked for at its three alignments, by the quanta that do not depend on what stands around the secret.
+/// Base64 is looked for at its three alignments: first all the characters that do not depend on what stands around the secret, which is
+/// what a runner is told to mask; then the whole quanta of them alone, as less than all is a leak too.
 pub(crate) fn forms(secret: &str) -> Vec<(String, String)> {
     let mut forms = vec![(String::new(), secret.to_owned())];
     let parts = [("", Some(secret)), ("signature", signature(secret))];
@@ -20,7 +21,10 @@ pub(crate) fn forms(secret: &str) -> Vec<(String, String)> {
             let bytes = text.as_bytes().get(skipped..).unwrap_or_default();
             let whole = &bytes[..bytes.len() - bytes.len() % 3];
             let dot = if name.is_empty() { "" } else { "." };
-            for encoded in [STANDARD_NO_PAD.encode(whole), URL_SAFE_NO_PAD.encode(whole)] {
+            let padded = [&b"xx"[..(3 - skipped) % 3], text.as_bytes()].concat();
+            let core = ((3 - skipped) % 3 * 8).div_ceil(6)..padded.len() * 8 / 6;
+            let long = [STANDARD_NO_PAD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)].map(|text| text[core.clone()].to_owned());
+            for encoded in long.into_iter().chain([STANDARD_NO_PAD.encode(whole), URL_SAFE_NO_PAD.encode(whole)]) {
                 if encoded.len() >= 16 && !forms.iter().any(|(_, known)| *known == encoded) {
                     forms.push((format!("{name}{dot}base64-{skipped}"), encoded));
                 }
