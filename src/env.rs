@@ -7,12 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned, Deserializer, Visitor, value};
 
 use crate::secret::Secret;
-
-/// What is in the name of a CI system's variable, or one of ours, that holds a secret.
-const SECRETS: [&str; 4] = ["TOKEN", "PASSWORD", "KUBECONFIG", "JWT"];
 
 /// What the process was started with. Its `Debug` shows names only, as any value may be a secret.
 #[derive(Clone, Default)]
@@ -124,19 +121,51 @@ impl Env {
         self.variables.keys().chain(&self.unreadable).map(String::as_str).filter(begins)
     }
 
-    /// What a CI system says in variables that begin so, each in a field of type `Option<String>`: `GITHUB_RUN_ID` in `run_id`. Secrets
-    /// are not among them: those are read by [`Env::secret`], one by one.
+    /// What a CI system says in variables that begin so, each in a field of type `Option<String>`: `GITHUB_RUN_ID` in `run_id`.
+    ///
+    /// No other variable is looked at or copied: a job has hundreds, and some of them are secrets, which [`Env::secret`] reads one by one.
     #[must_use]
     pub fn typed<T: DeserializeOwned + Default>(&self, prefix: &str) -> T {
-        // To envy `github_run_id` is the same, and the last one wins: only the name as it is written counts. What it is given is copied,
-        // so nothing that may be a secret is.
-        let is_meant = |(name, value): &(&String, &String)| {
-            let is_secret = || SECRETS.iter().any(|word| name.contains(word));
-            name.starts_with(prefix) && !name.bytes().any(|byte| byte.is_ascii_lowercase()) && !value.is_empty() && !is_secret()
-        };
-        let variables = self.variables.iter().filter(is_meant).map(|(name, value)| (name.clone(), value.clone()));
+        let variables = fields::<T>().iter().filter_map(|field| {
+            let name = prefix.to_owned() + &field.to_ascii_uppercase();
+            let value = self.get(&name)?.to_owned();
+            Some((name, value))
+        });
         envy::prefixed(prefix).from_iter(variables).unwrap_or_default()
     }
+}
+
+/// The names of a struct's fields, as its `Deserialize` says them to whatever it is read from.
+fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
+    struct Asked(&'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for &mut Asked {
+        type Error = value::Error;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            self.0 = fields;
+            Err(de::Error::custom("only its fields are wanted"))
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(de::Error::custom("it is no struct"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct seq
+            tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut asked = Asked(&[]);
+    // It ends with an error in any case.
+    let _ = T::deserialize(&mut asked);
+    asked.0
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
@@ -169,13 +198,12 @@ mod tests {
         struct Said {
             run_id: Option<String>,
             job: Option<String>,
-            job_token: Option<String>,
         }
         let env: Env =
             [("CI_JOB_TOKEN", "secret"), ("CI_RUN_ID", "7"), ("CI_run_id", "8"), ("ci_run_id", "9"), ("CI_JOB", ""), ("JOB", "x")]
                 .into_iter()
                 .collect();
-        assert_eq!(env.typed::<Said>("CI_"), Said { run_id: Some("7".into()), job: None, job_token: None });
+        assert_eq!(env.typed::<Said>("CI_"), Said { run_id: Some("7".into()), job: None });
     }
 
     #[test]

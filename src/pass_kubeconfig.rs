@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// More than all of it takes but the authority and the token: names, addresses and paths, in bytes.
-const ROOM: usize = 16 << 10;
+const ROOM: usize = 4 << 10;
 
 /// The kubeconfig as JSON, which every reader of YAML takes.
 ///
