@@ -17,18 +17,19 @@ impl Secret {
     /// Takes a text into custody.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self::of_parts(&[&Zeroizing::new(text)])
+        if text.capacity() == text.len() { Self(text.into_boxed_str().into()) } else { Self::of_parts(&[&Zeroizing::new(text)]) }
     }
 
     /// A text that is made of several, one of which is secret. The memory for all of it is taken at once: a text that grows leaves
     /// copies of itself behind, which nobody overwrites.
     #[must_use]
     pub fn of_parts(parts: &[&str]) -> Self {
-        let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+        let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
         for part in parts {
             text.push_str(part);
         }
-        Self(SecretString::from(text.as_str()))
+        // It is as long as its memory, so that nothing is copied.
+        Self(text.into_boxed_str().into())
     }
 
     /// The text itself. Every call is a place where the secret could leak.
