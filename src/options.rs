@@ -54,7 +54,8 @@ impl Setting {
     /// The variable that sets it.
     #[must_use]
     pub fn variable(&self) -> String {
-        format!("JOBPASS_{}", self.name.to_uppercase().replace('-', "_"))
+        let word = self.name.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() });
+        "JOBPASS_".chars().chain(word).collect()
     }
 
     /// The variable by which the runner of GitHub hands it over as an input of our action; hyphens stay.

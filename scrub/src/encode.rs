@@ -1,9 +1,6 @@
 //! The encodings in which a secret is recognised; every copy is overwritten on drop.
 
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
 type Bytes = Zeroizing<Vec<u8>>;
@@ -31,10 +28,18 @@ pub fn base64(bytes: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
         aligned.extend_from_slice(bytes);
         // A character is six bits.
         let core = (before * 8).div_ceil(6)..aligned.len() * 8 / 6;
-        [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| {
-            let text = Zeroizing::new(engine.encode(&*aligned));
-            Zeroizing::new(text.as_bytes().get(core.clone()).unwrap_or_default().to_vec())
-        })
+        let text = Zeroizing::new(STANDARD_NO_PAD.encode(&*aligned));
+        let standard = Zeroizing::new(text.as_bytes().get(core).unwrap_or_default().to_vec());
+        // The alphabets differ in two characters.
+        let mut url_safe = standard.clone();
+        for byte in url_safe.iter_mut() {
+            match byte {
+                b'+' => *byte = b'-',
+                b'/' => *byte = b'_',
+                _ => {}
+            }
+        }
+        [standard, url_safe]
     })
 }
 
