@@ -18,13 +18,8 @@ pub fn forms(token: &Secret) -> Vec<Secret> {
     let text = token.expose();
     let mut forms = vec![token.clone()];
     let parts = signature(text.as_bytes()).map(<[u8]>::to_vec).map(Zeroizing::new).into_iter();
-    for form in parts.chain(base64(text.as_bytes()).filter(|core| core.len() >= SHORTEST)) {
-        let form = Secret::of_parts(&[std::str::from_utf8(&form).unwrap_or_default()]);
-        // The two alphabets mostly agree.
-        if !forms.contains(&form) {
-            forms.push(form);
-        }
-    }
+    let cores = base64(text.as_bytes()).filter(|core| core.len() >= SHORTEST);
+    forms.extend(parts.chain(cores).map(|form| Secret::of_parts(&[std::str::from_utf8(&form).unwrap_or_default()])));
     forms
 }
 
