@@ -11,33 +11,34 @@
 //!
 //! # The rooms
 //!
-//! Each uses only what stands above it, and what all of them use: `secret`, `shown` (what may be repeated), `out` (the only way
-//! out) and `failure`. `tests/cli/architecture.rs` reads this list.
+//! Each room (a module of this crate) uses only rooms that stand above it in this list, and those that all of them may use:
+//! `secret`, `shown` (what a message may repeat), `out` (stdout and stderr) and `failure`. `tests/cli/architecture.rs` reads this
+//! list.
 //!
-//! - `limits`: what the system leaves to this process, looked at before anything is begun.
-//! - `env`: the environment, read once.
-//! - `action`: our action on GitHub, and its inputs that are no settings.
-//! - `name`: what a lease's name looks like.
-//! - `jwt`: a look into a token, for messages only.
-//! - `options`: every setting, declared once, by one precedence.
+//! - `limits`: the system's limits for this process, checked before a pass is begun.
+//! - `env`: the process environment, read once.
+//! - `action`: our GitHub action, and those of its inputs that are no settings.
+//! - `name`: the form of a lease's name.
+//! - `jwt`: reads the claims of a token, for messages only.
+//! - `options`: every setting, declared once and resolved by one precedence.
 //! - `platform`: the CI systems, one file each; pure.
 //! - `files`: the only door to files, our own and those of others.
 //! - `store`: the private directory of a pass.
-//! - `processes`: what the kernel says of the processes around us.
+//! - `processes`: what the kernel says about the processes around us.
 //! - `context`: where we run, resolved once for every verb.
 //! - `origin`: where a CI identity was found, as a lease remembers it.
-//! - `pass_extension`: how the kubeconfig of a pass is known.
-//! - `net`: how anybody is reached; it knows no identity.
-//! - `spec`: what is asked for, validated.
+//! - `pass_extension`: the mark by which the kubeconfig of a pass is recognised.
+//! - `net`: how a server is reached; it knows no identity.
+//! - `spec`: the properties of the requested pass, validated.
 //! - `clock`: the API server's time.
-//! - `identity`: as whom the job asks, one file a source.
-//! - `lease`: what must be known to revoke.
-//! - `cluster`: what is asked of the API server.
+//! - `identity`: the CI identity, as whom the job asks; one file for each source.
+//! - `lease`: all that is needed to revoke a pass.
+//! - `cluster`: the requests to the API server.
 //! - `pass_kubeconfig`: the kubeconfig of a pass.
 //! - `receipt`: what was revoked, and how far that is proved.
-//! - `signals`: what ends us, or tells the command something.
-//! - `fault`: the end of a pass when we fail ourselves.
-//! - `pass`: begin, renew and end; alone orders lease, cluster and store.
+//! - `signals`: the signals that end us, or that the command of `run` gets.
+//! - `fault`: ends the living passes if jobpass itself panics.
+//! - `pass`: begin, renew and end; it alone orders the steps on lease, cluster and store.
 //! - `selection`: which passes `revoke` means.
 //! - `handover`: what the job is given: masks, files, variables.
 //! - `child`: the command of `run`.

@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// The digits of hex.
+/// The digits of hex in lower case.
 pub(super) const LOWER: &[u8; 16] = b"0123456789abcdef";
 pub(super) const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Hex in one case.
+/// Writes the bytes as hex text with the given digits: lower or upper case.
 pub(super) fn hex(bytes: &[u8], digits: &[u8; 16]) -> Bytes {
     let mut text = Zeroizing::new(Vec::with_capacity(bytes.len() * 2));
     for byte in bytes {
@@ -21,15 +21,16 @@ pub(super) fn hex(bytes: &[u8], digits: &[u8; 16]) -> Bytes {
     text
 }
 
-/// What is always in the base64 of a text that holds these bytes: the characters that no neighbour has a part in.
+/// The base64 text that always appears where these bytes are part of a longer text that was encoded.
 ///
-/// One for each alignment and alphabet; at each end a character that tells up to four bits of the secret is not in it.
+/// There is one result for each of the three alignments and each of the two alphabets. A character whose six bits come partly from
+/// a neighbouring byte is left out: at each end up to four bits of the secret are therefore not searched for.
 pub(super) fn base64(bytes: &[u8]) -> impl Iterator<Item = Bytes> {
     (0..3).flat_map(move |before| {
         let mut aligned = Zeroizing::new(Vec::with_capacity(before + bytes.len()));
         aligned.resize(before, 0);
         aligned.extend_from_slice(bytes);
-        // A character is six bits.
+        // A base64 character holds six bits. `core` is the range of characters whose bits all come from the secret.
         let core = (before * 8).div_ceil(6)..aligned.len() * 8 / 6;
         [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| {
             let text = Zeroizing::new(engine.encode(&*aligned));
@@ -65,7 +66,7 @@ mod tests {
                     let encoded = engine.encode(&around);
                     let core = text(&cores[before % 3 * 2 + alphabet]);
                     let at = encoded.find(core).unwrap_or_else(|| panic!("{encoded} does not hold {core}"));
-                    // Less than a character of the secret's bits is before it, and after it.
+                    // The characters left out at each end hold less than one character's worth (six bits) of the secret.
                     assert!(at * 6 - before * 8 < 6 && (before + secret.len()) * 8 - (at + core.len()) * 6 < 6, "{encoded} {core}");
                 }
             }
