@@ -1,4 +1,4 @@
-//! The only network code towards the API server: connect once, then create, request, delete, probe; one deadline, one retry rule.
+//! The requests to the API server: connect once, then create, request, delete, probe; with one deadline and one retry rule.
 
 use std::time::Duration;
 
@@ -39,12 +39,12 @@ use answer::{Answer, Refusal, Request, Shown};
 use ask::bounded;
 pub use deletion::Deleted;
 
-/// What a pass depends on: how long nobody is reached before that is given up.
+/// How long to try where no connection can be made, depending on what is at stake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// A pass is to begin: who is told soon that the address is wrong can mend it.
+    /// A pass is to begin: give up soon, so that the user can correct a wrong address.
     Brief,
-    /// A pass is to end or to go on: all the time there is.
+    /// A pass is to end or to be renewed: use all the time there is.
     Whole,
 }
 
@@ -56,44 +56,44 @@ pub struct Cluster {
     timeout: Duration,
     patience: Patience,
     renewed: bool,
-    /// Who is told of a failure that is tried again, and whether that was said.
+    /// Where failures are reported that are tried again; and whether one was reported already.
     out: Out,
     said: bool,
     clock: ServerClock,
-    /// Whether something of ours may exist on the server: only then is there anything to undo.
+    /// Whether something of ours may exist on the server; only then there is something to undo.
     pub left_something: bool,
 }
 
 /// A lease Secret that was created.
 pub struct Made {
-    /// Its uid.
+    /// The uid of the Secret.
     pub uid: String,
-    /// When that was, if the server says so.
+    /// When the server created it (`creationTimestamp`), if it says so.
     pub at: Option<ServerTime>,
-    /// Whether it has taken the place of one that had its name.
+    /// Whether a Secret that had its name was deleted for it.
     pub replaced: bool,
 }
 
 /// A token that was granted.
 pub struct Granted {
-    /// The token.
+    /// The token, bound to the lease.
     pub token: Secret,
-    /// When it was issued.
+    /// When it was issued, by the server's clock (its `iat` claim).
     pub issued_at: Option<ServerTime>,
-    /// When it ends.
+    /// When it expires, by the server's clock.
     pub expires_at: ServerTime,
-    /// What the server warned of.
+    /// The texts of the answer's `Warning` headers.
     pub warnings: Vec<String>,
 }
 
-/// What the API server says to a token.
+/// Whether the API server still accepts a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probed {
-    /// 401.
+    /// It answered 401: the token is dead.
     Dead,
-    /// Any answer that an authenticated client gets.
+    /// It gave an answer that only an authenticated client gets.
     Accepted,
-    /// No answer that says either.
+    /// There was no answer, or one that says neither.
     Unknown(String),
 }
 
@@ -125,7 +125,7 @@ impl Cluster {
     /// Prepares the connection as the CI identity. Nothing is sent yet.
     ///
     /// # Errors
-    /// When its credential cannot be had in time.
+    /// When the CI identity's credential cannot be read in time.
     pub async fn connect(identity: Identity, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
         let deadline = Instant::now() + timeout;
         let connector = bounded(&identity, deadline, timeout).await?;
@@ -140,7 +140,7 @@ impl Cluster {
         self.connector.token.as_ref()
     }
 
-    /// The identity.
+    /// The CI identity as which the requests are sent.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -148,8 +148,9 @@ impl Cluster {
 
     /// Creates the lease Secret.
     ///
-    /// A name that is taken is ours, from an answer that was lost or a run that was killed: 128 bits of it are our own, and the
-    /// policies let this identity make nothing else of that name. It is deleted, which kills whatever was bound to it, and made anew.
+    /// If the name is taken, the Secret is ours: of an answer that was lost, or a run that was killed. The name has 128 bits of our
+    /// own, and policies let this identity create nothing else under it. So it is deleted, which kills every token bound to it, and
+    /// created again.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
@@ -186,7 +187,7 @@ impl Cluster {
         let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", account.namespace, account.name);
         let body = TokenRequest {
             spec: Some(TokenRequestSpec {
-                // None lets the API server put in its own.
+                // Without an audience the API server sets its own.
                 audiences: (!spec.audiences.is_empty()).then(|| spec.audiences.clone()),
                 bound_object_ref: Some(BoundObjectReference {
                     api_version: Some("v1".into()),
@@ -207,12 +208,12 @@ impl Cluster {
         let claims = Claims::of(&token).unwrap_or_default();
         let issued_at = claims.issued_at().map(ServerTime::said);
         self.hear(issued_at, &answer);
-        // The later of the two, should they differ: the token's own end is the one that counts.
+        // If the two differ, the later one counts: the token itself decides when it ends.
         let expires_at = ServerTime::said(claims.expires_at().map_or(expiration_timestamp, |end| end.max(expiration_timestamp)));
         Ok(Granted { token, issued_at, expires_at, warnings: answer.warnings })
     }
 
-    /// Deletes the lease Secret: with it every token that was bound to it ends.
+    /// Deletes the lease Secret, which ends every token that is bound to it.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
@@ -228,7 +229,7 @@ impl Cluster {
         let answer = self.ask(&request, &Method::DELETE, &path, &options).await?;
         self.hear(None, &answer);
         match Deleted::of(&answer, &lease.name, uid) {
-            // An earlier copy of this request has done it, and nobody has told us.
+            // An earlier copy of this request deleted it, but its answer was lost.
             Some(Deleted::Absent) if answer.after_another && uid.is_some() => Ok(Deleted::Removed),
             Some(deleted) => Ok(deleted),
             None if answer.is_success() => Err(unasked(&answer, &request)),
@@ -236,9 +237,9 @@ impl Cluster {
         }
     }
 
-    /// Asks, on a connection of its own and as nobody else, what the API server says to a token.
+    /// Probes a token: asks the API server who it belongs to, on a new connection without our own credential.
     ///
-    /// Over our own connection a client certificate would answer for the token.
+    /// On our own connection a client certificate would authenticate us instead of the token.
     pub async fn probe(&self, token: &Secret) -> Probed {
         let credential = Credential::bearing(token.clone());
         let shown = credential.header.is_some().then(|| Connector::new(self.connector.target.clone(), credential));
@@ -251,16 +252,16 @@ impl Cluster {
         }
     }
 
-    /// Waits, but not beyond the deadline.
+    /// Waits this long, but not beyond the deadline.
     pub async fn wait(&self, length: Duration) {
         let _ = timeout_at(self.deadline, sleep(length)).await;
     }
 
-    /// Gives what follows a time of its own: cleaning up must not fail because the request took all there was.
+    /// Sets a new deadline from now on: cleaning up must not fail because the request has used up the time.
     pub fn extend(&mut self, timeout: Duration) {
         self.deadline = Instant::now() + timeout;
         self.timeout = timeout;
-        // A long command outlives more than one credential.
+        // A long command outlives more than one credential of the CI identity, so it may be read anew once more.
         self.renewed = false;
     }
 
@@ -270,19 +271,19 @@ impl Cluster {
         Instant::now() < self.deadline
     }
 
-    /// What time it is at the server at least, as far as it has said so; nothing that comes before what it has said of a lease.
+    /// The server's time now, at least, as far as known; none where that is before the lease's beginning, and so cannot be right.
     #[must_use]
     pub fn server_time(&self, lease: &Lease) -> Option<ServerTime> {
         self.clock.now(lease.begun())
     }
 
-    /// How far this machine's clock is from the server's, if it is more than a minute.
+    /// A text that says how far this machine's clock is off, if it is more than a minute.
     #[must_use]
     pub fn skew(&self) -> Option<String> {
         self.clock.skew()
     }
 
-    /// Learns from an answer what time it is at the server: by a figure of what it has made just now, and by its `Date`.
+    /// Takes the server's time from an answer: from the timestamp of an object that it has just made, and from the `Date` header.
     fn hear(&mut self, made: Option<ServerTime>, answer: &Answer) {
         if let Some(made) = made {
             self.clock.says(made);
@@ -297,12 +298,12 @@ impl Cluster {
     }
 }
 
-/// Reads a yes. What cannot be read is not repeated: it may hold a token.
+/// Parses a successful answer. A body that cannot be parsed is never repeated, as it may contain a token.
 fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> Result<T, Failure> {
     serde_json::from_slice(&answer.body).map_err(|_| unasked(answer, request))
 }
 
-/// A yes to something else.
+/// The failure that a successful answer is not about what was asked.
 fn unasked(answer: &Answer, request: &Request) -> Failure {
     Failure::new(Code::ApiAnswer, request.what())
         .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))

@@ -139,7 +139,7 @@ impl Outputs {
     }
 }
 
-/// The camelCase form of a name: `token-file` becomes `tokenFile`.
+/// The JSON form of a name: `token-file` becomes `tokenFile`.
 fn camel(name: &str) -> String {
     let mut parts = name.split('-');
     let first = parts.next().unwrap_or_default().to_owned();

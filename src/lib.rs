@@ -98,10 +98,10 @@ pub mod spec;
 mod store;
 mod verbs;
 
-/// What a verb runs in, if the system has enough for it.
+/// Checks the system's limits and makes the async runtime in which a verb runs.
 ///
 /// # Errors
-/// How the process ends where it has not, which is said.
+/// When the system has too little for it: the failure is printed, and the exit code returned.
 pub fn prepared(arguments: &[OsString]) -> Result<Runtime, ExitCode> {
     let of_run = is_run(arguments);
     let runtime = limits::check(of_run).and_then(|()| {
@@ -119,7 +119,7 @@ fn is_run(arguments: &[OsString]) -> bool {
 }
 
 fn coded(exit: Exit, of_run: bool) -> ExitCode {
-    // All other codes are the command's own.
+    // All other exit codes of `run` are the command's own.
     ExitCode::from(number(exit, of_run))
 }
 
@@ -127,7 +127,7 @@ fn number(exit: Exit, of_run: bool) -> u8 {
     if of_run { exit.code_of_run() } else { exit.code() }
 }
 
-/// Runs one verb and says how the process ends.
+/// Runs one verb, and returns the exit code of the process.
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     signals::outlive_limits();
     let env = Env::of_process();
@@ -150,7 +150,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     code
 }
 
-/// Resolves the context of a verb, and does it.
+/// Resolves the context of a verb, and runs the verb.
 async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
     let Cli { verb, flags, command, .. } = cli;
     let stdout = match verb {
@@ -174,7 +174,8 @@ async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Says what has failed. Of our action also on the page of the run, where nobody else says why; as JSON where that was asked for.
+/// Prints a failure. In our GitHub action also as an annotation, as only that is shown on the page of the run; as JSON if that was
+/// asked for.
 fn tell(failure: &Failure, out: &Out, phase: Option<Phase>, is_json: bool) {
     if is_json {
         out.answer(failure);
@@ -185,7 +186,7 @@ fn tell(failure: &Failure, out: &Out, phase: Option<Phase>, is_json: bool) {
     }
 }
 
-/// Says what is wrong with the command line, without repeating a value: it may be a secret that was put in the wrong place.
+/// Prints what is wrong with the command line, without repeating a value: it may be a secret that was put in the wrong place.
 fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -210,7 +211,7 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
             let verbs: Vec<_> = cli::command().get_subcommands().map(|verb| format!("`{}`", verb.get_name())).collect();
             format!("the verb is none of {}", verbs.join(", "))
         }
-        // Nothing else is required by the command line itself.
+        // The command of `run` is the only required argument of our command line.
         (ErrorKind::MissingRequiredArgument, _) => "there is no command to run".to_owned(),
         (ErrorKind::TooManyValues, Some(flag)) => format!("`{flag}` takes no value"),
         (_, Some(flag)) => format!("`{flag}` needs a value"),

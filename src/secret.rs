@@ -1,4 +1,4 @@
-//! A secret text: it has no `Display` and no `Serialize`, and its `Debug` says nothing.
+//! A secret text: it has no `Display` and no `Serialize`, and its `Debug` shows nothing.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes a text into custody.
+    /// Wraps a text as a secret.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
@@ -36,7 +36,7 @@ impl Secret {
         self.0.trim().is_empty()
     }
 
-    /// Its length in bytes.
+    /// The length in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.0.len()

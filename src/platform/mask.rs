@@ -1,16 +1,17 @@
-//! The forms of a token that a platform is asked to mask.
+//! The forms of a token that a platform must mask.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 
 use crate::secret::Secret;
 
-/// Below this a part of a token is too common to be hidden everywhere in a log.
+/// In bytes: a shorter part of a token is too common to be masked everywhere in a log.
 const SHORTEST: usize = 16;
 
-/// The value itself, the signature of a JWT alone, and the cores of its base64 at the three alignments.
+/// The token itself, the signature of a JWT alone, and the inner part of its base64 at each of the three alignments.
 ///
-/// A runner masks base64 only with its padding and of the value alone; what `base64` makes of `TOKEN` followed by a newline shares
-/// only its whole quanta with that. The cores are those quanta, so they are found in any longer text's base64 too.
+/// Runners mask base64 only of the exact value, with its padding. But `echo TOKEN | base64` encodes a newline as well, so only the
+/// complete groups of three bytes come out the same. These forms consist of such groups, and so are found in the base64 of any
+/// longer text.
 #[must_use]
 pub fn forms(token: &Secret) -> Vec<Secret> {
     let text = token.expose();

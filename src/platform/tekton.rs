@@ -1,4 +1,4 @@
-//! Tekton: a directory in memory, the pod as the job.
+//! Tekton: a directory in memory, and the pod as the job.
 
 use std::path::PathBuf;
 
@@ -8,18 +8,18 @@ use crate::{
     failure::{Code, Failure},
 };
 
-/// Set by our own manifests from the downward API, as Tekton gives a step no variable of its own.
+/// The pod's uid, set by our manifests from the downward API: Tekton sets no variable of its own in a step.
 const POD_UID: &str = "JOBPASS_POD_UID";
 
-/// Tekton's own entrypoint, which is process 1 of every step.
+/// The path of Tekton's entrypoint, which is process 1 of every step.
 pub const ENTRYPOINT: &str = "/tekton/bin/entrypoint";
 
-/// A memory volume that our manifests mount; every other writable directory of a step lies on the node's disk or outlives the pod.
+/// A memory volume that our manifests mount. Every other writable directory of a step is on the node's disk or outlives the pod.
 pub(super) fn base() -> Base {
     Base { must_be_in_memory: true, ..Base::at(PathBuf::from("/run/jobpass")) }
 }
 
-/// The pod is the job: a retry gets a new one.
+/// The pod's uid: a retry of the task gets a new pod.
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
     env.get(POD_UID).map(str::to_owned).ok_or_else(|| {
         Failure::new(Code::PlatformIncomplete, format!("`{POD_UID}` is not set, so nothing names this job"))
@@ -27,7 +27,7 @@ pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
     })
 }
 
-/// The pod that we run in, if our manifests say: its name and uid.
+/// Name and uid of the pod that we run in, if our manifests have set them.
 #[must_use]
 pub fn pod(env: &Env) -> Option<(String, String)> {
     Some((env.get("JOBPASS_POD_NAME")?.to_owned(), env.get(POD_UID)?.to_owned()))
