@@ -101,7 +101,7 @@ pub enum Refusal {
     NamespaceMissing,
     /// 404: there is no such lease Secret.
     LeaseMissing,
-    /// 404 of a server that is no Kubernetes API server.
+    /// 404 of another kind, such as for an unknown path; often not an API server's answer.
     NoSuchPath,
     /// 409: the name is taken.
     AlreadyExists,
