@@ -1,29 +1,29 @@
-//! Our action on GitHub: the step of it that the shim has started us for, and the inputs that are settings of no verb.
+//! Our GitHub action: which of its steps the shim has started us for, and those of its inputs that are no setting of a verb.
 
 use crate::{
     env::Env,
     failure::{Code, Failure},
 };
 
-/// The flag by which the shim says its step. Nothing in the environment does: any step of the job can set a variable for all that
-/// follow, but no argument of theirs.
+/// The flag by which the action's shim says which step this is. It is a flag and no variable because any step of the job can set a
+/// variable for the steps after it, but none can change the shim's arguments.
 pub const FLAG: &str = "action";
 
-/// A step of the action. Only where there is one do inputs count, as the runner leaves one action's inputs in the environment of
-/// everything that the action starts.
+/// A step of the action. Inputs (`INPUT_*`) count only in such a step, as the runner leaves the inputs of one action in the
+/// environment of everything that the action starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The step that the workflow names.
     Main,
-    /// What the runner adds at the end of the job.
+    /// The step that the runner adds at the end of the job.
     Post,
 }
 
 impl Phase {
-    /// The names by which the shim says them.
+    /// The values of the flag `--action`.
     pub const NAMES: [&str; 2] = ["main", "post"];
 
-    /// The step of this name.
+    /// The step with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name {
@@ -34,7 +34,7 @@ impl Phase {
     }
 }
 
-/// What the post step is to do: the input `revoke`.
+/// What the post step does with the pass: the value of the input `revoke`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoke {
     /// End the pass; a failure is a warning.
@@ -45,10 +45,10 @@ pub enum Revoke {
     Strict,
 }
 
-/// What the post step is to do.
+/// Reads the input `revoke`; not set means [`Revoke::Yes`].
 ///
 /// # Errors
-/// When it is none of the three.
+/// When it is none of `true`, `false` and `strict`.
 pub fn revoke(env: &Env) -> Result<Revoke, Failure> {
     match env.get("INPUT_REVOKE").map(str::trim) {
         None | Some("" | "true") => Ok(Revoke::Yes),
@@ -58,7 +58,7 @@ pub fn revoke(env: &Env) -> Result<Revoke, Failure> {
     }
 }
 
-/// Whether the main step requests a token at all.
+/// Reads the input `export`: whether the main step requests a token at all.
 ///
 /// # Errors
 /// When the input `export` is neither `true` nor `false`.
@@ -70,7 +70,7 @@ pub fn exports(env: &Env) -> Result<bool, Failure> {
     }
 }
 
-/// Whether a person has switched the runner's debug logging on for this job.
+/// Whether debug logging is switched on for this job.
 ///
 /// See <https://docs.github.com/en/actions/how-tos/monitor-workflows/enable-debug-logging>.
 #[must_use]

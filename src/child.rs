@@ -1,4 +1,4 @@
-//! The job's command under a pass: begun before it, given to it alone, ended after it.
+//! The command of `run`: it starts after its pass has begun, alone gets the pass, and ends before the pass is revoked.
 
 use std::{
     ffi::OsString,
@@ -37,39 +37,39 @@ use process::{Child, Status};
 use renewal::Renewal;
 use shutdown::Shutdown;
 
-/// Bounds of `--grace`.
+/// The shortest and the longest `--grace`.
 const GRACE: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(5));
 
-/// What is kept of the platform's time for the KILL and for sending the DELETE.
+/// How much of the platform's time between TERM and KILL is reserved for killing the command and sending the DELETE.
 const FOR_DELETE: Duration = Duration::from_millis(500);
 
-/// How long the processes that the command leaves behind have between TERM and KILL.
+/// How long processes that the command leaves behind have between TERM and KILL.
 const FOR_THE_REST: Duration = Duration::from_secs(1);
 
-/// How long the output is waited for before the pass is ended, and after it where the job is over.
+/// How long we wait for the rest of the output before the pass is ended; and after it, where a signal ended the job.
 const FOR_OUTPUT: Duration = Duration::from_millis(500);
 
-/// The same after a signal: the platform's time runs.
+/// How long we wait for the rest of the output after a signal, when the platform is about to kill us.
 const FOR_OUTPUT_IN_A_HURRY: Duration = Duration::from_millis(50);
 
-/// The command and how it is to be run: validated before anything is asked for.
+/// The command and how to run it, validated before anything is requested.
 pub struct Command {
-    /// The program, found.
+    /// The path of the program, found through `PATH`.
     program: PathBuf,
-    /// As it was written: what the program sees as its own name.
+    /// The program as it was written on the command line: its `argv[0]`.
     name: OsString,
     arguments: Vec<OsString>,
-    /// Between the signal that ends the job and KILL.
+    /// The time between the signal that ends the job and KILL.
     grace: Duration,
-    /// Variables that the command does not get.
+    /// Names of the variables that the command does not get.
     hidden: Vec<String>,
-    /// Those of them that nobody has named, and that are told.
+    /// Those of `hidden` that no setting names: we say so in a line of the log.
     told: Vec<String>,
-    /// What they hold.
+    /// The secrets that those variables hold, or the files that they name.
     secrets: Vec<Held>,
-    /// What is hidden in its output besides the pass's tokens.
+    /// What is hidden in the command's output, besides the tokens of the pass.
     patterns: Patterns,
-    /// What the person who reads the log should know.
+    /// Warnings for the person who reads the log.
     pub warnings: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ impl Command {
     /// Validates the settings of `run`.
     ///
     /// # Errors
-    /// When a setting is no good, or there is no such program.
+    /// When a setting is not valid, or there is no such program.
     pub fn of(words: &[OsString], context: &Context) -> Result<Self, Failure> {
         let Context { options, env, platform, .. } = context;
         let Some((program, arguments)) = words.split_first() else {
@@ -109,7 +109,7 @@ impl Command {
         })
     }
 
-    /// Which variables are hidden though nobody has named them, in one line.
+    /// One line that names the variables that are hidden although no setting names them.
     #[must_use]
     pub fn hides(&self) -> Option<String> {
         let names = self.told.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -117,14 +117,14 @@ impl Command {
         (!names.is_empty()).then(|| format!("hidden from the command: {names} ({why})"))
     }
 
-    /// What they hold: nothing of it is to be in our own words either.
+    /// The secrets in the command's variables that are long enough to be hidden in our own messages, too.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let long = |secret: &&Secret| secret.size() >= SHORTEST_VALUE;
         self.secrets.iter().map(|(Held::Token(secret) | Held::Value(secret))| secret).filter(long)
     }
 }
 
-/// Hides the value of a variable; says why if it does not.
+/// Adds the value of a variable to the patterns; returns a warning where nothing can be hidden.
 #[must_use]
 pub fn hide(patterns: &mut Patterns, name: &str, env: &Env) -> Option<String> {
     let Some(value) = env.secret(name) else {
@@ -138,7 +138,7 @@ pub fn hide(patterns: &mut Patterns, name: &str, env: &Env) -> Option<String> {
     patterns.value(value.expose()).err().map(|short| format!("`{name}` is not hidden: {short}"))
 }
 
-/// Finds a program as a shell does, so that its absence is told before a token exists.
+/// Finds a program as a shell does, so that a missing program is reported before a token is requested.
 fn found(program: &Path, env: &Env) -> Result<PathBuf, Failure> {
     let shown = program.display();
     let hint = if program.as_os_str().as_encoded_bytes().contains(&b'=') {
@@ -161,18 +161,18 @@ fn found(program: &Path, env: &Env) -> Result<PathBuf, Failure> {
     }
 }
 
-/// How a run went: what the command said and what became of the pass.
+/// How `run` went: the command's exit status, and what became of the pass.
 pub struct Done {
-    /// The exit status of the command as a shell tells it.
+    /// The exit status of the command in a shell's form: 128 + n after signal n.
     pub code: u8,
-    /// How the pass ended.
+    /// How the pass ended, for the receipt.
     pub revoked: Revoked,
 }
 
-/// Runs the command under the pass. Whatever happens to it, the pass is ended.
+/// Runs the command under the pass, and ends the pass whatever happens to the command.
 ///
 /// # Errors
-/// When the command cannot be started; the caller then ends the pass.
+/// When the command cannot be started; then the pass is handed back, and the caller ends it.
 pub async fn run(
     mut pass: Pass,
     command: Command,
@@ -203,7 +203,7 @@ pub async fn run(
     let mut shutdown = Shutdown::new(command.grace);
     let status = 'shutdown: loop {
         let due = {
-            // Kept while signals come: otherwise each of them would make it begin anew.
+            // The future is kept while signals arrive: made anew after each signal, a renewal under way would begin again.
             let mut next = pin!(renewal.next(&mut pass, spec));
             loop {
                 tokio::select! {
@@ -225,18 +225,20 @@ pub async fn run(
     };
     tokio::select! {
         () = child.end_the_rest(shutdown.rest(FOR_THE_REST)) => {}
-        // Once more, or for the first time now: no time is left for what the command has left behind.
+        // Another signal to end, or the first one: then there is no time to wait for what the command has left behind.
         _ = signals.ending_one() => {}
     }
     let killed = child.kill_the_rest();
-    // So that what we say comes after it. But a reader who has stopped must not keep the token alive.
+    // We wait for the command's output so that our own messages come after it. The limit is there because a reader that has stopped
+    // must not keep the token alive.
     let hurry = shutdown.is_ending();
     if killed && hurry && !shutdown.has_killed() {
         out.say_aside("what the command left behind did not end in that time and was killed");
     }
     pipes.drained(if hurry { FOR_OUTPUT_IN_A_HURRY } else { FOR_OUTPUT }).await;
     let revoked = pass.end(terms).await;
-    // All that the command wrote is passed on, however slow the reader, unless the platform is about to kill.
+    // Everything that the command wrote is passed on, however slow the reader, unless a signal has come: then the platform is about
+    // to kill us.
     pipes.stop();
     tokio::select! {
         _ = pipes.drained(if hurry { FOR_OUTPUT } else { Duration::MAX }) => {}
@@ -248,13 +250,13 @@ pub async fn run(
     Ok(Done { code: code(status), revoked })
 }
 
-/// The signal that came before there was a command.
+/// The failure when a signal arrived before the command was started.
 #[must_use]
 pub fn interrupted(notice: Notice) -> Failure {
     Failure::new(Code::Interrupted, "cannot run the command").cause(format!("interrupted by {notice}"))
 }
 
-/// Why the kernel did not start it.
+/// The failure when the kernel did not start the command.
 fn unstarted(command: &Command, error: &io::Error) -> Failure {
     let what = format!("cannot start `{}`", command.program.display());
     match error.kind() {
@@ -266,7 +268,7 @@ fn unstarted(command: &Command, error: &io::Error) -> Failure {
     }
 }
 
-/// As a shell tells it: 128 and the signal's number for a command that was killed.
+/// The exit status as a shell gives it: 128 + n for a command that was killed by signal n.
 fn code(status: Status) -> u8 {
     match status {
         Status::Exited(code) => u8::try_from(code).unwrap_or(u8::MAX),

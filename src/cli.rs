@@ -1,4 +1,5 @@
-//! The command line: made of the verbs' own tables, and read into flags by name. What a flag means stands in its row of `options.rs`.
+//! The command line, made of the verbs' own tables and read into flags by name. What each flag means is said in its row of
+//! `options.rs`.
 
 use std::ffi::OsString;
 
@@ -25,7 +26,7 @@ pub enum Verb {
     Scrub,
 }
 
-/// Each verb, and how it is called.
+/// Each verb with its name, help and flags.
 const VERBS: [(Verb, &Call); 5] = [
     (Verb::Request, &verbs::request::CALL),
     (Verb::Revoke, &verbs::revoke::CALL),
@@ -34,26 +35,26 @@ const VERBS: [(Verb, &Call); 5] = [
     (Verb::Scrub, &verbs::scrub::CALL),
 ];
 
-/// What the argument is called that is a command.
+/// The name under which clap knows the command of `run`.
 const COMMAND: &str = "command";
 
-/// What the command line says.
+/// The command line, parsed.
 pub struct Cli {
-    /// What to do.
+    /// The verb.
     pub verb: Verb,
-    /// The flags that the verb takes.
+    /// The flags of the verb that were given, by name.
     pub flags: Flags,
-    /// The step of our GitHub action that this is: its shim says it, and nobody else has a use for it.
+    /// The step of our GitHub action, if its shim has started us; nobody else sets the flag.
     pub phase: Option<Phase>,
-    /// The command of `run`.
+    /// The command of `run` with its arguments; empty for other verbs.
     pub command: Vec<OsString>,
 }
 
 impl Cli {
-    /// Reads it.
+    /// Parses the command line.
     ///
     /// # Errors
-    /// When it cannot be read, or asks for help.
+    /// When it cannot be parsed, or asks for help or the version.
     pub fn parse(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let mut matches = command().try_get_matches_from(arguments)?;
         let called = matches.remove_subcommand().and_then(|(name, given)| {
@@ -72,7 +73,7 @@ impl Cli {
     }
 }
 
-/// The text of a flag, if it is given.
+/// The text of a flag, if it was given; the items of a list are joined by newlines.
 fn text(setting: &Setting, given: &mut ArgMatches) -> Option<String> {
     match setting.kind {
         Kind::Text | Kind::Secret => given.remove_one(setting.name),
@@ -81,7 +82,7 @@ fn text(setting: &Setting, given: &mut ArgMatches) -> Option<String> {
     }
 }
 
-/// The whole command line.
+/// The whole command line, as clap needs it.
 #[must_use]
 pub fn command() -> Command {
     Command::new("jobpass")

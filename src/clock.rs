@@ -1,4 +1,4 @@
-//! The API server's time: read off its answers and its grants, and never taken from this machine's clock, which may be hours wrong.
+//! The API server's time: read from its answers and grants, never from this machine's clock, which may be hours off.
 
 use std::{
     fmt,
@@ -10,31 +10,32 @@ use serde::Serialize;
 
 use crate::out::instant;
 
-/// A moment by the API server's clock. It compares with its like only, so that nobody compares it with ours.
+/// A moment by the API server's clock. It is a type of its own so that nobody compares it with this machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct ServerTime(Timestamp);
 
 impl ServerTime {
-    /// What the server itself has said: a figure of its grant, or the `Date` of an answer that is an API server's.
+    /// A moment that the server itself stated: a timestamp in its grant, or the `Date` of an answer that is surely the API
+    /// server's.
     #[must_use]
     pub fn said(at: Timestamp) -> Self {
         Self(at)
     }
 
-    /// The figure alone, to be written down.
+    /// The plain timestamp, for files and messages.
     #[must_use]
     pub fn figure(self) -> Timestamp {
         self.0
     }
 
-    /// So much later.
+    /// The moment this much later.
     #[must_use]
     pub fn after(self, length: SignedDuration) -> Self {
         Self(self.0.saturating_add(length).unwrap_or(Timestamp::MAX))
     }
 
-    /// How long it is from then to this; nothing if it comes first.
+    /// How long after `then` this moment is; zero if it comes first.
     #[must_use]
     pub fn since(self, then: Self) -> Duration {
         Duration::try_from(self.0.duration_since(then.0)).unwrap_or_default()
@@ -47,23 +48,24 @@ impl fmt::Display for ServerTime {
     }
 }
 
-/// The server's clock, as far as it has been seen: its last reading, and how long that is ago.
+/// What we know of the server's clock: its last reading, and when we took it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServerClock(Option<(ServerTime, Instant)>);
 
-/// Further ahead of ours than this no clock is believed to be: then its `Date` is nonsense, or ours is, and neither decides.
+/// A `Date` further ahead of our clock than this is not believed: either clock is badly wrong, and then neither decides.
 const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
 
-/// From which difference on it is told.
+/// From this difference on, the clock skew is reported.
 const TOLD: SignedDuration = SignedDuration::from_secs(60);
 
 impl ServerClock {
-    /// It has said just now what time it is.
+    /// Takes a reading that the server itself stated just now.
     pub fn says(&mut self, now: ServerTime) {
         self.0 = Some((now, Instant::now()));
     }
 
-    /// The same of a `Date`, which anything between us and the server can have written.
+    /// Takes a reading from a `Date` header, which any proxy between us and the server can have written: one that goes back or is
+    /// far ahead is ignored.
     pub fn shows(&mut self, date: Timestamp) {
         let is_before = self.now(None).is_some_and(|now| now.0.duration_since(date) > TOLD);
         if !is_before && date.duration_since(Timestamp::now()) < BELIEVED {
@@ -71,8 +73,8 @@ impl ServerClock {
         }
     }
 
-    /// So late it is there now at least: a monotonic clock may stand still while the machine sleeps, but never runs ahead. None if it
-    /// has not said, or says what cannot be: a time before `earliest`, which it has said before.
+    /// The server's time now, at least: our monotonic clock may stand still while the machine sleeps, but never runs ahead. None
+    /// without a reading, or where the result is before `earliest`, a time that the server has stated before.
     #[must_use]
     pub fn now(&self, earliest: Option<ServerTime>) -> Option<ServerTime> {
         let (read, at) = self.0?;
@@ -80,14 +82,14 @@ impl ServerClock {
         Some(read.after(passed)).filter(|now| earliest.is_none_or(|earliest| *now >= earliest))
     }
 
-    /// How far this machine's clock is from it, where that is worth telling.
+    /// A text that says how far this machine's clock is off, where that is worth reporting.
     #[must_use]
     pub fn skew(&self) -> Option<String> {
         skew(Timestamp::now(), self.now(None)?.0)
     }
 }
 
-/// How far two clocks are apart, if it is more than a minute.
+/// A text that says how far the two clocks are apart, if it is more than a minute.
 #[must_use]
 pub fn skew(ours: Timestamp, servers: Timestamp) -> Option<String> {
     let ahead = ours.duration_since(servers);
@@ -95,7 +97,7 @@ pub fn skew(ours: Timestamp, servers: Timestamp) -> Option<String> {
     (ahead.abs() > TOLD).then(|| format!("this machine's clock is {} {direction} the API server's", length(ahead.abs())))
 }
 
-/// A length of time as it is told, to the nearest.
+/// A length of time as messages show it, rounded to one unit: `90 s`, `5 min`, `3 h`, `2 days`.
 #[must_use]
 pub fn length(length: SignedDuration) -> String {
     let seconds = length.as_secs();

@@ -37,12 +37,12 @@ pub use deletion::Deleted;
 use request::Request;
 pub use tokens::{Granted, Probed};
 
-/// What a pass depends on: how long nobody is reached before that is given up.
+/// How long to try where no connection can be made, depending on what is at stake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// A pass is to begin: who is told soon that the address is wrong can mend it.
+    /// A pass is to begin: give up soon, so that the user can correct a wrong address.
     Brief,
-    /// A pass is to end or to go on: all the time there is.
+    /// A pass is to end or to be renewed: use all the time there is.
     Whole,
 }
 
@@ -54,11 +54,11 @@ pub struct Cluster {
     timeout: Duration,
     patience: Patience,
     renewed: bool,
-    /// Who is told of a failure that is tried again, and whether that was said.
+    /// Where failures are reported that are tried again; and whether one was reported already.
     out: Out,
     said: bool,
     clock: ServerClock,
-    /// Whether something of ours may exist on the server: only then is there anything to undo.
+    /// Whether something of ours may exist on the server; only then there is something to undo.
     pub left_something: bool,
 }
 
@@ -66,7 +66,7 @@ impl Cluster {
     /// Prepares the connection as the CI identity. Nothing is sent yet.
     ///
     /// # Errors
-    /// When its credential cannot be had in time.
+    /// When the CI identity's credential cannot be read in time.
     pub async fn connect(identity: Identity, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
         let deadline = Instant::now() + timeout;
         let connector = bounded(&identity, deadline, timeout).await?;
@@ -81,7 +81,7 @@ impl Cluster {
         self.connector.token.as_ref()
     }
 
-    /// The identity.
+    /// The CI identity as which the requests are sent.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -92,11 +92,11 @@ impl Cluster {
         let _ = timeout_at(self.deadline, sleep(length)).await;
     }
 
-    /// Gives what follows a time of its own: cleaning up must not fail because the request took all there was.
+    /// Sets a new deadline from now on: cleaning up must not fail because the request has used up the time.
     pub fn extend(&mut self, timeout: Duration) {
         self.deadline = Instant::now() + timeout;
         self.timeout = timeout;
-        // A long command outlives more than one credential.
+        // A long command outlives more than one credential of the CI identity, so it may be read anew once more.
         self.renewed = false;
     }
 
@@ -106,19 +106,19 @@ impl Cluster {
         Instant::now() < self.deadline
     }
 
-    /// What time it is at the server at least, as far as it has said so; nothing that comes before what it has said of a lease.
+    /// The server's time now, at least, as far as known; none where that is before the lease's beginning, and so cannot be right.
     #[must_use]
     pub fn server_time(&self, lease: &Lease) -> Option<ServerTime> {
         self.clock.now(lease.begun())
     }
 
-    /// How far this machine's clock is from the server's, if it is more than a minute.
+    /// A text that says how far this machine's clock is off, if it is more than a minute.
     #[must_use]
     pub fn skew(&self) -> Option<String> {
         self.clock.skew()
     }
 
-    /// Learns from an answer what time it is at the server: by a figure of what it has made just now, and by its `Date`.
+    /// Takes the server's time from an answer: from the timestamp of an object that it has just made, and from the `Date` header.
     fn hear(&mut self, made: Option<ServerTime>, answer: &Answer) {
         if let Some(made) = made {
             self.clock.says(made);
@@ -133,12 +133,12 @@ impl Cluster {
     }
 }
 
-/// Reads a yes. What cannot be read is not repeated: it may hold a token.
+/// Parses a successful answer. A body that cannot be parsed is never repeated, as it may contain a token.
 fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> Result<T, Failure> {
     serde_json::from_slice(&answer.body).map_err(|_| unasked(answer, request))
 }
 
-/// A yes to something else.
+/// The failure that a successful answer is not about what was asked.
 fn unasked(answer: &Answer, request: &Request) -> Failure {
     Failure::new(Code::ApiAnswer, request.what())
         .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))

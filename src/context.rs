@@ -14,42 +14,42 @@ use crate::{
     platform::{Base, Platform, markers::Markers, tekton},
 };
 
-/// Bounds of `--timeout`.
+/// The shortest and the longest `--timeout`.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
 
-/// What stdout is for.
+/// What stdout is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdout {
-    /// What we hand over, as JSON where that is asked for.
+    /// What jobpass itself hands over, as JSON where that is asked for.
     Data,
-    /// The bytes of a command.
+    /// The output of a command, passed through.
     Bytes,
 }
 
 /// The job that we run in, as all verbs see it.
 #[derive(Clone)]
 pub struct Context {
-    /// The environment.
+    /// The process's environment, read once.
     pub env: Env,
-    /// The settings.
+    /// The settings, merged from flags, inputs, variables and the configuration file.
     pub options: Options,
-    /// The platform.
+    /// The CI system that we run on.
     pub platform: Platform,
-    /// Other platforms that a pass may have been requested on: only the end of one looks at them.
+    /// Other platforms on which the pass may have been requested; only `revoke` looks at them.
     pub others: Vec<Platform>,
-    /// Where passes are kept.
+    /// The directory under which the stores of passes are.
     pub base: Result<Base, Failure>,
-    /// What names this job, with what somebody has asked for; none on a plain shell, where there is no job.
+    /// The job key: what names this job uniquely, including `--job-key`; none on a plain shell, where there is no job.
     pub job_key: Result<Option<String>, Failure>,
-    /// The same as the platform itself says it.
+    /// The job key that the platform alone gives, without `--job-key`.
     pub own_job_key: Result<Option<String>, Failure>,
-    /// The directory whose files end up in artifacts, caches and commits.
+    /// The directory whose files may end up in artifacts, caches and commits.
     pub workspace: Option<PathBuf>,
-    /// The user, as the system numbers it.
+    /// The effective user id.
     pub user: u32,
-    /// What stdout is for.
+    /// What stdout is used for.
     pub stdout: Stdout,
-    /// When we were started: the time that beginning a pass may take counts from here.
+    /// When the process was started: the time limit for beginning a pass counts from here.
     pub started: Instant,
 }
 
@@ -57,17 +57,17 @@ impl Context {
     /// The context of a verb that begins a pass or uses one.
     ///
     /// # Errors
-    /// When a setting that all verbs share is no good.
+    /// When a setting that all verbs share is not valid.
     pub fn resolve(options: Options, env: Env, stdout: Stdout) -> Result<Self, Failure> {
         let platform = Platform::detect(&options, &env, in_tekton)?;
         is_json(&options)?;
         Ok(Self { stdout, ..Self::on(platform, options, env) })
     }
 
-    /// The same for the end of a pass, which no variable and no input that is no good may stop. With it comes what was passed over.
+    /// The context for ending a pass, which no invalid variable or input may prevent. Those that were ignored are returned as well.
     ///
     /// # Errors
-    /// When a flag is no good.
+    /// When a flag is not valid.
     pub fn tolerant(options: Options, flags: &Flags, env: Env) -> Result<(Self, Vec<Failure>), Failure> {
         let markers = match options.phase() {
             Some(_) => Markers { platform: Platform::Github, others: Vec::new(), passed_over: None },
@@ -97,7 +97,7 @@ impl Context {
         }
     }
 
-    /// The context as it would be on another platform.
+    /// The same job as it would look on another platform.
     #[must_use]
     pub fn elsewhere(&self, platform: Platform) -> Self {
         Self { stdout: self.stdout, started: self.started, ..Self::on(platform, self.options.clone(), self.env.clone()) }
@@ -115,13 +115,13 @@ impl Context {
         }
     }
 
-    /// The step of our action that its shim has started us for.
+    /// The step of our GitHub action, if its shim has started us.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
         self.options.phase()
     }
 
-    /// Whether this is the post step of our action: then nothing but the revocation itself may fail.
+    /// Whether this is the post step of our action: it fails only if the revocation itself fails.
     #[must_use]
     pub fn is_post(&self) -> bool {
         self.options.is_post()
@@ -133,39 +133,40 @@ impl Context {
         self.stdout == Stdout::Data && is_json(&self.options).unwrap_or_default()
     }
 
-    /// The key that the platform itself gives this job, if it gives it one.
+    /// The job key that the platform itself gives, if it gives one.
     #[must_use]
     pub fn job(&self) -> Option<String> {
         self.own_job_key.clone().ok().flatten()
     }
 
-    /// Whether a path lies where artifacts, caches and commits take it.
+    /// Whether a path lies in the workspace, from where artifacts, caches and commits may take it.
     #[must_use]
     pub fn is_in_workspace(&self, path: &Path) -> bool {
         self.workspace.as_ref().is_some_and(|workspace| lies_in(path, workspace))
     }
 
-    /// How long the job may take, where the platform says so.
+    /// How long the job may run, where the platform says so.
     #[must_use]
     pub fn job_timeout(&self) -> Option<Duration> {
         self.platform.job_timeout(&self.env)
     }
 
-    /// The most that the verb may take, if somebody says so.
+    /// The time limit that `--timeout` sets for the verb, if it is set.
     ///
     /// # Errors
-    /// When it is no length of time or out of bounds.
+    /// When it is no length of time, or out of bounds.
     pub fn timeout(&self) -> Result<Option<Duration>, Failure> {
         self.options.duration(&o::TIMEOUT, TIMEOUT)
     }
 
-    /// What is left of a time that counts from our start, and a second at least.
+    /// What is left of a time limit that counts from our start; at least a second.
     #[must_use]
     pub fn left_of(&self, timeout: Duration) -> Duration {
         (self.started + timeout).saturating_duration_since(Instant::now()).max(TIMEOUT.0)
     }
 
-    /// The directories that the platform's own variables name, and that which counts where one of them has come later.
+    /// The directories in which this platform keeps stores: the one of now, and the one of before, where a variable was set later
+    /// in the job.
     ///
     /// # Errors
     /// When the platform does not say where its temporary directory is.
@@ -182,7 +183,7 @@ impl Context {
     }
 }
 
-/// Whether stdout is to carry JSON.
+/// Whether `--output` asks for JSON.
 fn is_json(options: &Options) -> Result<bool, Failure> {
     match options.get(&o::OUTPUT) {
         Some(given) if !matches!(given.text.as_str(), "text" | "json") => {
@@ -192,13 +193,13 @@ fn is_json(options: &Options) -> Result<bool, Failure> {
     }
 }
 
-/// Tekton gives a step no variable; its entrypoint is process 1.
+/// Whether this is a Tekton step. Tekton sets no variable of its own; its entrypoint is process 1.
 fn in_tekton() -> bool {
     let first = files::read_text("/proc/1/comm".as_ref()).is_ok_and(|name| name.trim() == "entrypoint");
     first && Path::new(tekton::ENTRYPOINT).exists()
 }
 
-/// A context of a test, on a platform that is given.
+/// A context for unit tests, on the given platform.
 #[cfg(test)]
 pub fn context(platform: Platform, flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<Context, Failure> {
     let flags = flags.iter().map(|(name, text)| ((*name).to_owned(), Some((*text).to_owned()))).collect();

@@ -1,4 +1,4 @@
-//! The only reader of the process environment: one snapshot at the start, typed getters afterwards.
+//! The only reader of the process environment: one snapshot at the start, with typed getters.
 #![expect(clippy::disallowed_methods, reason = "this is the one door to the environment")]
 
 use std::{
@@ -11,11 +11,11 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor, value};
 
 use crate::secret::Secret;
 
-/// What the process was started with. Its `Debug` shows names only, as any value may be a secret.
+/// The environment at the start of the process. Its `Debug` shows names only, as any value may be a secret.
 #[derive(Clone, Default)]
 pub struct Env {
     variables: BTreeMap<String, String>,
-    /// The names of those whose value is no text.
+    /// Names of the variables whose value is not UTF-8.
     unreadable: BTreeSet<String>,
     directory: PathBuf,
 }
@@ -35,7 +35,7 @@ impl Env {
         env
     }
 
-    /// Whether a variable is there, but no text.
+    /// Whether a variable is set, but not UTF-8.
     #[must_use]
     pub fn is_unreadable(&self, name: &str) -> bool {
         self.unreadable.contains(name)
@@ -47,7 +47,7 @@ impl Env {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The same without one of its variables.
+    /// The same environment without one variable.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let mut env = self.clone();
@@ -55,13 +55,13 @@ impl Env {
         env
     }
 
-    /// Whether a variable is there although it holds nothing: what an absent CI secret looks like.
+    /// Whether a variable is set but empty: an absent CI secret looks like that.
     #[must_use]
     pub fn is_empty(&self, name: &str) -> bool {
         self.variables.get(name).is_some_and(String::is_empty)
     }
 
-    /// Whether a variable says `true`.
+    /// Whether the value of a variable is `true`.
     #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some("true")
@@ -79,30 +79,31 @@ impl Env {
         self.get(name).map(PathBuf::from)
     }
 
-    /// A path made absolute from the directory that we were started in.
+    /// A path made absolute, relative to our working directory at the start.
     #[must_use]
     pub fn absolute(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
 
-    /// The names of all variables that begin so.
+    /// The names of all variables with this prefix.
     #[must_use]
     pub fn names(&self, prefix: &str) -> Vec<String> {
         self.variables.keys().filter(|name| name.starts_with(prefix)).cloned().collect()
     }
 
-    /// The paths of a list such as `PATH`, each made absolute.
+    /// The paths in a list such as `PATH`, each made absolute.
     #[must_use]
     pub fn paths(&self, list: &str) -> Vec<PathBuf> {
         let given = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
         given.map(|path| self.absolute(&path)).collect()
     }
 
-    /// Whether a variable of this job names this path in full.
+    /// Whether some variable of this job has exactly this path as its value.
     ///
-    /// A branch is called `feature/x`, and a title is whatever somebody writes: so of variables that are no paths by their name only
-    /// an absolute path counts that is all there is, and of GitLab's own only a file that has the variable's name, as a file variable
-    /// of the project has it (<https://docs.gitlab.com/ci/variables/#use-file-type-cicd-variables>).
+    /// A branch may be called `feature/x`, and a title may be any text. So in variables that are not meant for paths only an
+    /// absolute path counts, and only if it is the whole value. Among GitLab's predefined variables only those count whose file has
+    /// the variable's name, as the project's file variables have
+    /// (<https://docs.gitlab.com/ci/variables/#use-file-type-cicd-variables>).
     #[must_use]
     pub fn names_path(&self, path: &Path) -> bool {
         self.variables.iter().any(|(name, value)| {
@@ -115,7 +116,7 @@ impl Env {
         })
     }
 
-    /// The names of all variables, text or not, that begin so in capitals or not.
+    /// The names of all variables with this prefix in upper or lower case, UTF-8 values or not.
     pub fn names_like(&self, prefix: &str) -> impl Iterator<Item = &str> {
         let begins = move |name: &&str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
         self.variables.keys().chain(&self.unreadable).map(String::as_str).filter(begins)

@@ -1,7 +1,7 @@
-//! The shape of a failure: of which kind it is, what we could not do, why, and what to do now; its rendering and its exit code.
+//! A failure as users see it: its kind, what we could not do, why, and what to do now; its rendering and its exit code.
 //!
-//! Inside of a room a cause is an `anyhow::Error`, as long as nobody knows yet what could not be done because of it. At the room's door
-//! it becomes a [`Failure`]. Only `files` hands causes out: whoever has named a file knows what it was for.
+//! Inside a module a cause is an `anyhow::Error`, as long as nobody knows yet what could not be done because of it. Where it leaves
+//! the module, it becomes a [`Failure`]. Only `files` hands causes out: its callers know what a file was for.
 
 use std::fmt;
 
@@ -16,18 +16,18 @@ pub use code::Code;
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Something could not be done: 1.
+    /// Something could not be done: exit code 1.
     Failed,
-    /// The call itself is wrong, and nothing was sent: 2.
+    /// The call itself is wrong, and nothing was sent: exit code 2.
     Usage,
-    /// `run`: the command is there and cannot be executed: 126.
+    /// Only of `run`: the command exists but cannot be executed: exit code 126.
     NotExecutable,
-    /// `run`: the command is not there: 127.
+    /// Only of `run`: the command does not exist: exit code 127.
     NotFound,
 }
 
 impl Exit {
-    /// The number that the shell sees.
+    /// The exit code of all verbs but `run`.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -38,7 +38,7 @@ impl Exit {
         }
     }
 
-    /// The number of `run`, whose others are the command's: 125 for every failure of ours.
+    /// The exit code of `run`: 125 for every failure of ours, as all other codes are the command's.
     #[must_use]
     pub fn code_of_run(self) -> u8 {
         match self {
@@ -48,10 +48,10 @@ impl Exit {
     }
 }
 
-/// A failure as the user reads it: `error:`, one `caused by:` a line, and a `hint:` where one helps.
+/// A failure as the user reads it: an `error:` line, a `caused by:` line for each cause, and a `hint:` line where one helps.
 ///
-/// It never holds a secret, a response body or an environment value. Foreign text comes in through [`Failure::cause`],
-/// which makes one harmless line of it.
+/// It never holds a secret, a response body or an environment value. Foreign text enters through [`Failure::cause`], which turns it
+/// into one harmless line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     code: Code,
@@ -61,18 +61,18 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// What could not be done: lower case, names in backticks, no full stop.
+    /// A failure of this kind; `what` says what could not be done: lower case, names in backticks, no full stop.
     pub fn new(code: Code, what: impl fmt::Display) -> Self {
         Self { code, what: one_line(&what.to_string()), causes: Vec::new(), hint: None }
     }
 
-    /// Of which kind it is: what callers branch on.
+    /// The kind of failure, on which callers branch.
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The same failure, of which more is known by now.
+    /// The same failure with a more exact kind.
     #[must_use]
     pub fn as_code(self, code: Code) -> Self {
         Self { code, ..self }
@@ -82,46 +82,46 @@ impl Failure {
     #[must_use]
     pub fn cause(mut self, cause: impl fmt::Display) -> Self {
         let cause = one_line(&words(cause));
-        // Libraries often repeat an inner error in the outer one's text.
+        // Libraries often repeat an inner error in the text of the outer one: it is then left out.
         if !cause.is_empty() && !self.causes.iter().any(|known| known.contains(&cause)) {
             self.causes.push(cause);
         }
         self
     }
 
-    /// Adds a whole chain of errors, outermost first.
+    /// Adds every error of a chain as a cause, outermost first.
     #[must_use]
     pub fn chain(self, error: &anyhow::Error) -> Self {
         error.chain().fold(self, Self::cause)
     }
 
-    /// One imperative sentence that helps.
+    /// Sets the hint: one imperative sentence that helps.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(one_line(&hint.to_string()));
         self
     }
 
-    /// How the process ends because of it.
+    /// How the process ends because of this failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
         self.code.exit()
     }
 
-    /// Puts another sentence first and keeps the former one as the first cause.
+    /// Puts a new sentence first; the former one becomes the first cause.
     #[must_use]
     pub fn within(mut self, what: impl fmt::Display) -> Self {
         self.causes.insert(0, std::mem::replace(&mut self.what, one_line(&what.to_string())));
         self
     }
 
-    /// What could not be done and why, on one line: for warnings and receipts.
+    /// What could not be done and why, on one line without the hint: for warnings and receipts.
     #[must_use]
     pub fn brief(&self) -> String {
         self.causes.iter().fold(self.what.clone(), |text, cause| text + ": " + cause)
     }
 
-    /// The JSON of it, on one line: what a caller reads who has asked for JSON.
+    /// The failure as one line of JSON, for callers who asked for `--output json`.
     #[must_use]
     pub fn json(&self) -> String {
         #[derive(Serialize)]
@@ -147,7 +147,7 @@ impl Failure {
     }
 }
 
-/// The words of an error without the number that Rust adds to the system's, which begin with a capital there.
+/// The text of an error. From a system error the ` (os error N)` that Rust adds is removed, and its capital letter made small.
 #[must_use]
 pub fn words(error: impl fmt::Display) -> String {
     let text = error.to_string();

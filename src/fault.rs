@@ -1,4 +1,4 @@
-//! A fault of our own: whatever panics, in whichever thread, the pass that lives then is ended first, and that is the last word.
+//! A bug of our own: whichever thread panics, the passes that live are ended first, then the process exits with one message.
 
 use std::{
     fmt::Write as _,
@@ -26,7 +26,7 @@ use crate::{
     store::{self, Store},
 };
 
-/// How long it may take to end a pass then, and how much longer for what surrounds it.
+/// How long ending the passes may take after a panic, and how much longer the steps around that.
 const TIME: Duration = Duration::from_secs(10);
 const AROUND: Duration = Duration::from_secs(2);
 
@@ -35,7 +35,7 @@ static MARKS: Mutex<Vec<(Base, String)>> = Mutex::new(Vec::new());
 static COMMAND: Mutex<Option<Command>> = Mutex::new(None);
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 
-/// What ends a pass, whatever has become of those who hold it.
+/// All that is needed to end a pass, whatever has become of the code that holds it.
 #[derive(Clone)]
 struct Living {
     lease: Lease,
@@ -44,20 +44,20 @@ struct Living {
     store: Option<Store>,
 }
 
-/// The job's command.
+/// The process of the command of `run`.
 #[derive(Clone, Copy)]
 struct Command {
     pid: Pid,
     grouped: bool,
 }
 
-/// As long as it is kept, a fault ends this pass.
+/// While this value is kept, a panic ends the pass of this lease.
 pub struct Watch {
     lease: String,
 }
 
 impl Watch {
-    /// From now on.
+    /// Begins to watch over a pass.
     #[must_use]
     pub fn over(lease: &Lease, named: Named, cluster: &Cluster, store: Option<&Store>) -> Self {
         let identity = cluster.identity().clone();
@@ -67,7 +67,7 @@ impl Watch {
         Self { lease: lease.id() }
     }
 
-    /// More is known of it.
+    /// Replaces the watched lease after it has changed, such as when its uid is known.
     pub fn update(&self, lease: &Lease) {
         if let Some(mut living) = held(&LIVING) {
             living.iter_mut().filter(|known| known.lease.id() == self.lease).for_each(|known| known.lease.clone_from(lease));
@@ -85,24 +85,24 @@ impl Drop for Watch {
     }
 }
 
-/// A pass has left a mark: a fault that ends it takes that away too.
+/// Registers that a pass has left a mark, so that a panic that ends the pass removes the mark, too.
 pub fn leaves_mark(base: &Base, name: &str) {
     if let Some(mut marks) = held(&MARKS) {
         marks.push((base.clone(), name.to_owned()));
     }
 }
 
-/// A command that is being started: a fault waits until it is known which one.
+/// A command that is being started. It holds a lock, so that a panic waits until the process id is known.
 pub struct Starting(Option<MutexGuard<'static, Option<Command>>>);
 
-/// Begins before there is a process.
+/// To be called before the command's process exists.
 #[must_use]
 pub fn starting() -> Starting {
     Starting(held(&COMMAND))
 }
 
 impl Starting {
-    /// From now on a fault kills this process, or its group.
+    /// From now on a panic kills this process, or its group.
     pub fn started(self, pid: Pid, grouped: bool) {
         let command = Command { pid, grouped };
         if HAPPENED.load(Ordering::SeqCst) {
@@ -121,23 +121,23 @@ impl Command {
     }
 }
 
-/// Nothing is left of it: its number may soon be another's.
+/// Forgets the command after its end: its process id may soon belong to another process.
 pub fn spare() {
     if let Some(mut command) = held(&COMMAND) {
         *command = None;
     }
 }
 
-/// From now on every panic ends what lives, and the process with this code.
+/// From now on every panic ends the passes that live, and then the process with this exit code.
 pub fn watch_over(code: u8) {
     panic::set_hook(Box::new(move |panic| {
-        // Its text may hold anything, its place is ours.
+        // The panic's message may contain a secret and is not printed; the place in our source is harmless.
         let at = panic.location().map(|at| format!(" ({}:{})", at.file().rsplit('/').next().unwrap_or_default(), at.line()));
         met(&at.unwrap_or_default(), code);
     }));
 }
 
-/// Waits for the end of the process where a fault has happened in another thread.
+/// If another thread has panicked, waits here until that thread ends the process.
 pub fn settle() {
     while HAPPENED.load(Ordering::SeqCst) {
         thread::park();
@@ -151,15 +151,16 @@ fn met(at: &str, code: u8) -> ! {
             thread::park();
         }
     }
-    // Before the command is killed: the main thread sees its end, and may have done what it can for the pass before we look.
+    // The list is read before the command is killed. Once the command is dead, the main thread goes on and may take a pass off the
+    // list before we look.
     let mut living = held(&LIVING).map(|living| living.clone()).unwrap_or_default();
     if let Some(command) = held(&COMMAND).and_then(|mut command| command.take()) {
         command.kill();
     }
-    // Who ends a pass has it a second time.
+    // A pass that is just being ended is on the list twice.
     living.dedup_by(|one, other| one.lease.id() == other.lease.id());
     let mut text = format!("error: jobpass met a fault of its own{at}");
-    // This thread may be inside of a runtime, and holds who knows what.
+    // A new thread is used because this one may be inside a tokio runtime, and may hold any lock.
     let ended: Vec<bool> = aside(TIME + AROUND, {
         let living = living.clone();
         move || living.iter().map(|living| living.end().is_ok()).collect()
@@ -196,7 +197,7 @@ impl Living {
         }
         match (&deleted, store) {
             (Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent), Some(store)) => store.clear()?,
-            // `revoke` may still need what is no secret.
+            // `revoke` may still need the lease file, so only the secret files are removed.
             (Ok(Deleted::Deleting | Deleted::Replaced) | Err(_), Some(store)) => store.remove(store::SECRETS)?,
             (_, None) => {}
         }
@@ -213,14 +214,14 @@ impl Living {
     }
 }
 
-/// Does something in a thread of its own, and waits for it, but not longer than this.
+/// Runs `work` in a new thread and waits for it, at most this long.
 fn aside<T: Default + Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     let started = thread::Builder::new().spawn(move || done.send(work()));
     started.ok().and_then(|_| result.recv_timeout(limit).ok()).unwrap_or_default()
 }
 
-/// The lock, unless whoever has panicked holds it.
+/// Takes the lock; gives up after a second, as the thread that has panicked may hold it.
 fn held<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     for _ in 0..100 {
         match mutex.try_lock() {

@@ -1,4 +1,5 @@
-//! The only door to files: our own made exclusively and opened without following a link, those of others bounded and never waited for.
+//! The only door to files: ours are created exclusively and opened without following links; foreign ones are read with a limit, and
+//! never waited for.
 #![expect(clippy::disallowed_methods, reason = "this is the one door to files")]
 
 use std::io;
@@ -21,7 +22,7 @@ pub use foreign::{Pipe, Unusual, read_bytes, read_public, read_text};
 pub use lies_in::lies_in;
 pub use user::{Accepts, append, check_append, check_user_file, remove_user_file, write_user_file};
 
-/// The system's own words, without the number that Rust adds.
+/// An error of the system in words, without the number that Rust adds.
 #[must_use]
 pub fn reason(error: Errno) -> String {
     match error {
@@ -31,7 +32,7 @@ pub fn reason(error: Errno) -> String {
     }
 }
 
-/// The same of an error that has no words of ours.
+/// The same for an error for which we have no words of our own.
 #[must_use]
 pub fn plain(error: &io::Error) -> String {
     words(error)

@@ -1,4 +1,4 @@
-//! Hands a pass to the job: mask first, then files, variables last. To a runner, which has its own ways, or to nobody but a command.
+//! Hands a pass to the job: masks first, then files, variables last. `ForRunner` does it for a CI runner, `ForCommand` for `run`.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub mod runner;
 pub use command::ForCommand;
 pub use runner::ForRunner;
 
-/// The variables that a job gets besides the token, each with the output whose value it has.
+/// The variables that a job gets besides the token, each with the name of the output that has the same value.
 pub const VARIABLES: [(&str, &str); 6] = [
     ("KUBECONFIG", "kubeconfig"),
     ("JOBPASS_TOKEN_FILE", "token-file"),
@@ -38,11 +38,11 @@ pub const VARIABLES: [(&str, &str); 6] = [
     ("JOBPASS_PASS_NAMESPACE", "namespace"),
 ];
 
-/// Writes the token and the kubeconfig.
+/// Writes the files of the pass: the token and the kubeconfig.
 fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Failure> {
     let lease = &pass.lease;
     pass.store.write(store::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
-    // Whatever the platform has named: the command may work in any directory.
+    // Absolute paths, even where the platform has named a relative directory: the command may change its working directory.
     let path = |name| context.env.absolute(&pass.store.file(name));
     let token_file = path(store::TOKEN);
     let text = || pass_kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
@@ -60,7 +60,7 @@ fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Fa
     Ok(Outputs::of(pass, spec, &token_file, config.as_ref()))
 }
 
-/// What there is now, for the person who reads the log.
+/// The lines for the log that say what the job has now, with the warnings.
 fn announcement(pass: &Pass) -> String {
     let lease = &pass.lease;
     let last = lease.ends().filter(|last| *last > pass.expires_at);
@@ -71,7 +71,7 @@ fn announcement(pass: &Pass) -> String {
     pass.warnings.iter().fold(text, |text, warning| text + "\nwarning: " + warning)
 }
 
-/// Adds what became of a pass to the job's summary.
+/// Adds a table with the end of a pass to GitHub's job summary.
 pub fn summarise(context: &Context, receipt: &Receipt, out: &Out) {
     let rows = [
         ("service account", receipt.service_account.clone()),
@@ -82,7 +82,7 @@ pub fn summarise(context: &Context, receipt: &Receipt, out: &Out) {
     summary(context, "jobpass: the pass is over", &rows, out);
 }
 
-/// Adds a table to the job's summary. That is for people only, so its absence is no reason to fail.
+/// Adds a table to GitHub's job summary. Only people read it, so a failure is just a warning.
 fn summary(context: &Context, title: &str, rows: &[(&str, String)], out: &Out) {
     if context.platform != Platform::Github {
         return;
@@ -93,7 +93,7 @@ fn summary(context: &Context, title: &str, rows: &[(&str, String)], out: &Out) {
     }
 }
 
-/// What a pass tells of itself, without the token.
+/// The outputs of a pass, without the token.
 struct Outputs {
     plain: Vec<(&'static str, String)>,
 }
@@ -102,7 +102,7 @@ impl Outputs {
     fn of(pass: &Pass, spec: &TokenSpec, token_file: &Path, kubeconfig: Option<&PathBuf>) -> Self {
         let lease = &pass.lease;
         let mut plain = vec![
-            // The token's own end: one that is in a variable is not renewed.
+            // The expiry of the token itself, not of the lease: a token in a variable is not renewed.
             ("expires-at", pass.expires_at.to_string()),
             ("server", lease.server.clone()),
             ("namespace", spec.target_namespace.clone()),
@@ -119,7 +119,7 @@ impl Outputs {
         self.plain.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
-    /// The variables that a job gets besides the token.
+    /// The variables that the job gets besides the token; those without a value are left out.
     fn variables(&self) -> Vec<(&'static str, String)> {
         VARIABLES.into_iter().map(|(variable, output)| (variable, self.get(output))).filter(|(_, value)| !value.is_empty()).collect()
     }
@@ -132,14 +132,14 @@ impl Outputs {
         let head = [("api-version", API_VERSION), ("kind", "Pass")];
         let body = self.plain.iter().map(|(name, value)| (*name, value.as_str()));
         let all = head.into_iter().chain(body).chain(env_file.map(|path| ("env-file", path)));
-        // In this order, which a map of serde_json would not keep.
+        // Written by hand in this order, which a map of `serde_json` would not keep.
         let mut text = Vec::new();
         let written = serde_json::Serializer::new(&mut text).collect_map(all.map(|(name, value)| (camel(name), value)));
         written.ok().and_then(|()| String::from_utf8(text).ok()).unwrap_or_default()
     }
 }
 
-/// `token-file` as `tokenFile`.
+/// The JSON form of a name: `token-file` becomes `tokenFile`.
 fn camel(name: &str) -> String {
     let mut parts = name.split('-');
     let first = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! The CI identity: as whom the job itself asks. Every kind of it becomes one cluster and one user of kube's kubeconfig types.
+//! The CI identity: as whom the job itself asks for a token. Each kind becomes one cluster and one user of kube's kubeconfig types.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
@@ -31,12 +31,12 @@ mod source;
 pub use plugin::is_asking as is_asking_a_plugin;
 pub use rank::Purpose;
 
-/// The first identity that a source has.
+/// The first identity that any source finds.
 fn first(find: impl Fn(&dyn Source) -> Result<Option<Identity>, Failure>) -> Result<Option<Identity>, Failure> {
     SOURCES.iter().find_map(|source| find(*source).transpose()).transpose()
 }
 
-/// Refuses settings of which each asks for an identity of its own.
+/// Refuses two settings that each ask for an identity of their own.
 fn refuse_two(options: &Options) -> Result<(), Failure> {
     let of_each: Vec<_> = SOURCES.iter().map(|source| source.settings()).collect();
     for settings in &of_each {
@@ -52,31 +52,32 @@ fn refuse_two(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Who we are to the API server, and how it is reached.
+/// As whom we ask the API server, and how it is reached.
 #[derive(Clone)]
 pub struct Identity {
-    /// Where it was found.
+    /// Where the identity was found: the kubeconfig's paths, a token file, the pod.
     pub origin: Origin,
-    /// Which one it is and why, in one line.
+    /// Which identity it is and why it was chosen, in one line for messages.
     pub why: String,
-    /// How the API server is reached: the server in its plain form, its CA inline.
+    /// The API server: its URL in plain form, its certificate authority inline.
     pub cluster: Cluster,
-    /// What shows who we are.
+    /// The credential.
     pub user: AuthInfo,
-    /// What the API server's certificate is checked against, in words.
+    /// In words, what the API server's certificate is checked against.
     pub authority: String,
-    /// The namespace of our pod, if the identity is its service account.
+    /// The namespace of our pod, if the identity is the pod's service account.
     pub pod_namespace: Option<String>,
-    /// The rest of the way to it, which the environment says: none until it is asked, see `net::way`.
+    /// The proxy and the root certificates from the environment; empty until they are looked up, see `net::way`.
     pub way: Way,
 }
 
 impl Identity {
-    /// Finds the CI identity: what was asked for, else what the pass to be ended says, else what this place offers. With it comes what
-    /// was passed over, as it has no say in where its credential goes.
+    /// Finds the CI identity: what the settings ask for, else what the lease to be revoked remembers, else what the platform or the
+    /// pod offers. Returns also the settings that were ignored because their source ranks below that of the credential, so that
+    /// they may not say where it is sent.
     ///
     /// # Errors
-    /// When there is none, or the one there is is no good. Nothing has been sent by then.
+    /// When there is none, or the one found is not valid. Nothing has been sent by then.
     pub fn find(context: &Context, purpose: Purpose<'_>) -> Result<(Self, Vec<Failure>), Failure> {
         let options = &context.options;
         refuse_two(options)?;
@@ -101,12 +102,13 @@ impl Identity {
         found.directed(&directions, context).map(|identity| (identity, directions.passed_over))
     }
 
-    /// Applies the server, the authority and "no check" that have a say, and brings the rest into its plain form.
+    /// Applies those settings for the server, its certificate authority and "no check" that may decide, and normalises the rest.
     fn directed(mut self, directions: &Directions<'_>, context: &Context) -> Result<Self, Failure> {
         let Context { options, env, .. } = context;
         if let Some(given) = directions.server {
             self.cluster.server = Some(given.text.clone());
-            // Its pod may be none of that server's: as the owner of a lease there it would end it at once.
+            // Our pod may not be in that server's cluster. A lease there with our pod as its owner would be garbage-collected at
+            // once.
             self.pod_namespace = None;
         }
         let source = directions.server.map_or_else(|| self.why.clone(), |given| given.source.to_string());
@@ -148,18 +150,18 @@ impl Identity {
         Ok(self)
     }
 
-    /// The API server, in its plain form.
+    /// The URL of the API server, in plain form.
     #[must_use]
     pub fn server(&self) -> &str {
         self.cluster.server.as_deref().unwrap_or_default()
     }
 
-    /// What is not possible if it is no good.
+    /// The first line of a failure of this identity.
     fn what(&self) -> String {
         format!("cannot use the CI identity: {}", self.why)
     }
 
-    /// Where its API server is.
+    /// Where its API server is, for choosing a proxy and root certificates.
     #[must_use]
     pub fn address(&self) -> Address<'_> {
         let cluster = &self.cluster;
@@ -167,13 +169,13 @@ impl Identity {
         Address { server: self.server(), proxy: cluster.proxy_url.as_deref().filter(|own| !own.is_empty()), has_trust }
     }
 
-    /// Its API server, and how it is reached.
+    /// The API server and how to reach it, without our credential.
     #[must_use]
     pub fn target(&self) -> Target {
         let cluster = &self.cluster;
         let trust = match &cluster.certificate_authority_data {
             _ if cluster.insecure_skip_tls_verify == Some(true) => Trust::Everybody,
-            // What cannot be read trusts nobody.
+            // An authority that cannot be decoded trusts nobody.
             Some(data) => Trust::Authority(STANDARD.decode(data).unwrap_or_default()),
             None => Trust::System,
         };
@@ -188,7 +190,7 @@ impl Identity {
         }
     }
 
-    /// Reads the credential anew, as far as it has a file where a newer one can be. A plugin is asked again anyway.
+    /// Reads the token anew from its file, if it has one. A plugin is asked again anyway.
     pub fn refresh(&mut self) {
         if let Some(path) = &self.user.token_file
             && let Ok(text) = files::read_text(path.as_ref())
@@ -197,20 +199,20 @@ impl Identity {
         }
     }
 
-    /// Whether reading it anew can give another credential.
+    /// Whether a fresh credential may exist: it comes from a plugin or a token file.
     #[must_use]
     pub fn is_renewable(&self) -> bool {
         self.user.exec.is_some() || self.user.token_file.is_some()
     }
 
-    /// What must not be said, whatever happens: all that the identity holds in clear.
+    /// The secrets of the identity in clear, which no message may contain.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         [&self.user.token, &self.user.password].into_iter().flatten().cloned().map(Secret::from).collect()
     }
 }
 
-/// A kubeconfig of one cluster, one user and one context.
+/// A kubeconfig with one cluster, one user and one context.
 #[must_use]
 pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
     let name = || "jobpass".to_owned();
@@ -227,7 +229,7 @@ pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
     }
 }
 
-/// What was looked for, in words.
+/// The names of everything that was looked for, for the message that nothing was found.
 fn missing() -> String {
     let names: Vec<_> = SOURCES.iter().filter_map(|source| source.name()).map(|name| format!("no {name}")).collect();
     match names.split_last() {
@@ -236,7 +238,7 @@ fn missing() -> String {
     }
 }
 
-/// There is none. An empty input of GitHub, or variable of GitLab, is how an absent secret looks.
+/// The failure that there is no CI identity. A GitHub input or GitLab variable that is set but empty is a sign of a missing secret.
 fn none(context: &Context) -> Failure {
     let Context { options, env, platform, .. } = context;
     let failure = Failure::new(Code::IdentityMissing, "there is no CI identity to ask the API server with");
@@ -248,7 +250,7 @@ fn none(context: &Context) -> Failure {
         None => failure.cause(missing()),
     };
     failure.hint(match platform {
-        // Its variable is absent, not empty, where it is not for this job.
+        // On GitLab a variable that this job may not have is absent, not empty.
         Platform::Gitlab => {
             "set `JOBPASS_IDENTITY_KUBECONFIG` in the project's settings; a protected variable is given to protected branches and tags only, \
              one with an environment to jobs of that environment only"
@@ -263,7 +265,7 @@ fn none(context: &Context) -> Failure {
     })
 }
 
-/// A trimmed token, as kube wants it.
+/// A trimmed token in the type that kube wants.
 fn token_of(token: &Secret) -> secrecy::SecretString {
     token.trimmed().into()
 }

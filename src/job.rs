@@ -1,4 +1,4 @@
-//! What the verbs share: who asks, how a pass begins, and how it is told what became of one.
+//! What the verbs share: beginning a pass, and telling the user about passes and settings.
 
 use std::{path::Path, time::Duration};
 
@@ -30,13 +30,13 @@ pub mod telling;
 /// How long beginning a pass may take.
 pub const REQUEST: Duration = Duration::from_secs(30);
 
-/// How long ending one may take with its probe: GitHub's posts share less than five minutes.
+/// How long ending a pass may take, its probe included: all post steps of a GitHub job share less than five minutes.
 pub const REVOKE: Duration = Duration::from_secs(10);
 
-/// Find out who asks, save, create, request: what `request` and `run` share.
+/// Begins a pass, for `request` and `run`: finds the CI identity, saves the lease, creates it, requests the token.
 ///
 /// # Errors
-/// When there is no pass; then nothing is left of it either, or the error says until when.
+/// When there is no pass; then nothing of it is left, or the error says until when something may live.
 pub async fn begin(
     context: &Context,
     spec: &TokenSpec,
@@ -87,7 +87,7 @@ pub async fn begin(
     Box::pin(Pass::begin(plan, identity)).await
 }
 
-/// Refuses a kubeconfig where the pass has its own files.
+/// Refuses a `--kubeconfig-out` inside the store of the pass, or above it.
 fn refuse_in_the_way(context: &Context, path: &Path, store: &Store) -> Result<(), Failure> {
     if !lies_in(&store.path(), path) && !lies_in(path, &store.path()) {
         return Ok(());
@@ -97,7 +97,7 @@ fn refuse_in_the_way(context: &Context, path: &Path, store: &Store) -> Result<()
         .hint("name another path, or leave it out: the directory has a kubeconfig of its own"))
 }
 
-/// Refuses to end the pass that the rest of the job's script still uses, only to run one command under another one.
+/// Refuses to begin a pass with the lease of one that the job's script still uses: it would end that pass to run one command.
 fn spare(context: &Context, store: &Store, spec: &TokenSpec, name: &str) -> Result<(), Failure> {
     let used = current::token_files(context);
     if !store.files(store::TOKEN).any(|token| token.exists() && used.contains(&token)) {
@@ -109,7 +109,7 @@ fn spare(context: &Context, store: &Store, spec: &TokenSpec, name: &str) -> Resu
         .hint("run the command without `jobpass run`, or give this one a `--job-key`"))
 }
 
-/// Refuses a credential in the place of what ends up in the lease.
+/// Refuses a setting that holds a credential by mistake, where its value would be written to the lease.
 fn refuse_secret(context: &Context, setting: &Setting) -> Result<(), Failure> {
     let Some(given) = context.options.get(setting) else { return Ok(()) };
     match Kind::of(&given.text).filter(|kind| kind.is_surely_secret()) {
@@ -120,7 +120,7 @@ fn refuse_secret(context: &Context, setting: &Setting) -> Result<(), Failure> {
     }
 }
 
-/// Keeps what the identity holds out of everything that is said from now on. The loud part of the opt-in is here too.
+/// From now on hides the identity's secrets in all messages. Also warns if the server's certificate is not checked.
 pub fn meet(out: &Out, identity: &Identity) {
     for secret in identity.secrets() {
         out.hide(&secret);
@@ -131,33 +131,33 @@ pub fn meet(out: &Out, identity: &Identity) {
     }
 }
 
-/// Whoever has mistyped the name of a variable learns of it where the job begins.
+/// Warns of variables that look like mistyped settings, so that the user notices when the job begins.
 pub fn warn_of_unknown(context: &Context, out: &Out) {
     for warning in o::unknown::warnings(&context.env) {
         out.warn(warning);
     }
 }
 
-/// What is hidden in the output of others is not said by ourselves either.
+/// Hides the values of `--scrub-env` in our own messages, too.
 pub fn hide_values(context: &Context, out: &Out) {
     let values = context.options.list(&o::SCRUB_ENV).into_iter().filter_map(|name| context.env.secret(name));
     values.filter(|value| value.size() >= SHORTEST_VALUE).for_each(|value| out.hide(&value));
 }
 
-/// Refuses a file for the receipt that takes none, before there is anything to tell of.
+/// Checks that the receipt's file can be written, before there is a pass.
 ///
 /// # Errors
-/// When it takes none.
+/// When the receipt cannot be written there.
 pub fn check_receipt(context: &Context) -> Result<(), Failure> {
     let Some(given) = context.options.get(&o::RECEIPT) else { return Ok(()) };
     let checked = files::check_append(&context.env.absolute(given.text.as_ref()), Accepts::Stream);
     checked.map_err(|failure| failure.within(format!("{} names no file that takes the receipt", given.source)))
 }
 
-/// Without its signals a process cannot promise to end what it has begun.
+/// The signal handlers, or a failure: without them a process cannot promise to end the pass that it begins.
 ///
 /// # Errors
-/// When the system does not let us hear them.
+/// When the system did not let us register them.
 pub fn heard(signals: Option<Signals>) -> Result<Signals, Failure> {
     signals.ok_or_else(|| Failure::new(Code::SystemSignals, "cannot take the signals of this process over"))
 }

@@ -1,4 +1,4 @@
-//! Looks into a JWT without checking it: only to say more in a message, never to decide.
+//! Reads a JWT without verifying it: only to say more in messages, never to decide anything.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -6,25 +6,25 @@ use serde::Deserialize;
 
 use crate::secret::Secret;
 
-/// The claims that our messages and receipts speak of.
+/// The claims that our messages and receipts use.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct Claims {
-    /// The token's own number.
+    /// The token's id, which the API server's audit log also has.
     pub jti: Option<String>,
-    /// Who issued it.
+    /// The issuer's URL.
     pub iss: Option<String>,
-    /// Whom it speaks for.
+    /// The subject: `system:serviceaccount:NAMESPACE:NAME` for a service account.
     pub sub: Option<String>,
-    /// For whom it is.
+    /// Which servers the token is meant for.
     aud: Audience,
-    /// When it ends, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     exp: Option<f64>,
-    /// Before when it is not valid.
+    /// Not valid before this moment, in seconds since 1970.
     nbf: Option<f64>,
-    /// When it was issued.
+    /// When it was issued, in seconds since 1970.
     iat: Option<f64>,
-    /// What Kubernetes adds.
+    /// The claims that Kubernetes adds.
     #[serde(rename = "kubernetes.io")]
     kubernetes: Kubernetes,
 }
@@ -66,7 +66,7 @@ impl Claims {
         serde_json::from_slice(&payload).ok()
     }
 
-    /// For whom the token is.
+    /// The audiences of the token.
     #[must_use]
     pub fn audiences(&self) -> Vec<&str> {
         match &self.aud {
@@ -75,13 +75,13 @@ impl Claims {
         }
     }
 
-    /// When it ends.
+    /// When the token expires.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         moment(self.exp)
     }
 
-    /// When it begins.
+    /// From when on the token is valid.
     #[must_use]
     pub fn valid_from(&self) -> Option<Timestamp> {
         moment(self.nbf.or(self.iat))
@@ -93,27 +93,27 @@ impl Claims {
         moment(self.iat)
     }
 
-    /// How long it was issued for, in seconds.
+    /// How long it is valid from its issue to its expiry, in seconds.
     #[must_use]
     pub fn lifetime(&self) -> Option<i64> {
         Some(self.expires_at()?.as_second() - self.issued_at()?.as_second())
     }
 
-    /// The lease that it is bound to, as `namespace/name`, if it is a pass's.
+    /// The lease that the token is bound to, as `namespace/name`, if it is a token of a pass.
     #[must_use]
     pub fn lease(&self) -> Option<String> {
         let name = self.kubernetes.secret.as_ref()?.name.as_ref().filter(|name| crate::name::is_name(name))?;
         Some(format!("{}/{name}", self.kubernetes.namespace.as_ref()?))
     }
 
-    /// The service account that it speaks for, as `namespace/name`.
+    /// The service account that the token belongs to, as `namespace/name`.
     #[must_use]
     pub fn service_account(&self) -> Option<String> {
         let (namespace, name) = self.sub.as_deref()?.strip_prefix("system:serviceaccount:")?.split_once(':')?;
         Some(format!("{namespace}/{name}"))
     }
 
-    /// The uid of the Secret that it is bound to.
+    /// The uid of the Secret that the token is bound to.
     #[must_use]
     pub fn secret_uid(&self) -> Option<&str> {
         self.kubernetes.secret.as_ref()?.uid.as_deref()

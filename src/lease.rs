@@ -1,4 +1,4 @@
-//! The lease: what must be known to revoke, saved before anything exists, with no secret in it.
+//! The lease: all that is needed to revoke a pass. It is saved before anything exists on the server, and holds no secret.
 
 use jiff::{SignedDuration, Timestamp};
 use ring::digest;
@@ -27,81 +27,81 @@ pub mod seal;
 
 use seal::Seal;
 
-/// The revocable grant of a pass.
+/// The revocable grant of a pass: the Secret that its tokens are bound to, and how to find it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
-    /// [`API_VERSION`].
+    /// Always [`API_VERSION`].
     pub api_version: String,
-    /// `Lease`.
+    /// Always `Lease`.
     pub kind: String,
-    /// Name of the bound Secret.
+    /// The name of the bound Secret: `jobpass-` and 32 hex digits.
     pub name: String,
-    /// Whose token it is; the Secret is in the same namespace.
+    /// The service account whose token the job has; the Secret is in its namespace.
     pub service_account: ServiceAccount,
-    /// The API server that issued it. Revoking anywhere else is refused.
+    /// The URL of the API server. A lease is only revoked there.
     pub server: String,
-    /// The bound Secret's uid, once it is known.
+    /// The uid of the bound Secret, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// When it was begun, by the clock that `times` says.
+    /// When the pass was begun, by the clock that `times` names.
     pub issued_at: Timestamp,
     /// The last moment that any of its tokens may live, by the same clock; see [`Lease::ends`].
     pub expires_at: Timestamp,
-    /// Whose word these times are.
+    /// Which clock these times come from.
     #[serde(default)]
     pub times: Times,
-    /// When the last one ends that the job got, where there may be several: after that only a renewed one could live.
+    /// For a pass that renews its token: the expiry of the latest token that the job has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_expires_at: Option<Timestamp>,
-    /// The token's own number in the audit log.
+    /// The id (`jti`) of the latest token, as in the API server's audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
-    /// SHA-256 of the last token, so that a probe can know it again.
+    /// SHA-256 of the latest token in hex, so that the probe can check that a token file still holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<String>,
-    /// Where it was begun.
+    /// The platform on which the pass was begun, such as `gitlab`.
     pub platform: String,
-    /// The job that it belongs to.
+    /// The job key of the pass, with `--job-key` taken into account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_key: Option<String>,
-    /// The job as its platform names it, where `--job-key` named it otherwise.
+    /// The platform's own key of the job, where `--job-key` gave another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
-    /// The CI identity that asked for it: where it is found, never what it is.
+    /// Where the CI identity was found that requested the pass; never its credential.
     pub identity: Origin,
-    /// The pass's directory.
+    /// The path of the store, the private directory of the pass.
     #[serde(rename = "place")]
     pub store: String,
-    /// A kubeconfig outside of that directory.
+    /// The path of a kubeconfig outside the store, from `--kubeconfig-out`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig_out: Option<String>,
-    /// On GitHub the settings that have decided about the connection: no others count in the post step, as any step of the job
-    /// can set variables for it.
+    /// Only on GitHub: the names of the connection settings that were set in the main step. The post step ignores all others, as
+    /// any step of the job can set variables for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Vec<String>>,
-    /// On GitHub the way to the server, as far as the environment has said it: any step can set that too.
+    /// Only on GitHub: the proxy and root certificates of the main step. Any step can change those in the environment, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way: Option<Mark>,
-    /// On GitLab what shows that this job has written all of this: see [`seal`].
+    /// Only on GitLab: the HMAC that shows that this job has written the file; see [`seal`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
 }
 
-/// Whose word the times of a lease are.
+/// Which clock the times of a lease come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Times {
-    /// This machine's: the server has not spoken yet. Also where an older jobpass did not say whose.
+    /// This machine's: the server has stated no time yet. Also for files of an older jobpass, which did not say.
     #[default]
     Ours,
-    /// The server's, but there is no token yet, which may end later than they say.
+    /// The server's, since it has created the Secret; but there is no token yet, and it may end later.
     Created,
-    /// The server's.
+    /// The server's, as it granted a token.
     Granted,
 }
 
-/// What every version says.
+/// The one field that lease files of every version have.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
@@ -109,25 +109,25 @@ struct Version {
 }
 
 impl Lease {
-    /// `namespace/name` of the bound Secret.
+    /// The lease's id: `namespace/name` of the bound Secret.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}/{}", self.service_account.namespace, self.name)
     }
 
-    /// Its JSON, on one line.
+    /// The lease as one line of JSON.
     #[must_use]
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads a lease and checks every part that a request to the API server or a file name will be made of.
+    /// Parses a lease and checks every part of which a request path or a file name will be made.
     ///
     /// # Errors
-    /// When it is no lease, or one of another version. Its text is not repeated.
+    /// When it is no lease, or one of another version. The message never repeats the text.
     pub fn parse(json: &str) -> Result<Self, Failure> {
         let refused = |why: &str| Failure::new(Code::LeaseUnreadable, "cannot read the lease").cause(why);
-        // serde_json's own text could repeat what stands in the file.
+        // serde_json's error text may quote the file, so only the column is used.
         let no_lease = |error: &serde_json::Error| {
             refused(&format!("it is no lease of jobpass: its JSON cannot be read from column {} on", error.column()))
         };
@@ -150,20 +150,21 @@ impl Lease {
         Ok(lease)
     }
 
-    /// Whether the token in question is the last one of this lease.
+    /// Whether this is the latest token of this lease, according to its hash.
     #[must_use]
     pub fn holds(&self, token: &Secret) -> bool {
         self.token_sha256.as_deref() == Some(&fingerprint(token))
     }
 
-    /// The server has created its Secret: from now on its times are the server's.
+    /// The server has created the Secret: moves the times to the server's clock.
     pub fn created(&mut self, at: ServerTime) {
         let later = |time: Timestamp| at.after(time.duration_since(self.issued_at)).figure();
         (self.expires_at, self.token_expires_at) = (later(self.expires_at), self.token_expires_at.map(later));
         (self.issued_at, self.times) = (at.figure(), Times::Created);
     }
 
-    /// The server has granted a token that ends then. A lease that is for more than one ends when it was said to, or with its last.
+    /// The server has granted a token that ends at `ends`. A lease without renewal then ends with the token; one with renewal keeps
+    /// its own end, unless the token ends later.
     pub fn granted(&mut self, issued_at: Option<ServerTime>, ends: ServerTime) {
         if let (Times::Ours, Some(at)) = (self.times, issued_at) {
             self.created(at);
@@ -177,7 +178,7 @@ impl Lease {
         }
     }
 
-    /// When the server has begun it, as far as the server has said so.
+    /// When the Secret was created by the server's clock, if the server has said so.
     #[must_use]
     pub fn begun(&self) -> Option<ServerTime> {
         match self.times {
@@ -186,7 +187,7 @@ impl Lease {
         }
     }
 
-    /// The last moment that any of its tokens may live, as far as the server has said so.
+    /// The last moment by the server's clock that any token of the lease may live, if the server has said so.
     #[must_use]
     pub fn ends(&self) -> Option<ServerTime> {
         match self.times {
@@ -195,20 +196,20 @@ impl Lease {
         }
     }
 
-    /// Whether no token of it can live any more: its end, the API server's minute of leeway and its cache are over.
+    /// Whether no token of it can be accepted any more: it is past its end, the API server's leeway and its cache.
     #[must_use]
     pub fn is_over(&self, now: ServerTime) -> bool {
         self.ends().is_some_and(|end| now > end.after(BREATH))
     }
 
-    /// Until when the token is accepted that the job has, if nobody deletes the lease; as far as the server has said so.
+    /// Until when the job's token is accepted if nobody deletes the lease, if the server has said so.
     #[must_use]
     pub fn accepted_until(&self) -> Option<ServerTime> {
         let ends = self.ends()?;
         Some(self.token_expires_at.map_or(ends, ServerTime::said).after(BREATH))
     }
 
-    /// The same in words; where the server has not said when, how long it is at most, which needs no clock.
+    /// The same in words. Where the server has stated no time, it says the longest possible duration instead.
     #[must_use]
     pub fn validity(&self) -> String {
         match self.accepted_until() {
@@ -217,14 +218,14 @@ impl Lease {
         }
     }
 
-    /// How long a token of it is accepted, rounded up to a minute.
+    /// How long a token of it can be accepted at most. Half a minute is added so that rounding to minutes rounds up.
     #[must_use]
     pub fn longest(&self) -> SignedDuration {
         self.token_expires_at.unwrap_or(self.expires_at).duration_since(self.issued_at) + BREATH + SignedDuration::from_secs(30)
     }
 }
 
-/// A lease as it is before anything exists.
+/// The lease as it is saved before anything exists on the server.
 #[must_use]
 pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Context, store: &Store) -> Lease {
     let now = Timestamp::now();
@@ -245,7 +246,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Cont
         token_sha256: None,
         platform: context.platform.to_string(),
         job_key: context.job_key.clone().ok().flatten(),
-        // So that the job's own `revoke` ends a pass with a key of its own too.
+        // Kept so that the job's plain `revoke` also ends a pass that was begun with a `--job-key`.
         job: context.options.get(&o::JOB_KEY).and_then(|_| context.job()),
         identity: identity.origin.clone(),
         store: store.to_string(),
@@ -256,10 +257,11 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Cont
     }
 }
 
-/// How long after its end the API server may accept a token: 60 s of leeway (`jwt.DefaultLeeway`) and 10 s of cache.
+/// How long after its expiry the API server may still accept a token: 60 s of leeway (`jwt.DefaultLeeway`) and 10 s of cache.
 const BREATH: SignedDuration = SignedDuration::from_secs(70);
 
-/// A lease's name: derived from the job and the service account where the platform can say both again, else random.
+/// The name of a lease: derived from the job key and the service account on platforms where `revoke` can derive it again, else
+/// random.
 #[must_use]
 pub fn name(platform: Platform, seal: &Seal, job_key: Option<&str>, account: &ServiceAccount) -> String {
     match job_key {
@@ -268,7 +270,7 @@ pub fn name(platform: Platform, seal: &Seal, job_key: Option<&str>, account: &Se
     }
 }
 
-/// The name where the job has nothing to keep others from deriving it too.
+/// The derived name on platforms without a secret of the job: others who know the job key can derive it, too.
 fn derived(key: &str, account: &ServiceAccount) -> String {
     let hash = digest::digest(&digest::SHA256, format!("{key}\0{account}").as_bytes());
     format!("{PREFIX}{}", hex(&hash.as_ref()[..16]))
@@ -352,7 +354,7 @@ pub(crate) mod tests {
     #[test]
     fn the_derived_name_is_the_documented_one() {
         let account = lease().service_account;
-        // printf 'gitlab.com/1/2\0ci/deploy-bot' | sha256sum | cut -c1-32
+        // The value is the output of: printf 'gitlab.com/1/2\0ci/deploy-bot' | sha256sum | cut -c1-32
         assert_eq!(name(Platform::Tekton, &Seal::None, Some("gitlab.com/1/2"), &account), "jobpass-e592a040a709315c90afe0ed53746a3b");
     }
 
@@ -382,7 +384,7 @@ pub(crate) mod tests {
             assert_eq!((lease.is_over(far), lease.ends(), lease.accepted_until()), (false, None, None));
             assert_eq!(lease.validity(), "valid for at most 62 min after its request");
         }
-        // As an older jobpass wrote it.
+        // A file of an older jobpass has no `times`.
         let old = lease().json().replace(r#""times":"granted","#, "");
         assert_eq!(Lease::parse(&old).expect("it is still read").times, Times::Ours);
     }

@@ -11,33 +11,34 @@
 //!
 //! # The rooms
 //!
-//! Each uses only what stands above it, and what all of them use: `secret`, `shown` (what may be repeated), `out` (the only way
-//! out) and `failure`. `tests/cli/architecture.rs` reads this list.
+//! Each room (a module of this crate) uses only rooms that stand above it in this list, and those that all of them may use:
+//! `secret`, `shown` (what a message may repeat), `out` (stdout and stderr) and `failure`. `tests/cli/architecture.rs` reads this
+//! list.
 //!
-//! - `limits`: what the system leaves to this process, looked at before anything is begun.
-//! - `env`: the environment, read once.
-//! - `action`: our action on GitHub, and its inputs that are no settings.
-//! - `name`: what a lease's name looks like.
-//! - `jwt`: a look into a token, for messages only.
-//! - `options`: every setting, declared once, by one precedence.
+//! - `limits`: the system's limits for this process, checked before a pass is begun.
+//! - `env`: the process environment, read once.
+//! - `action`: our GitHub action, and those of its inputs that are no settings.
+//! - `name`: the form of a lease's name.
+//! - `jwt`: reads the claims of a token, for messages only.
+//! - `options`: every setting, declared once and resolved by one precedence.
 //! - `platform`: the CI systems, one file each; pure.
 //! - `files`: the only door to files, our own and those of others.
 //! - `store`: the private directory of a pass.
-//! - `processes`: what the kernel says of the processes around us.
+//! - `processes`: what the kernel says about the processes around us.
 //! - `context`: where we run, resolved once for every verb.
 //! - `origin`: where a CI identity was found, as a lease remembers it.
-//! - `pass_extension`: how the kubeconfig of a pass is known.
-//! - `net`: how anybody is reached; it knows no identity.
-//! - `spec`: what is asked for, validated.
+//! - `pass_extension`: the mark by which the kubeconfig of a pass is recognised.
+//! - `net`: how a server is reached; it knows no identity.
+//! - `spec`: the properties of the requested pass, validated.
 //! - `clock`: the API server's time.
-//! - `identity`: as whom the job asks, one file a source.
-//! - `lease`: what must be known to revoke.
-//! - `cluster`: what is asked of the API server.
+//! - `identity`: the CI identity, as whom the job asks; one file for each source.
+//! - `lease`: all that is needed to revoke a pass.
+//! - `cluster`: the requests to the API server.
 //! - `pass_kubeconfig`: the kubeconfig of a pass.
 //! - `receipt`: what was revoked, and how far that is proved.
-//! - `signals`: what ends us, or tells the command something.
-//! - `fault`: the end of a pass when we fail ourselves.
-//! - `pass`: begin, renew and end; alone orders lease, cluster and store.
+//! - `signals`: the signals that end us, or that the command of `run` gets.
+//! - `fault`: ends the living passes if jobpass itself panics.
+//! - `pass`: begin, renew and end; it alone orders the steps on lease, cluster and store.
 //! - `selection`: which passes `revoke` means.
 //! - `handover`: what the job is given: masks, files, variables.
 //! - `child`: the command of `run`.
@@ -97,10 +98,10 @@ pub mod spec;
 mod store;
 mod verbs;
 
-/// What a verb runs in, if the system has enough for it.
+/// Checks the system's limits and makes the async runtime in which a verb runs.
 ///
 /// # Errors
-/// How the process ends where it has not, which is said.
+/// When the system has too little for it: the failure is printed, and the exit code returned.
 pub fn prepared(arguments: &[OsString]) -> Result<Runtime, ExitCode> {
     let of_run = is_run(arguments);
     let runtime = limits::check(of_run).and_then(|()| {
@@ -118,7 +119,7 @@ fn is_run(arguments: &[OsString]) -> bool {
 }
 
 fn coded(exit: Exit, of_run: bool) -> ExitCode {
-    // All other codes are the command's own.
+    // All other exit codes of `run` are the command's own.
     ExitCode::from(number(exit, of_run))
 }
 
@@ -126,7 +127,7 @@ fn number(exit: Exit, of_run: bool) -> u8 {
     if of_run { exit.code_of_run() } else { exit.code() }
 }
 
-/// Runs one verb and says how the process ends.
+/// Runs one verb, and returns the exit code of the process.
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     signals::outlive_limits();
     let env = Env::of_process();
@@ -149,7 +150,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     code
 }
 
-/// Resolves the context of a verb, and does it.
+/// Resolves the context of a verb, and runs the verb.
 async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
     let Cli { verb, flags, command, .. } = cli;
     let stdout = match verb {
@@ -173,7 +174,8 @@ async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Says what has failed. Of our action also on the page of the run, where nobody else says why; as JSON where that was asked for.
+/// Prints a failure. In our GitHub action also as an annotation, as only that is shown on the page of the run; as JSON if that was
+/// asked for.
 fn tell(failure: &Failure, out: &Out, phase: Option<Phase>, is_json: bool) {
     if is_json {
         out.answer(failure);
@@ -184,7 +186,7 @@ fn tell(failure: &Failure, out: &Out, phase: Option<Phase>, is_json: bool) {
     }
 }
 
-/// Says what is wrong with the command line, without repeating a value: it may be a secret that was put in the wrong place.
+/// Prints what is wrong with the command line, without repeating a value: it may be a secret that was put in the wrong place.
 fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -209,7 +211,7 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
             let verbs: Vec<_> = cli::command().get_subcommands().map(|verb| format!("`{}`", verb.get_name())).collect();
             format!("the verb is none of {}", verbs.join(", "))
         }
-        // Nothing else is required by the command line itself.
+        // The command of `run` is the only required argument of our command line.
         (ErrorKind::MissingRequiredArgument, _) => "there is no command to run".to_owned(),
         (ErrorKind::TooManyValues, Some(flag)) => format!("`{flag}` takes no value"),
         (_, Some(flag)) => format!("`{flag}` needs a value"),

@@ -1,4 +1,4 @@
-//! What the system leaves to this process: looked at before anything is begun, as what runs out later could leave a pass alive.
+//! Resource limits, checked before a pass is begun: a process that runs out of file descriptors later could leave a pass alive.
 
 use std::{io, os::fd::AsFd};
 
@@ -6,13 +6,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::failure::{Code, Failure, words};
 
-/// Files that a command of ours, its pipes, its signals and the connections take, with some to spare.
+/// How many file descriptors `run` needs for its command, pipes, signals and connections, with some to spare.
 const OF_RUN: u64 = 48;
 
-/// The same without a command.
+/// How many the other verbs need.
 const OF_OTHERS: u64 = 24;
 
-/// Makes sure that there are enough files to be opened.
+/// Makes sure that enough file descriptors can be opened.
 ///
 /// # Errors
 /// When there are too few. Nothing has been done by then.
@@ -21,7 +21,7 @@ pub(crate) fn check(of_run: bool) -> Result<(), Failure> {
     if held(needed).is_ok() {
         return Ok(());
     }
-    // A command would inherit another limit than its job has set.
+    // Not for `run`: its command would inherit the raised limit.
     if !of_run {
         let limit = getrlimit(Resource::Nofile);
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -34,7 +34,7 @@ pub(crate) fn check(of_run: bool) -> Result<(), Failure> {
     })
 }
 
-/// Opens so many, and lets them go again.
+/// Opens so many descriptors and closes them again.
 fn held(needed: u64) -> io::Result<()> {
     let stdin = io::stdin();
     (0..needed).map(|_| stdin.as_fd().try_clone_to_owned()).collect::<io::Result<Vec<_>>>().map(drop)

@@ -15,14 +15,15 @@ fn main() -> ExitCode {
     code
 }
 
-/// Nobody but root reads our memory, and no core is written.
+/// Makes our memory unreadable for all but root, and switches core dumps off, as both contain tokens.
 #[cfg(target_os = "linux")]
 fn harden() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-    // Each is an extra fence: where a sandbox forbids one, the job goes on without it.
+    // Each call is an additional protection: where a sandbox forbids one, the job goes on without it.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // A job's command inherits it, as it has the token too; who wants its core raises the limit again.
+    // The command of `run` inherits this limit, as its memory holds the token, too. A job that needs a core dump can raise it
+    // again.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..getrlimit(Resource::Core) });
 }
 

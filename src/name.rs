@@ -1,9 +1,9 @@
-//! What a lease's name looks like: known on sight, in a directory and in a token.
+//! The form of a lease's name, by which it is recognised in a directory and in a token.
 
-/// What a lease's name begins with; the admission policies of `deploy/` hold us to it.
+/// The prefix of every lease name; the admission policies of `deploy/` require it.
 pub const PREFIX: &str = "jobpass-";
 
-/// Whether this is a name that only we give: the prefix and 128 bits in hex.
+/// Whether this has the form of our lease names: the prefix and 128 bits in lower-case hex.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     text.strip_prefix(PREFIX).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
@@ -12,7 +12,7 @@ pub fn is_name(text: &str) -> bool {
 /// 128 random bits in hex.
 ///
 /// # Panics
-/// When the system has no randomness; then there is no TLS either, and nothing has been sent.
+/// When the system has no randomness; then TLS does not work either, and nothing has been sent.
 #[must_use]
 pub fn random_hex() -> String {
     let random: Result<ring::rand::Random<[u8; 16]>, _> = ring::rand::generate(&ring::rand::SystemRandom::new());
@@ -25,7 +25,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// The bytes that stand there in hex.
+/// The bytes that a hex text stands for; none if it is no hex.
 #[must_use]
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

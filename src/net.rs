@@ -1,4 +1,4 @@
-//! How anybody is reached: a target, the way to it, TLS, and why there was no answer. Nothing here knows who we are.
+//! How a server is reached: the target, the way to it, TLS, and why there was no answer. Nothing here knows who we are.
 
 use http::HeaderValue;
 use kube::config::AuthInfo;
@@ -20,62 +20,62 @@ pub use error::TransportError;
 pub use roots::certificates;
 pub use way::Way;
 
-/// What to do where somebody answers who is no API server. The address comes from one of these two.
+/// The hint where something else than an API server answers. The address comes from one of these two places.
 pub const WRONG_SERVER: &str =
     "check `--server`, or the kubeconfig's `server`: it is the API server's address, not the console's or a proxy's";
 
-/// Who is reached, and how.
+/// A server and how to reach it.
 #[derive(Clone)]
 pub struct Target {
-    /// What is not possible without it, as a failure begins.
+    /// What fails if it cannot be reached: the first line of the failure.
     pub what: String,
-    /// Its address: `https`, and a path prefix where there is one.
+    /// Its URL: `https`, with a path prefix where there is one.
     pub server: String,
-    /// Whom we trust to be it.
+    /// Which certificates are accepted as the server's.
     pub trust: Trust,
-    /// The same in words.
+    /// The same in words, for messages.
     pub authority: String,
-    /// The name that its certificate is for, if that is not the address's.
+    /// The name that its certificate must have, if that is not the URL's host.
     pub server_name: Option<String>,
-    /// Whether its proxy is one of its own, which no variable has chosen.
+    /// Whether the proxy comes from the kubeconfig (`proxy-url`) and not from a variable.
     pub has_own_proxy: bool,
-    /// The proxy, and the system's roots.
+    /// The proxy, and the system's root certificates.
     pub way: Way,
 }
 
-/// Whom we trust to be a server.
+/// Which certificates are accepted as a server's.
 #[derive(Clone)]
 pub enum Trust {
-    /// Whoever has a certificate of this authority, as PEM.
+    /// Those signed by this authority, as PEM.
     Authority(Vec<u8>),
-    /// Whoever the system trusts.
+    /// Those that the system trusts.
     System,
-    /// Everybody: the loud opt-in.
+    /// All of them: `--insecure-skip-tls-verify`.
     Everybody,
 }
 
-/// What is shown to a server, so that it knows us.
+/// How we authenticate to a server.
 #[derive(Default)]
 pub struct Credential {
     /// The `Authorization` header.
     pub header: Option<HeaderValue>,
-    /// The bearer token in it, if it is one.
+    /// The bearer token in the header, if it is one.
     pub token: Option<Secret>,
-    /// The certificate chain and its key.
+    /// The client certificate's chain and its key.
     pub certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    /// As whom we ask, where that is not who we are: of this only the impersonation counts.
+    /// Of this value only the impersonation is used: the user as whom we ask instead of ourselves.
     pub impersonation: AuthInfo,
 }
 
 impl Credential {
-    /// A bearer token. Without a header where it has characters that a request cannot carry.
+    /// A bearer token. It has no header if the token contains characters that a header cannot carry.
     #[must_use]
     pub fn bearing(token: Secret) -> Self {
         Self { header: header("Bearer", &token), token: Some(token), ..Self::default() }
     }
 }
 
-/// An `Authorization` header, if a request can carry it.
+/// An `Authorization` header, if the secret has only characters that a header can carry.
 #[must_use]
 pub fn header(scheme: &str, secret: &Secret) -> Option<HeaderValue> {
     let text = Secret::new(format!("{scheme} {}", secret.expose()));

@@ -20,16 +20,16 @@ mod piped;
 pub use call::{Call, REACHED};
 pub use given::{Given, Source};
 
-/// What a setting's text means.
+/// How the text of a setting is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// One value.
     Text,
     /// `true` or `false`; as a flag it takes no value.
     Switch,
-    /// Several values: a repeated flag; lines or words elsewhere.
+    /// Several values: as a flag it is repeated; elsewhere they are separated by lines or spaces.
     List,
-    /// A secret: never a flag, as an argument is readable for everybody on the machine.
+    /// A secret: never a flag, as other users of the machine can read a process's arguments.
     Secret,
 }
 
@@ -38,27 +38,27 @@ pub enum Kind {
 pub struct Setting {
     /// Its name in kebab-case: the flag, the action input, and the variable in upper case.
     pub name: &'static str,
-    /// The flag in one letter.
+    /// The one-letter form of the flag.
     pub short: Option<char>,
-    /// What its text means.
+    /// How its text is read.
     pub kind: Kind,
-    /// What `--help` calls its value; a switch has none.
+    /// The placeholder of its value in `--help`; a switch has none.
     pub value: Option<&'static str>,
-    /// What holds when nobody says anything.
+    /// The value if it is not set.
     pub default: Option<&'static str>,
-    /// What `--help` and the platforms' manifests say of it.
+    /// Its description in `--help` and in the platforms' manifests.
     pub help: &'static str,
 }
 
 impl Setting {
-    /// The variable that sets it.
+    /// The name of the variable that sets it, such as `JOBPASS_JOB_KEY`.
     #[must_use]
     pub fn variable(&self) -> String {
         let word = self.name.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() });
         "JOBPASS_".chars().chain(word).collect()
     }
 
-    /// The variable by which the runner of GitHub hands it over as an input of our action; hyphens stay.
+    /// The variable by which GitHub's runner hands over the input of our action, such as `INPUT_JOB-KEY`; hyphens stay.
     #[must_use]
     pub fn input(&self) -> String {
         format!("INPUT_{}", self.name.to_uppercase())
@@ -162,7 +162,7 @@ settings! {
     IDENTITY_KUBECONFIG = "identity-kubeconfig", Secret, None;
 }
 
-/// What decides where a pass is kept, which API server is asked, and as whom.
+/// The settings that decide where a pass is kept, which API server is asked, and as whom.
 const CONNECTION: [&Setting; 9] = [
     &DIR,
     &SERVER,
@@ -175,7 +175,8 @@ const CONNECTION: [&Setting; 9] = [
     &IDENTITY_KUBECONFIG,
 ];
 
-/// The flags that a verb takes, by name, each with its text if the command line gives it; a list has one element a line.
+/// The flags that a verb takes, by name, each with its text if the command line gives it; the items of a list are on lines of their
+/// own.
 pub type Flags = BTreeMap<String, Option<String>>;
 
 /// All settings of this run, by one precedence: flag, action input, `JOBPASS_*`, default. Empty counts as unset.
@@ -185,48 +186,48 @@ pub struct Options {
     secret: BTreeMap<&'static str, (Secret, Source)>,
     empty: Vec<String>,
     piped: RefCell<BTreeMap<&'static str, Secret>>,
-    /// The step of our action that its shim has started us for; only then do inputs count.
+    /// The step of our GitHub action, if its shim has started us; inputs count only then.
     phase: Option<Phase>,
-    /// Why a setting that somebody has set is as if nobody had: its text has a form that no value of it has.
+    /// Settings with an invalid text, and why. They count as not set, and no source of a lower rank takes their place.
     bad: BTreeMap<&'static str, Failure>,
 }
 
 impl Options {
-    /// The step of our action that its shim has started us for.
+    /// The step of our GitHub action, if its shim has started us.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
         self.phase
     }
 
-    /// Whether this is the post step of our action: then nothing but the revocation itself may fail.
+    /// Whether this is the post step of our action: it fails only if the revocation itself fails.
     #[must_use]
     pub fn is_post(&self) -> bool {
         self.phase == Some(Phase::Post)
     }
 
-    /// The value of a setting.
+    /// The value of a setting, the default included.
     #[must_use]
     pub fn get(&self, setting: &Setting) -> Option<&Given> {
         self.plain.get(setting.name)
     }
 
-    /// The value of a setting, if somebody has set it and it is not the default.
+    /// The value of a setting, if it is set and not just the default.
     #[must_use]
     pub fn chosen(&self, setting: &Setting) -> Option<&Given> {
         self.get(setting).filter(|given| !matches!(given.source, Source::Default(_)))
     }
 
-    /// The value of a setting, if the command line says it.
+    /// The value of a setting, if it was given as a flag.
     #[must_use]
     pub fn flag(&self, setting: &Setting) -> Option<&Given> {
         self.get(setting).filter(|given| matches!(given.source, Source::Flag(_)))
     }
 
-    /// What was read of these settings, for a verb that goes on without one that is no good, and then why it is none. A flag that is
-    /// no good stays a mistake of the call.
+    /// The value read from these settings, for a verb that goes on without an invalid one: then the default value, and the reason.
+    /// An invalid flag remains an error, as the call itself is wrong.
     ///
     /// # Errors
-    /// When one of them is a flag.
+    /// When the value is invalid and one of the settings was given as a flag.
     pub fn tolerated<T: Default>(&self, settings: &[&Setting], read: Result<T, Failure>) -> Result<(T, Option<Failure>), Failure> {
         match read {
             Ok(value) => Ok((value, None)),
@@ -235,7 +236,7 @@ impl Options {
         }
     }
 
-    /// The same settings without some that a verb goes on without.
+    /// The same settings without some of them.
     #[must_use]
     pub fn without(&self, settings: &[&Setting]) -> Self {
         let mut options = self.clone();
@@ -246,14 +247,15 @@ impl Options {
         options
     }
 
-    /// The names of the settings that decide about the connection, as far as somebody has set them.
+    /// The names of the connection settings that are set, for the lease.
     #[must_use]
     pub fn connection(&self) -> Vec<String> {
         let is_set = |setting: &&&Setting| self.chosen(setting).is_some() || self.secret(setting).is_some();
         CONNECTION.iter().filter(is_set).map(|setting| setting.name.to_owned()).collect()
     }
 
-    /// From now on only these settings decide about the connection: the others have come from somebody else.
+    /// Keeps only these of the connection settings. The others were set after the main step of our action, by another step of the
+    /// job.
     pub fn forget_other_connections(&mut self, names: &[String]) {
         for setting in CONNECTION.iter().filter(|setting| !names.iter().any(|name| name == setting.name)) {
             self.plain.remove(setting.name);
@@ -261,7 +263,7 @@ impl Options {
         }
     }
 
-    /// The settings that came by an input of the action.
+    /// The settings that came from an input of our GitHub action.
     #[must_use]
     pub fn inputs(&self) -> Vec<&'static Setting> {
         let is_input = |setting: &&&Setting| {
@@ -271,14 +273,14 @@ impl Options {
         ALL.iter().filter(is_input).copied().collect()
     }
 
-    /// How a message names a setting that somebody has set, whatever it holds.
+    /// How a message names a setting that is set: by its source, such as `--ttl` or input `ttl`.
     #[must_use]
     pub fn named(&self, setting: &Setting) -> String {
         let source = self.get(setting).map(|given| &given.source).or_else(|| self.secret(setting).map(|(_, source)| source));
         source.map_or_else(|| self.missing(setting), Source::to_string)
     }
 
-    /// How a message names a setting that nobody has set.
+    /// How a message names a setting that is not set.
     #[must_use]
     pub fn missing(&self, setting: &Setting) -> String {
         if self.phase.is_some() {
@@ -290,19 +292,19 @@ impl Options {
         }
     }
 
-    /// The text of a setting.
+    /// The text of a setting, the default included.
     #[must_use]
     pub fn text(&self, setting: &Setting) -> Option<&str> {
         self.get(setting).map(|given| given.text.as_str())
     }
 
-    /// A secret and where it came from.
+    /// A secret setting and its source.
     #[must_use]
     pub fn secret(&self, setting: &Setting) -> Option<&(Secret, Source)> {
         self.secret.get(setting.name)
     }
 
-    /// Identity inputs and variables that are there but hold nothing, as the CI system leaves them for pull requests of forks.
+    /// Identity inputs and variables that are set but empty, as CI systems leave them for pull requests of forks.
     #[must_use]
     pub fn empty_secrets(&self) -> &[String] {
         &self.empty
@@ -321,7 +323,7 @@ impl Options {
         }
     }
 
-    /// The elements of a list.
+    /// The items of a list.
     #[must_use]
     pub fn list(&self, setting: &Setting) -> Vec<&str> {
         self.text(setting).into_iter().flat_map(str::split_whitespace).collect()
@@ -339,7 +341,7 @@ impl Options {
         let Some(length) = parsed else {
             return Err(Failure::new(Code::UsageValue, format!("{} is no length of time", given.source)).hint(hint));
         };
-        // Without its fraction: what counts is what is said.
+        // A fraction of a second is dropped, so that what counts is what we tell.
         let whole = Duration::from_secs(length.as_secs());
         if whole < bounds.0 || whole > bounds.1 {
             let (least, most) = (human(bounds.0), human(bounds.1));
@@ -361,14 +363,14 @@ impl Options {
         }
     }
 
-    /// Where a setting or secret that is set (and not a switch that says `false`) came from.
+    /// The source of a setting or secret that is set; a switch that says `false` counts as not set.
     fn source(&self, setting: &Setting) -> Option<&Source> {
         let plain = self.chosen(setting).filter(|given| setting.kind != Kind::Switch || given.text == "true");
         plain.map(|given| &given.source).or_else(|| self.secret(setting).map(|(_, source)| source))
     }
 }
 
-/// A length of time as people write it: `1h`, `10m`, `90s`.
+/// A length of time in the form that users write: `1h`, `10m`, `90s`.
 #[must_use]
 pub fn human(length: Duration) -> String {
     match length.as_secs() {
@@ -429,7 +431,8 @@ mod tests {
     #[test]
     fn help_says_the_default() {
         for setting in ALL {
-            // Written out there, so that no start of the program has to put it together.
+            // The default is written out in the help text, so that it need not be assembled at every start; this checks that they
+            // agree.
             let said = setting.help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
             if let Some(default) = setting.default {
                 assert_eq!(said, Some(default), "{}", setting.name);

@@ -1,36 +1,36 @@
-//! Where a CI identity was found: what a lease remembers of it, and how far that is believed. Never what it is.
+//! Where a CI identity was found, as a lease remembers it, and how far that is believed. Never the credential itself.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a CI identity is found: what the lease remembers of it, so that `revoke` can find it again. Never what it is.
+/// Where a CI identity was found, so that `revoke` can find it again. Never the credential itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Origin {
     /// One or several kubeconfig files, merged.
     Kubeconfig {
-        /// The files.
+        /// The paths of the files, in the order of merging.
         paths: Vec<String>,
-        /// The context, if it is not the current one.
+        /// The name of the context, if it is not the current one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         context: Option<String>,
     },
-    /// A kubeconfig that was handed over as text.
+    /// A kubeconfig that was given as text (`JOBPASS_IDENTITY_KUBECONFIG`).
     KubeconfigText,
     /// The service account of the pod that we run in.
     InCluster,
-    /// A token.
+    /// A bearer token.
     Bearer {
-        /// The file that holds it.
+        /// The file that holds the token; none if the token was given directly.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token_file: Option<String>,
     },
 }
 
-/// How far what stands in a file is believed.
+/// How far the content of a lease file is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// This job or this user has written it.
     Ours,
-    /// Others may have: it chooses neither a server nor a credential, and no file that is removed.
+    /// Others may have written it: it decides neither the server nor the credential, and names no file to be removed.
     Hearsay,
 }

@@ -1,4 +1,4 @@
-//! The only door out: stdout and stderr, sanitised and flushed line by line. It knows no CI system.
+//! The only door to stdout and stderr: what goes out is sanitised and flushed line by line. It knows no CI system.
 #![expect(clippy::disallowed_methods, reason = "this is the one door to stdout and stderr")]
 
 use std::{
@@ -25,16 +25,16 @@ use crate::{
     shown,
 };
 
-/// The most of a foreign text that one line of ours repeats, in characters.
+/// In characters: the longest text from outside that one of our lines repeats.
 const LINE: usize = 2000;
 
-/// The version of every JSON document that we print.
+/// The `apiVersion` of every JSON document that we print.
 pub const API_VERSION: &str = "jobpass.dev/v1";
 
-/// How long what we say is waited for while a pass lives.
+/// How long we wait for stderr to take a message while a pass lives.
 const ASIDE: Duration = Duration::from_millis(50);
 
-/// One of our two streams.
+/// One of our two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// stdout.
@@ -43,10 +43,10 @@ pub enum Stream {
     Stderr,
 }
 
-/// A stream as it is, for the bytes of a command: nothing is held back until a newline comes.
+/// A stream without a buffer, for the output of a command: nothing waits for a newline.
 ///
 /// # Errors
-/// When the process has no such stream.
+/// When the process was started without this stream.
 pub fn raw(stream: Stream) -> io::Result<Raw> {
     let descriptor = match stream {
         Stream::Stdout => io::stdout().as_fd().try_clone_to_owned(),
@@ -63,7 +63,7 @@ impl Write for &Raw {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match (&self.0).write(bytes) {
-                // Another process has made the stream non-blocking for all who share it, as Node does.
+                // Another process has made the stream non-blocking for everybody who shares it, as Node does.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let mut wanted = [PollFd::new(&self.0, PollFlags::OUT)];
                     retry_on_intr(|| poll(&mut wanted, None))?;
@@ -78,52 +78,53 @@ impl Write for &Raw {
     }
 }
 
-/// Whether stdout and stderr are one file, as after `2>&1` and on a terminal.
+/// Whether stdout and stderr are the same file, as after `2>&1` or on a terminal.
 #[must_use]
 pub fn is_one_file() -> bool {
     let same = |a: rustix::fs::Stat, b: rustix::fs::Stat| (a.st_dev, a.st_ino, a.st_rdev) == (b.st_dev, b.st_ino, b.st_rdev);
     rustix::fs::fstat(io::stdout()).is_ok_and(|out| rustix::fs::fstat(io::stderr()).is_ok_and(|err| same(out, err)))
 }
 
-/// The way out for everything that we print: what we say goes to stderr, data for the caller to stdout. Clones hide the same.
+/// The way out for all that we print: messages go to stderr, data for the caller to stdout. Clones hide the same secrets.
 ///
-/// On every platform, as `$(…)`, `|` and `>` take stdout from the runner, and a mask that stands there is printed. GitHub's runner reads
-/// commands from both streams and takes what waits on stderr first (`ProcessInvoker.cs`, `ScriptHandler.cs` of actions/runner).
+/// That holds on every platform: `$(…)`, `|` and `>` take stdout away from the runner, so a mask on stdout would be captured
+/// instead of obeyed. GitHub's runner reads commands from both streams, and handles what waits on stderr first
+/// (`ProcessInvoker.cs`, `ScriptHandler.cs` of actions/runner).
 #[derive(Clone, Debug, Default)]
 pub struct Out {
     hidden: Rc<RefCell<Vec<Secret>>>,
-    /// Whether stdout has had data of ours.
+    /// Whether data of ours was written to stdout.
     answered: Rc<Cell<bool>>,
 }
 
 impl Out {
-    /// A way out that hides nothing yet.
+    /// Hides nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From now on this value is taken out of everything that is said, whoever says it.
+    /// From now on replaces this value in all our messages, from every clone.
     pub fn hide(&self, secret: &Secret) {
         if !secret.is_blank() {
             self.hidden.borrow_mut().push(secret.clone());
         }
     }
 
-    /// Says something to the person who reads the log. A closed log is no reason to fail.
+    /// Prints a message for the person who reads the log. A closed stderr is no reason to fail.
     pub fn say(&self, text: impl AsRef<str>) {
         let _ = io::stderr().write_all(self.speakable(text.as_ref()).as_bytes());
     }
 
-    /// Says the same in the way of a platform, which makes one line of it.
+    /// Prints a message in a platform's own form, such as an annotation; `render` makes one line of it.
     pub fn say_as(&self, text: impl AsRef<str>, render: impl Fn(&str) -> String) {
         let _ = io::stderr().write_all((render(&self.speakable(text.as_ref())) + "\n").as_bytes());
     }
 
-    /// Lines without what is hidden, none of which is a command.
+    /// The message line by line, without secrets, and with no line that a runner takes for a command.
     fn speakable(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        // To prepare the search for a long secret costs more than all the rest of a short line.
+        // A secret that is longer than the message cannot be in it; preparing the search for it would cost the most.
         for secret in self.hidden.borrow().iter() {
             if secret.expose().len() <= text.len() {
                 text = text.replace(secret.expose(), "[redacted]");
@@ -132,17 +133,18 @@ impl Out {
         text.lines().map(|line| harmless(&shown::harmless(line)) + "\n").collect()
     }
 
-    /// Says what will not stop the job.
+    /// Prints a warning: something that does not stop the job.
     pub fn warn(&self, text: impl AsRef<str>) {
         self.say(format!("warning: {}", text.as_ref()));
     }
 
-    /// Warns while a pass lives.
+    /// Prints a warning while a pass lives, see [`Out::say_aside`].
     pub fn warn_aside(&self, text: impl AsRef<str>) {
         self.say_aside(format!("warning: {}", text.as_ref()));
     }
 
-    /// Says something while a pass lives, whose end nobody may hold up who has stopped to read us: then it waits, and we do not.
+    /// Prints a message while a pass lives. If the log's reader has stopped reading, the message waits in a thread, and we do not:
+    /// the end of the pass must not be delayed.
     pub fn say_aside(&self, text: impl AsRef<str>) {
         let lines = self.speakable(text.as_ref());
         let (done, written) = mpsc::channel();
@@ -153,25 +155,25 @@ impl Out {
         });
         match started {
             Ok(_) => drop(written.recv_timeout(ASIDE)),
-            // No thread is left for us: then it is said only if that holds nobody up.
+            // No thread can be started: the message is printed only if that does not block.
             Err(_) if takes_more() => drop(io::stderr().write_all(kept.as_bytes())),
             Err(_) => {}
         }
     }
 
-    /// Writes a workflow command as it is: lines that the platform itself rendered, such as masks.
+    /// Writes a workflow command unchanged: a line that the platform's module rendered, such as a mask.
     ///
     /// # Errors
-    /// When it cannot be written: without its mask a token must not go on.
+    /// When it cannot be written: a token that is not masked must not be exported.
     pub fn command(&self, line: &str) -> Result<(), Failure> {
         let written = io::stderr().write_all(format!("{line}\n").as_bytes());
         written.map_err(|error| Failure::new(Code::OutputBroken, "cannot write to the log").cause(error))
     }
 
-    /// Writes data for the caller to stdout, in one write.
+    /// Writes data for the caller to stdout.
     ///
     /// # Errors
-    /// When it cannot be written: a caller without our answer does not know its pass.
+    /// When it cannot be written: a caller that does not get our answer does not know its pass.
     pub fn data(&self, text: &str) -> Result<(), Failure> {
         self.answered.set(true);
         let mut stdout = io::stdout().lock();
@@ -179,20 +181,21 @@ impl Out {
         written.map_err(|error| Failure::new(Code::OutputBroken, "cannot write to stdout").cause(error))
     }
 
-    /// Answers a caller who has asked for JSON, and has had none yet, by the failure. Nobody hears of it if stdout is closed.
+    /// Prints a failure as JSON for a caller who asked for JSON, unless data was already printed. Errors of stdout are ignored.
     pub fn answer(&self, failure: &Failure) {
         if !self.answered.get() {
             let _ = self.data(self.speakable(&failure.json()).trim_end());
         }
     }
 
-    /// Whether what we say ends in a pipe, as it does under a CI runner, and not in a file that would keep it.
+    /// Whether stderr is a pipe, as under a CI runner, and not a file, which would keep what we print.
     #[must_use]
     pub fn is_piped(&self) -> bool {
         rustix::fs::fstat(io::stderr()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
     }
 
-    /// Whether a runner can hear what we say: by a pipe, or by the terminal that act gives a step; no file and no `/dev/null`.
+    /// Whether a runner can read stderr: it is a pipe, a socket, or a terminal as `act` gives a step, but no file and not
+    /// `/dev/null`.
     #[must_use]
     pub fn is_heard(&self) -> bool {
         use io::IsTerminal;
@@ -201,7 +204,7 @@ impl Out {
     }
 }
 
-/// Whether stderr takes a line at once.
+/// Whether a write to stderr would not block.
 fn takes_more() -> bool {
     let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
     poll(&mut [PollFd::new(&io::stderr(), PollFlags::OUT)], now).is_ok_and(|ready| ready > 0)
@@ -213,14 +216,15 @@ pub fn instant(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
-/// One line out of a foreign text: no line break, no control or invisible formatting character, no token, not endless.
+/// Turns a text from outside into one line: without line breaks, control characters, invisible formatting or tokens, and not too
+/// long.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let text = shown::harmless(&without_tokens(text));
     let mut line = String::new();
     for character in text.trim().chars().take(LINE) {
         match character {
-            // Bidirectional overrides and zero-width characters can make a log read other than it is.
+            // Bidirectional overrides and zero-width characters can make a log line look different from what it is.
             '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {}
             character if character.is_control() || character.is_whitespace() => {
                 if !line.ends_with(' ') {
@@ -236,10 +240,10 @@ pub fn one_line(text: &str) -> String {
     harmless(line.trim_end())
 }
 
-/// Takes out what looks like a token of Kubernetes or OpenShift: a server or plugin may repeat one that we do not know.
+/// Removes what looks like a Kubernetes or OpenShift token: a server or plugin may repeat a token that we do not know.
 fn without_tokens(text: &str) -> String {
     const BEGINNINGS: [&str; 2] = ["eyJ", "sha256~"];
-    // Longer than any word, shorter than any token.
+    // In characters: longer than any word, shorter than any token.
     const SHORTEST: usize = 40;
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '~');
     let mut line = String::with_capacity(text.len());
@@ -253,10 +257,10 @@ fn without_tokens(text: &str) -> String {
     line
 }
 
-/// Breaks what a runner would take for a command: `##[` anywhere, `::` at the start.
+/// Changes what a runner would take for a command: `##[` anywhere, `::` at the start of a line.
 ///
-/// See <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions>; the older form is found in the middle
-/// of a line too.
+/// See <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions>. The older form `##[` is recognised in
+/// the middle of a line, too.
 fn harmless(line: &str) -> String {
     let line: String = line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
     let line = line.replace("##[", "## [");

@@ -1,4 +1,4 @@
-//! The pass: alone orders lease, cluster and place, and alone cleans up.
+//! The pass: the only module that orders the steps on lease, API server and store, and that undoes them.
 
 use std::{os::fd::OwnedFd, time::Duration};
 
@@ -28,93 +28,93 @@ mod revocation;
 
 pub use revocation::{Revocation, Revoked, Terms};
 
-/// What the job holds.
+/// A pass that has begun: what the job holds.
 pub struct Pass {
-    /// What ends it.
+    /// The lease, by which the pass is revoked.
     pub lease: Lease,
-    /// What it is for.
+    /// The token for the service account.
     pub token: Secret,
-    /// Where it is kept.
+    /// The private directory with the files of the pass.
     pub store: Store,
-    /// The API server and who asked it.
+    /// The connection to the API server, as the CI identity.
     pub cluster: Cluster,
-    /// What the person who reads the log should know.
+    /// Warnings for the person who reads the log.
     pub warnings: Vec<String>,
-    /// When the token ends; its lease may end later.
+    /// When the token expires; the lease may end later.
     pub expires_at: ServerTime,
-    /// How long it was issued for, by the server's own clock.
+    /// The token's lifetime, by the server's own figures.
     pub lifetime: Duration,
-    /// What its lease file is sealed with.
+    /// The key that seals the lease file, on GitLab.
     seal: Seal,
-    /// Held as long as we live, so that no other process takes this pass for one that is over.
+    /// The lock on the store, held as long as we live, so that no other process takes this pass for one that is over.
     _lock: Option<OwnedFd>,
-    /// A fault of our own ends it too.
+    /// While it is held, a panic ends the pass.
     watch: Watch,
 }
 
-/// One more token, not yet taken over.
+/// A renewed token that the pass has not taken over yet.
 pub struct Renewed {
-    /// The token.
+    /// The new token.
     pub token: Secret,
     lease: Lease,
     expires_at: ServerTime,
     lifetime: Duration,
 }
 
-/// How long it may take to undo a pass where no runner is about to kill us.
+/// How long undoing a pass may take, where no platform is about to kill us.
 pub const UNDO: Duration = Duration::from_secs(10);
 
-/// The API server grants no token for less.
+/// The API server refuses to grant a token for less.
 const SHORTEST: Duration = Duration::from_mins(10);
 
-/// Who hears of a pass while it begins: whoever hands it over afterwards.
+/// Is told of a pass while it begins. The module that hands the pass over implements it.
 pub trait Observer {
-    /// There is a secret: it is hidden before anything is printed that might hold it.
+    /// There is a secret: it must be masked now, before anything is printed that might contain it.
     ///
     /// # Errors
-    /// When it cannot be hidden; then there is no pass.
+    /// When it cannot be masked; then the pass is undone.
     fn mask(&self, secret: &Secret) -> Result<(), Failure>;
 
-    /// The lease is as it is now, and is kept beside the place too, if anywhere.
+    /// The lease has changed: it is saved outside the store, too, where the platform has such a place.
     ///
     /// # Errors
-    /// When it cannot be written; then there is no pass.
+    /// When it cannot be written; then the pass is undone.
     fn save(&self, lease: &Lease) -> Result<(), Failure>;
 
-    /// The pass did not come to be: what was saved is taken back.
+    /// The pass was undone: what `save` wrote is taken back.
     ///
     /// # Errors
     /// When it cannot be written.
     fn forget(&self) -> Result<(), Failure>;
 }
 
-/// Everything that beginning a pass needs to know.
+/// Everything that is needed to begin a pass.
 pub struct Plan<'a> {
-    /// What is asked for.
+    /// The service account, the ttl and the other properties of the token.
     pub spec: &'a TokenSpec,
-    /// The job that it is for.
+    /// The job that the pass is for.
     pub context: &'a Context,
-    /// The lease as it is before anything exists.
+    /// The lease as it is saved before anything exists on the server.
     pub lease: Lease,
-    /// What its file is sealed with.
+    /// The key that seals the lease file, on GitLab.
     pub seal: Seal,
-    /// Where it will be kept.
+    /// The store to be made for it.
     pub store: Store,
-    /// How long it may take.
+    /// How long beginning it may take.
     pub timeout: Duration,
-    /// Who hears of it on its way.
+    /// Is told of each step.
     pub observer: &'a dyn Observer,
-    /// What may interrupt it.
+    /// The signals that may interrupt it.
     pub signals: &'a mut Signals,
-    /// Who is told of what goes wrong and is tried again.
+    /// Where failures are reported that are tried again.
     pub out: &'a Out,
 }
 
 impl Pass {
-    /// Begins a pass: saves the lease, creates its Secret, requests the token. On an error or a signal it undoes itself.
+    /// Begins a pass: saves the lease, creates its Secret, requests the token. Undoes all that on an error or a signal.
     ///
     /// # Errors
-    /// When a step fails; then nothing is left, or the error says until when something is.
+    /// When a step fails; then nothing is left, or the error says until when something may live.
     pub async fn begin(plan: Plan<'_>, identity: Identity) -> Result<Self, Failure> {
         let Plan { spec, context, mut lease, seal, store, timeout, observer, signals, out } = plan;
         let former = former(&store, &lease, context.platform, &seal)?;
@@ -126,7 +126,7 @@ impl Pass {
         shown.iter().try_for_each(|token| observer.mask(token))?;
         let mut warnings = Vec::new();
         if let Some(former) = former {
-            // Before its place is touched: what is known of it is needed until it is over.
+            // Done before the store is touched: as long as the former pass lives, its lease file is needed.
             tokio::select! {
                 replaced = replaced(&mut cluster, &former) => replaced?,
                 signal = signals.ending_one() => return Err(interrupted(signal)),
@@ -142,7 +142,8 @@ impl Pass {
         if let Err(failure) = saved {
             return Err(cleared(&store, failure, observer));
         }
-        // Nothing but the command of `run` needs its token's files; those of `request` are for whatever step comes next.
+        // Only the command of `run` needs the files of its pass, so they can be in this container's memory. Those of `request` are
+        // for later steps.
         let (store, warning) =
             if spec.lifetime.is_some() && readers == Readers::User { store.with_secrets_in_memory() } else { (store, None) };
         warnings.extend(warning);
@@ -171,7 +172,7 @@ impl Pass {
                 signal = signals.ending_one() => (Err(interrupted(signal)), context.platform.signal_budget()),
             }
         };
-        // A credential that was read anew meanwhile is one more.
+        // The CI identity's token may have been read anew: the new one is masked, too.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
         let outcome = renewed.into_iter().try_for_each(|token| observer.mask(token)).and(outcome);
         let ended_at_once = ServerTime::said(lease.expires_at);
@@ -191,12 +192,13 @@ impl Pass {
         }
     }
 
-    /// Requests one more token on the same lease. None where the lease has no time left for one.
+    /// Requests one more token for the same lease. None if the lease has not enough time left.
     ///
     /// # Errors
-    /// When the server refuses or cannot be reached; the pass is as it was.
+    /// When the server refuses or cannot be reached; the pass is unchanged.
     pub async fn renew(&mut self, spec: &TokenSpec, timeout: Duration) -> Result<Option<Renewed>, Failure> {
-        // By the server's clock: an hour's difference would be an hour less, or tokens that outlive their lease.
+        // By the server's clock: with ours an hour off, renewal would stop an hour early, or ask for tokens that outlive their
+        // lease.
         let left = self.lease.ends().zip(self.cluster.server_time(&self.lease)).map(|(end, now)| end.since(now)).unwrap_or_default();
         let ttl = Duration::from_secs(spec.ttl.min(left).as_secs());
         if ttl < SHORTEST {
@@ -205,16 +207,16 @@ impl Pass {
         self.cluster.extend(timeout);
         let granted = self.cluster.request_token(&self.lease, &TokenSpec { ttl, ..spec.clone() }).await?;
         let (expires_at, mut lease) = (granted.expires_at, self.lease.clone());
-        // What there was to warn of was said of the first token.
+        // The warnings of a renewal are dropped: they were printed for the first token.
         let (token, lifetime) = accepted(&mut lease, granted, spec, &mut Vec::new())?;
         Ok(Some(Renewed { token, lease, expires_at, lifetime }))
     }
 
-    /// Puts a renewed token in the place of the former one. Says whether its lease could be saved too, which matters to nobody but a
-    /// `revoke` after our death.
+    /// Replaces the token by a renewed one. The inner result says whether the lease file could be saved, too; only a `revoke` after
+    /// our death needs it.
     ///
     /// # Errors
-    /// When it cannot be written; then the former one stays.
+    /// When the token file cannot be written; then the pass keeps the former token.
     pub fn take(&mut self, renewed: Renewed, spec: &TokenSpec) -> Result<Result<(), Failure>, Failure> {
         self.store.replace(store::TOKEN, renewed.token.expose().as_bytes(), spec.file_mode)?;
         let Renewed { token, lease, expires_at, lifetime } = renewed;
@@ -223,13 +225,13 @@ impl Pass {
         Ok(self.store.save_lease(&self.seal.json(&self.lease)))
     }
 
-    /// Puts the token that holds now into the kubeconfig, which the command may have changed: nothing else of it changes.
+    /// Puts the current token into the kubeconfig. The command may have changed that file: nothing else in it is touched.
     #[must_use]
     pub fn renew_kubeconfig(&self) -> Exchange {
         self.store.exchange(store::KUBECONFIG, |text| pass_kubeconfig::renewed(text, &self.lease, &self.token))
     }
 
-    /// Ends the pass, as the identity that requested it. Nobody needs its files any more.
+    /// Ends the pass, as the CI identity that requested it. The secret files are removed first, as nobody needs them any more.
     pub async fn end(mut self, terms: Terms) -> Revoked {
         let _ = self.store.remove(store::SECRETS);
         self.cluster.extend(terms.timeout);
@@ -244,7 +246,7 @@ impl Pass {
         revocation.carry_out_over(&mut self.cluster, terms).await
     }
 
-    /// Ends a pass that could not be handed over, and says so if that does not work either.
+    /// Ends a pass that could not be handed over, and returns the failure, extended if the pass could not be ended.
     pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
         if let Some(path) = &self.lease.kubeconfig_out {
             let _ = files::remove_user_file(path.as_ref(), |text| {
@@ -261,21 +263,22 @@ impl Pass {
             Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent) => return cleared(&self.store, failure, observer),
             Err(undo) => undo.brief(),
         };
-        // The lease stays, so that `revoke` can still end it; the secrets go.
+        // The lease file stays, so that `revoke` can still end the pass; the secret files go.
         let _ = self.store.remove(store::SECRETS);
         let valid = self.lease.validity();
         failure.cause(format!("the lease `{}` may be left behind, and a token of it {valid}: {why}", self.lease.id()))
     }
 }
 
-/// An earlier pass of the same lease, which this one replaces.
+/// The earlier pass of the same lease, if there is one: this one replaces it.
 fn former(store: &Store, lease: &Lease, platform: Platform, seal: &Seal) -> Result<Option<Lease>, Failure> {
-    // Whoever is still using it must not lose it; the lock is let go at once, as the place may be made anew.
+    // Fails if another process still uses that pass. The lock is released at once, as the store may be made anew.
     drop(store.lock()?);
-    // What cannot be read is looked at more closely, and refused, when the place is made.
+    // An unreadable file is ignored here: making the store refuses it.
     let Ok(Some(former)) = store.read(store::LEASE).map(|text| text.and_then(|text| Lease::parse(&text).ok())) else { return Ok(None) };
     if seal.word(platform, &former) == Word::Hearsay {
-        // That there is one is all that counts: its name is ours alone, and a pass is kept from nobody by what others may have written.
+        // Others may have written the file, so its content is not used and cannot prevent this pass. But a file of this lease shows
+        // that there may be such a pass, and the name is ours alone, so it is ended by name.
         return Ok((former.id() == lease.id()).then(|| Lease { uid: None, kubeconfig_out: None, ..lease.clone() }));
     }
     if former.server != lease.server {
@@ -289,7 +292,7 @@ fn former(store: &Store, lease: &Lease, platform: Platform, seal: &Seal) -> Resu
     Ok((former.id() == lease.id()).then_some(former))
 }
 
-/// Ends the former pass of the same lease. If that does not work it stays as it is, with all that `revoke` needs.
+/// Ends the former pass of the same lease. If that fails, the pass stays as it is, with all that `revoke` needs.
 async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> {
     let what = || format!("cannot replace the former pass of this job for service account `{}`", former.service_account);
     match cluster.delete_lease(former, former.uid.as_deref()).await {
@@ -308,7 +311,7 @@ async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> 
     }
 }
 
-/// Takes the token over, if it is bound to our lease: any other could not be revoked.
+/// Accepts the token if it is bound to our lease: any other could not be revoked.
 fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mut Vec<String>) -> Result<(Secret, Duration), Failure> {
     let claims = Claims::of(&granted.token).unwrap_or_default();
     if granted.token.is_blank() || !granted.token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -316,7 +319,8 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
     }
     lease.granted(granted.issued_at, granted.expires_at);
     lease.jti.clone_from(&claims.jti);
-    // Of a token for others the API server says 401 while it lives: no proof, so it is never asked.
+    // For a token with another audience the API server answers 401 even while it lives. That proves nothing, so it is never probed:
+    // no hash is kept.
     lease.token_sha256 = spec.audiences.is_empty().then(|| fingerprint(&granted.token));
     if claims.secret_uid() != lease.uid.as_deref() {
         return Err(Failure::new(Code::PassUnusable, "cannot take the token over")
@@ -332,7 +336,7 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
             granted.expires_at
         ));
     }
-    // The server says the same about a shortened lifetime in its own words.
+    // The server warns of a shortened lifetime, too; our own warning above says it already.
     warnings.extend(
         granted
             .warnings
@@ -355,7 +359,7 @@ fn interrupted(notice: Notice) -> Failure {
     Failure::new(Code::Interrupted, "cannot request a pass").cause(format!("interrupted by {notice}"))
 }
 
-/// Nothing of the pass is left on the server: nothing stays of it here either.
+/// Nothing is left on the server: removes the local files as well.
 fn cleared(store: &Store, failure: Failure, observer: &dyn Observer) -> Failure {
     match store.clear().and_then(|()| observer.forget()) {
         Ok(()) => failure,

@@ -18,9 +18,9 @@ const ROOM: usize = 4 << 10;
 
 /// The kubeconfig as JSON, which every reader of YAML takes.
 ///
-/// It holds the token, and names its file by its whole path: client-go reads that again when it changes, and other clients know only
-/// the one or the other, or take a path to be from the directory that they run in. It says that it is a pass, so that it is never
-/// taken for a CI identity.
+/// It holds the token, and also the absolute path of the token file. client-go reads that file again when it changes. Other clients
+/// know only one of the two fields, or resolve a relative path from their working directory. An extension marks it as the
+/// kubeconfig of a pass, so that it is never taken for a CI identity.
 #[must_use]
 pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &Path, namespace: &str) -> Secret {
     let user =
@@ -30,7 +30,7 @@ pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &P
         context.namespace = Some(namespace.to_owned());
     }
     for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-        // What the CI identity's exec plugin is told is not the job's business.
+        // The extensions are meant for the CI identity's exec plugin; the job does not need them.
         cluster.extensions = None;
     }
     let extension = PassExtension { lease: lease.id(), identity: Some(lease.identity.clone()) };
@@ -44,10 +44,10 @@ pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &P
     Secret::of_parts(&[written.ok().and_then(|()| std::str::from_utf8(&text).ok()).unwrap_or_default()])
 }
 
-/// A kubeconfig with this token in the place of every other one of the same pass; `None` if it holds none.
+/// A kubeconfig's text with this token in place of every other token of the same pass; `None` if it holds none.
 ///
-/// The job's tools may have written it anew, in YAML and with more in it than we know. So nothing of it is read but the tokens, which
-/// no writer breaks up or escapes, and nothing else is changed. A token that `oc login` was given is one of them.
+/// The job's tools may have rewritten the file as YAML, with fields that we do not know. So we only look for tokens in the text,
+/// which no writer breaks up or escapes, and leave the rest as it is. That also finds the token that `oc login` was given.
 #[must_use]
 pub fn renewed(text: &str, lease: &Lease, token: &Secret) -> Option<Secret> {
     let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -108,7 +108,7 @@ mod tests {
         assert!(!rendered().contains("the-identity-s-own"));
     }
 
-    /// A token that is bound to a Secret of this uid.
+    /// A token that is bound to the Secret with this uid.
     fn token(uid: &str, jti: &str) -> String {
         let claims = serde_json::json!({"jti": jti, "kubernetes.io": {"namespace": "ci", "secret": {"name": lease().name, "uid": uid}}});
         format!("e30.{}.c2lnbmF0dXJl_-c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims.to_string()))
@@ -118,7 +118,7 @@ mod tests {
     fn a_renewed_one_differs_in_the_tokens_of_its_pass_only() {
         let lease = Lease { uid: Some("u".into()), ..lease() };
         let [old, older, new, other] = [("u", "1"), ("u", "0"), ("u", "2"), ("v", "1")].map(|(uid, jti)| token(uid, jti));
-        // As kubectl and oc write it, and people.
+        // YAML as kubectl, oc and people write it.
         let text = |ours: &str, again: &str| {
             format!(
                 "# mine\napiVersion: v1\ncontexts:\n- context: {{cluster: jobpass, namespace: x, user: jobpass}}\n  name: jobpass\n\

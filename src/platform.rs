@@ -1,6 +1,6 @@
-//! The CI system that we run on: how it is recognised, where a pass is kept, what names the job, and what it reads from us.
+//! The CI system that we run on: how it is detected, where passes are kept, what the job key is, and how output is rendered for it.
 //!
-//! Everything here is pure: it looks at a snapshot of the environment and renders text; others read and write.
+//! All this is pure: it reads a snapshot of the environment and renders text. Other modules do the input and output.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -19,7 +19,7 @@ pub mod mask;
 pub mod shell;
 pub mod tekton;
 
-/// A CI system, or none.
+/// The CI system, or a plain shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// A step of a GitHub Actions job.
@@ -32,36 +32,37 @@ pub enum Platform {
     Local,
 }
 
-/// Where passes are kept on this platform.
+/// The directory under which the stores of passes are, and its properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// The directory that holds `jobpass/LEASE/`.
+    /// The directory that contains `jobpass/LEASE/`.
     pub path: PathBuf,
-    /// Whether it must be a file system in memory, as on Tekton the others outlive the job.
+    /// Whether it must be a file system in memory: on Tekton other volumes outlive the job.
     pub must_be_in_memory: bool,
-    /// Whether we make it ourselves, readable for nobody else, in a directory that everybody may write to.
+    /// Whether we create it ourselves, for this user only, inside a directory that everybody may write to.
     pub private: bool,
-    /// A directory in memory, of this user and this machine or container alone, for what only the command of `run` needs.
+    /// A directory in memory that belongs to this user and this machine or container only. The command of `run` gets its secret
+    /// files there.
     pub memory: Option<PathBuf>,
 }
 
 impl Base {
-    /// A directory that somebody else has made or chosen.
+    /// A directory that the user or the platform has chosen.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
         Self { path, must_be_in_memory: false, private: false, memory: None }
     }
 }
 
-/// Variables that a CI system sets; one of them without a known platform means that we must not guess.
+/// Variables that CI systems set. If one of them is set but no platform is detected, we must not assume a plain shell.
 const MARKERS_OF_CI: &[&str] = &["CI", "BUILD_ID", "JENKINS_URL", "TEAMCITY_VERSION", "TF_BUILD"];
 
 impl Platform {
-    /// Takes the platform that was asked for, or finds it by each platform's own marker.
+    /// Takes the platform that was asked for, or detects it by each platform's own marker.
     ///
     /// # Errors
-    /// When the name is unknown, when this is a CI system that we do not know, or when it is not clear which one it is: what one
-    /// platform takes for the command that hides a token, another one prints.
+    /// When the name is unknown, when this is a CI system that we do not know, or when several platforms' markers are there: a
+    /// command that masks a token on one platform would be printed with the token by another.
     pub fn detect(options: &Options, env: &Env, in_tekton: impl Fn() -> bool) -> Result<Self, Failure> {
         let asked = options.get(&options::PLATFORM);
         let asked = asked.map(|given| Self::named(given).map(|platform| platform.map(|platform| (platform, &given.source)))).transpose()?;
@@ -98,7 +99,7 @@ impl Platform {
         }
     }
 
-    /// The platform of this name; none for `auto`.
+    /// The platform with this name; none for `auto`.
     fn named(given: &Given) -> Result<Option<Self>, Failure> {
         match given.text.as_str() {
             "auto" => Ok(None),
@@ -113,7 +114,7 @@ impl Platform {
         }
     }
 
-    /// A plain shell, if nothing says that this is a CI system.
+    /// A plain shell, unless a variable shows that this is some CI system.
     fn unmarked(env: &Env) -> Result<Self, Failure> {
         match MARKERS_OF_CI.iter().find(|name| env.get(name).is_some_and(|value| value != "false")) {
             Some(marker) => Err(Failure::new(Code::PlatformUnknown, "this is a CI system that jobpass does not know")
@@ -123,7 +124,7 @@ impl Platform {
         }
     }
 
-    /// Its name, as `--platform` takes it.
+    /// The platform's name, as `--platform` takes it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -134,7 +135,7 @@ impl Platform {
         }
     }
 
-    /// Where passes are kept.
+    /// The directory under which the stores of passes are; `dir` is the setting `--dir`.
     ///
     /// # Errors
     /// When the platform does not say where its temporary directory is.
@@ -151,11 +152,11 @@ impl Platform {
         }
     }
 
-    /// What names this job uniquely; none on a plain shell, where there is no job. What somebody asks for is the whole key only if it
-    /// names a job wherever it is said.
+    /// The job key: what names this job uniquely; none on a plain shell, where there is no job. `asked` is `--job-key`: it is the
+    /// whole key only if it contains a UUID, else it is added to the platform's.
     ///
     /// # Errors
-    /// When the platform should say it and does not, or what was asked for is no key.
+    /// When the platform should have a key and has none, or `--job-key` is not valid.
     pub fn job_key(self, env: &Env, asked: Option<&str>) -> Result<Option<String>, Failure> {
         let own = match self {
             Self::Github => Ok(github::job_key(env)),
@@ -166,7 +167,7 @@ impl Platform {
         key::job_key(self, own, asked)
     }
 
-    /// Whether a lease's name follows from the job key, so that `revoke` needs no state.
+    /// Whether the lease's name is derived from the job key, so that `revoke` needs no saved state.
     #[must_use]
     pub fn derives_names(self) -> bool {
         match self {
@@ -175,7 +176,7 @@ impl Platform {
         }
     }
 
-    /// Whether a job must not fail because its pass could not be revoked.
+    /// Whether a job is not to fail just because its pass could not be revoked.
     #[must_use]
     pub fn tolerates_failed_revocation(self) -> bool {
         match self {
@@ -184,7 +185,7 @@ impl Platform {
         }
     }
 
-    /// How long after the first signal the DELETE must have been sent: what is left before the platform kills.
+    /// How long after the first signal the DELETE must be sent, before the platform kills us.
     #[must_use]
     pub fn signal_budget(self) -> Duration {
         match self {
@@ -194,7 +195,7 @@ impl Platform {
         }
     }
 
-    /// How long a job may take, where the platform says so.
+    /// How long a job may run, where the platform says so.
     #[must_use]
     pub fn job_timeout(self, env: &Env) -> Option<Duration> {
         match self {
@@ -203,7 +204,7 @@ impl Platform {
         }
     }
 
-    /// Directories whose files end up in artifacts, caches and commits.
+    /// The directory whose files may end up in artifacts, caches and commits.
     #[must_use]
     pub fn workspace(self, env: &Env) -> Option<PathBuf> {
         match self {
@@ -214,7 +215,7 @@ impl Platform {
         }
     }
 
-    /// Who runs which commit where, for the annotations of the lease Secret and with them for the audit log.
+    /// Who runs which commit where, for the annotations of the lease Secret and thus for the audit log.
     #[must_use]
     pub fn provenance(self, env: &Env) -> Provenance {
         match self {
@@ -235,15 +236,15 @@ impl fmt::Display for Platform {
 /// Where a pass comes from, as far as the platform says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {
-    /// The run's own number; it becomes a label.
+    /// The number of the CI run; it becomes a label of the lease.
     pub run_id: Option<String>,
-    /// The source repository.
+    /// The source repository, such as `acme/app`.
     pub repository: Option<String>,
-    /// Where a person can look at the run.
+    /// The URL of the run's page.
     pub run_url: Option<String>,
-    /// The commit.
+    /// The commit's hash.
     pub commit: Option<String>,
-    /// Who started it.
+    /// The user who started the run.
     pub actor: Option<String>,
 }
 

@@ -1,31 +1,31 @@
-//! What the kernel says of the processes around us: who started whom, which session they are in, what they are called.
+//! What the kernel says about the processes around us: their parents, their sessions, their command lines.
 
 use rustix::process::{Pid, getpid};
 
 use crate::files;
 
-/// So many processes above us are looked at. A job is a dozen deep.
+/// How many ancestors are looked at. In a job there are about a dozen.
 const DEPTH: usize = 64;
 
-/// One process, as `/proc/PID/stat` tells of it.
+/// A process, according to `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Whoever started it, or took it over; none where that is nobody whom we can see.
+    /// Its parent; none if that is outside our PID namespace.
     pub parent: Option<Pid>,
-    /// The leader of its session; none where that is in another PID namespace.
+    /// The leader of its session; none if that is outside our PID namespace.
     pub session: Option<Pid>,
-    /// Whether it has ended, and only nobody has taken notice of it yet.
+    /// Whether it has ended and is only waiting to be reaped.
     pub is_over: bool,
 }
 
 impl Process {
-    /// A process that is there and may be looked at.
+    /// The process with this number, if it exists and we may read its status.
     #[must_use]
     pub fn of(pid: Pid) -> Option<Self> {
         Self::parse(&read(pid, "stat")?)
     }
 
-    /// Ourselves; none where `/proc` is that of another PID namespace, whose numbers mean others here.
+    /// Our own process; none if `/proc` belongs to another PID namespace, where the numbers mean other processes.
     #[must_use]
     pub fn ourselves() -> Option<Self> {
         let text = files::read_text("/proc/self/stat".as_ref()).ok()?;
@@ -33,7 +33,8 @@ impl Process {
         Self::parse(&text).filter(|_| Pid::from_raw(number) == Some(getpid()))
     }
 
-    /// See `proc_pid_stat(5)`. The name in parentheses is the process's own choice: it may hold spaces and parentheses.
+    /// Parses the text, see `proc_pid_stat(5)`. The name in parentheses is chosen by the process and may itself contain spaces and
+    /// parentheses.
     fn parse(stat: &str) -> Option<Self> {
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let is_over = matches!(fields.next()?, "Z" | "X");
@@ -43,7 +44,7 @@ impl Process {
     }
 }
 
-/// Whether one of the processes above us has such words for a command line.
+/// Whether `is_meant` accepts the command line of one of our ancestors.
 pub fn is_below(is_meant: impl Fn(&[&str]) -> bool) -> bool {
     let mut above = Process::ourselves().and_then(|process| process.parent);
     for _ in 0..DEPTH {
@@ -57,7 +58,7 @@ pub fn is_below(is_meant: impl Fn(&[&str]) -> bool) -> bool {
     false
 }
 
-/// The signals that a process ignores, as the kernel says it: the bit of the first is the lowest. None for ourselves.
+/// The signals that a process ignores, as a bit mask whose lowest bit is signal 1. `None` as `pid` means ourselves.
 #[must_use]
 pub fn ignored(pid: Option<Pid>) -> Option<u64> {
     let status = match pid {

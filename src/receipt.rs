@@ -1,4 +1,4 @@
-//! The receipt: what was revoked and how far that is proved. JSON without secrets.
+//! The receipt: what was revoked, and how far the token's death is proved. JSON without secrets.
 
 use std::fmt;
 
@@ -7,35 +7,35 @@ use serde::Serialize;
 
 use crate::{clock::ServerTime, failure::Code, lease::Lease, out::API_VERSION};
 
-/// How far it is known that the tokens of a lease are dead.
+/// How far it is proved that the tokens of a lease are dead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "camelCase")]
 pub enum Proof {
-    /// The Secret is deleted; nobody asked what the API server says to the token.
+    /// The Secret is deleted; the API server was not asked about the token.
     Removed,
     /// The API server answered 401 to the token.
     Dead,
-    /// The Secret is deleted, and an API server still has the token in its cache.
+    /// The Secret is deleted, but an API server still accepts the token from its cache.
     Pending {
-        /// Until when at the latest, if the server has said what time it is.
+        /// Until when it may be accepted, if the server's time is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<ServerTime>,
     },
-    /// The Secret was not there any more.
+    /// The Secret did not exist any more.
     Absent,
     /// A finalizer holds the Secret.
     Deleting {
-        /// Until when the token may live at the latest, if the server has said what time it is.
+        /// Until when the token may live, if the server's time is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<ServerTime>,
     },
-    /// The Secret could not be deleted, and no token of it can live any more.
+    /// The Secret could not be deleted, but all its tokens have expired.
     Expired,
-    /// The Secret could not be deleted.
+    /// The Secret could not be deleted, and a token may be alive.
     Failed {
-        /// Of which kind the failure is.
+        /// The kind of the failure.
         code: Code,
-        /// Why.
+        /// The failure on one line.
         reason: String,
         /// Until when the token may live, if the server has said so.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub enum Proof {
 }
 
 impl Proof {
-    /// Whether the pass is ended, as far as it is in our hands.
+    /// Whether the pass is ended, as far as we can do that.
     #[must_use]
     pub fn is_success(&self) -> bool {
         !matches!(self, Self::Failed { .. })
@@ -84,11 +84,11 @@ impl fmt::Display for Proof {
 pub struct Receipt {
     api_version: &'static str,
     kind: &'static str,
-    /// `namespace/name` of the lease.
+    /// The lease, as `namespace/name`.
     pub lease: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
-    /// `namespace/name`; empty if only the lease's own name was known.
+    /// The service account, as `namespace/name`; empty if only the lease's name was known.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub service_account: String,
     server: String,
@@ -98,14 +98,14 @@ pub struct Receipt {
     issued_at: Option<ServerTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<ServerTime>,
-    /// When the DELETE was answered: by the server's clock, if that answer says.
+    /// When the DELETE was answered: by the server's clock if it is known, else by ours.
     pub revoked_at: Timestamp,
-    /// How far it is proved.
+    /// How far the token's death is proved.
     pub proof: Proof,
 }
 
 impl Receipt {
-    /// The receipt of a lease. `known` tells whether its file or state was there, or only its name.
+    /// The receipt for a lease. `known` tells whether its file or state was found, or only its name is known.
     #[must_use]
     pub fn of(lease: &Lease, known: bool, revoked_at: Option<ServerTime>, proof: Proof) -> Self {
         let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
@@ -124,7 +124,7 @@ impl Receipt {
         }
     }
 
-    /// Its JSON, on one line.
+    /// The receipt as one line of JSON.
     #[must_use]
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

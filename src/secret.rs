@@ -1,4 +1,4 @@
-//! A secret text: it has no `Display` and no `Serialize`, and its `Debug` says nothing.
+//! A secret text: it has no `Display` and no `Serialize`, and its `Debug` shows nothing.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a text into custody.
+    /// Wraps a text as a secret.
     #[must_use]
     pub fn new(text: String) -> Self {
         if text.capacity() == text.len() { Self(text.into_boxed_str().into()) } else { Self::of_parts(&[&Zeroizing::new(text)]) }
@@ -50,7 +50,7 @@ impl Secret {
         self.expose().trim().is_empty()
     }
 
-    /// Its length in bytes.
+    /// The length in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.expose().len()

@@ -1,4 +1,4 @@
-//! Which passes `revoke` means: the job's own, the one that is named, or all that this user left on this machine.
+//! Selects the passes that `revoke` means: the job's own, the one that is named, or all that this user left on this machine.
 
 use std::path::Path;
 
@@ -23,18 +23,18 @@ use judged::Judge;
 use one::{from_file, known, named, of_name, place_of};
 use search::Search;
 
-/// What was found.
+/// The result of the search.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The passes that are to end.
+    /// The passes that are to be ended.
     pub revocations: Vec<Revocation>,
-    /// Passes that may be meant and cannot be looked at: they must not be taken for none.
+    /// Passes that may be meant but cannot be read: they must not count as "nothing to revoke".
     pub unknown: Vec<Failure>,
-    /// Settings that were passed over, as they are no good or name no pass.
+    /// Settings that were ignored because they are invalid or name no pass.
     pub passed_over: Vec<Failure>,
-    /// What the person who reads the log should know of the files.
+    /// Warnings about the lease files, for the person who reads the log.
     pub notes: Vec<String>,
-    /// Where passes were looked for.
+    /// The directories in which passes were looked for.
     pub looked: Vec<String>,
 }
 
@@ -62,11 +62,11 @@ impl From<Option<Revocation>> for Found {
     }
 }
 
-/// Finds the passes that are to end. None is no error. The context's own platform is the one whose ways count; on the others a pass may
-/// have been requested, too.
+/// Finds the passes that are to be ended. It is no error if there are none. The context's own platform comes first; on the others,
+/// too, a pass may have been requested.
 ///
 /// # Errors
-/// When what was named is no lease, or it is not clear which one is meant.
+/// When a flag names no lease, or it is not clear which pass is meant.
 pub fn find(context: &Context) -> Result<Found, Failure> {
     let Context { options, env, platform, others, .. } = context;
     for (one, other) in [(&o::LEASE, &o::LEASE_FILE), (&o::LEASE, &o::ALL_LEASES), (&o::LEASE_FILE, &o::ALL_LEASES)] {
@@ -78,11 +78,11 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
     let searches: Vec<_> = [context].into_iter().chain(&others).map(Search::of).collect();
     let bases = || searches.iter().flatten().flat_map(|search| &search.bases);
     let judge = Judge::of(context);
-    // A variable names none: that of the lease says which pass the shell has, as the env file exports it, and a file that is not
-    // there would look like a pass that is over.
+    // Only a flag counts here. The env file exports variables about the shell's pass, and a variable with a path that does not
+    // exist would look like a pass that is over.
     if let Some(given) = options.flag(&o::LEASE_FILE) {
         let path = env.absolute(given.text.as_ref());
-        // Whoever names a file means one that is there: a mistyped path must not pass for a pass that is over.
+        // A mistyped path must not look like a pass that is over, so a missing file is an error.
         return match from_file(&path, options.piped(&o::LEASE_FILE), bases().next().cloned())? {
             None => Err(Failure::new(Code::LeaseMissing, format!("there is no lease file `{}`", path.display()))
                 .hint("check the path; a `revoke` before this one may have ended the pass and removed it")),
@@ -97,13 +97,13 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         return Ok(Some(judge.one(of_name(bases(), namespace, name, Named::Flag))).into());
     }
     if options.is_post() && options.flag(&o::ALL_LEASES).is_none() {
-        // Whatever else is set: an earlier step of the job could have set it.
+        // No other setting counts: an earlier step of the job could have set it.
         return from_state(env, bases()).map(Found::from);
     }
     let mut found = Found { passed_over: options.get(&o::LEASE_FILE).into_iter().map(names_none).collect(), ..Found::default() };
     let (every, no_switch) = options.tolerated(&[&o::ALL_LEASES], options.switch(&o::ALL_LEASES))?;
     found.passed_over.extend(no_switch);
-    // Only the call itself can say that less is to be asked for.
+    // Only the flag counts: a variable, which any step may set, must not reduce what is revoked.
     let if_here = options.flag(&o::IF_HERE).is_some();
     let (narrows, no_switch) = options.tolerated(&[&o::IF_HERE], options.switch(&o::IF_HERE))?;
     found.passed_over.extend(no_switch);
@@ -140,13 +140,14 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         found.take(more);
     }
     match failed {
-        // There was no place to look at.
+        // No directory could be looked at.
         Some(failure) if found.looked.is_empty() => Err(failure),
         Some(_) | None => Ok(found),
     }
 }
 
-/// The service account that is named, for its lease by its name. A variable that is at odds with the rest is passed over.
+/// The service account that the settings name, from which a lease's name can be derived. A variable that contradicts the other
+/// settings is ignored.
 fn meant(options: &Options) -> Result<(Option<ServiceAccount>, Option<Failure>), Failure> {
     let bad = match spec::service_account(options) {
         Ok(account) => return Ok((account, None)),
@@ -172,16 +173,16 @@ fn of_user(search: &Search<'_>) -> Found {
     found
 }
 
-/// The passes of this job, and where its lease has a name that follows from what is known also that whose file is lost.
+/// The passes of this job. Where the lease's name can be derived, they include one whose file is lost.
 ///
 /// # Errors
-/// When a flag names the job by what is no key of it.
+/// When the flag `--job-key` is not valid.
 fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) -> Result<Found, Failure> {
     let Search { context: Context { platform, .. }, judge, bases, keys, marks, .. } = search;
     let derived = account.filter(|_| platform.derives_names());
     let own = |name: &str| derived.is_some_and(|account| keys.iter().any(|key| judge.seal.name(key, account) == name));
     let (mut found, hidden) = readable(bases, derived.filter(|_| !keys.is_empty()).map(|_| &own as &dyn Fn(&str) -> bool));
-    // What cannot be looked at may be ours: then the API server is asked of our own by its name.
+    // A store that we cannot read may be this job's: then our own lease is looked for on the API server by its derived name.
     let by_name = derived.filter(|_| !if_here || hidden.is_some() || !found.unknown.is_empty());
     if derived.is_none() || keys.is_empty() {
         found.unknown.extend(hidden);
@@ -192,7 +193,7 @@ fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) 
         return Ok(found);
     }
     search.name(&mut found)?;
-    // The directory may have seen other jobs: one that names ours may do so with a lease of somebody else's.
+    // Other jobs may have written to the directory: a lease file may name this job's key, but the lease of somebody else.
     judge.own(&mut found, keys);
     for (account, key) in by_name.into_iter().flat_map(|account| keys.iter().map(move |key| (account, key))) {
         let name = judge.seal.name(key, account);
@@ -205,7 +206,7 @@ fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) 
         if found.revocations.iter().any(|revocation| revocation.lease.name == mark.name) {
             continue;
         }
-        // A name that follows from this job's key is nobody else's, whoever has left the mark.
+        // A name that can be derived from this job's key is ours alone, whoever wrote the mark.
         if platform.derives_names() && keys.iter().any(|key| judge.seal.name(key, &mark.service_account) == mark.name) {
             found.revocations.push(judge.one(of_name(bases.iter(), &mark.service_account.namespace, &mark.name, Named::Key)));
         } else {
@@ -215,10 +216,10 @@ fn of_job(search: &Search<'_>, account: Option<&ServiceAccount>, if_here: bool) 
     Ok(found)
 }
 
-/// The same for `scrub`, to which a variable may name the file: what is hidden once too often does no harm.
+/// The same for `scrub`. There a variable may name the lease file, as hiding one token too many does no harm.
 ///
 /// # Errors
-/// When what was named is no lease, or it is not clear which one is meant.
+/// When no lease is named by what was given, or it is not clear which one is meant.
 pub fn to_hide(context: &Context) -> Result<Found, Failure> {
     let Context { options, env, .. } = context;
     match options.get(&o::LEASE_FILE).filter(|given| matches!(given.source, Source::Variable(_))) {
@@ -227,19 +228,19 @@ pub fn to_hide(context: &Context) -> Result<Found, Failure> {
     }
 }
 
-/// A lease file that no flag has named.
+/// The report that a lease file was named by a variable, which does not count.
 fn names_none(given: &Given) -> Failure {
     Failure::new(Code::UsageNotHere, format!("{} names no pass to revoke, as only the flag `--lease-file` does", given.source))
 }
 
-/// Every pass in these directories, the oldest first. What cannot be read is said.
+/// Every pass in these directories, the oldest first. Files that cannot be read are reported.
 fn all(bases: &[Base]) -> Found {
     let (mut found, hidden) = readable(bases, None);
     found.unknown.extend(hidden);
     found
 }
 
-/// The same, and why there may be some that we cannot see. What cannot be read is said, unless its name says that it is not `own`.
+/// The same, and why some may be invisible. A file that cannot be read is reported, unless its name shows that it is not `own`.
 fn readable(bases: &[Base], own: Option<&dyn Fn(&str) -> bool>) -> (Found, Option<Failure>) {
     let (mut found, mut hidden) = (Found::default(), None);
     for base in bases {
@@ -259,13 +260,13 @@ fn readable(bases: &[Base], own: Option<&dyn Fn(&str) -> bool>) -> (Found, Optio
     (found, hidden)
 }
 
-/// The settings by which the main step of a post step has found its API server, as far as its state says them.
+/// The names of the connection settings of the main step, from the state that the runner kept for its post step.
 #[must_use]
 pub fn connection_of_main(env: &Env) -> Option<Vec<String>> {
     Lease::parse(env.get("STATE_lease")?).ok()?.connection
 }
 
-/// GitHub's post: the state is the runner's word, a file is not, as any step of the job could have written it.
+/// For GitHub's post step: only the runner's state counts. Any step of the job could have written a lease file.
 fn from_state<'a>(env: &Env, bases: impl Iterator<Item = &'a Base>) -> Result<Option<Revocation>, Failure> {
     let Some(state) = env.get("STATE_lease") else { return Ok(None) };
     let lease = Lease::parse(state).map_err(|failure| failure.within("cannot use the state of this step"))?;
@@ -274,20 +275,20 @@ fn from_state<'a>(env: &Env, bases: impl Iterator<Item = &'a Base>) -> Result<Op
     Ok(Some(Revocation { lease, named: Named::State, word: Word::Ours, known: true, store, token: None }))
 }
 
-/// A pass of a plain shell, where this is said to be another platform by nobody but a variable.
+/// Keeps only passes of a plain shell: a variable says that this is another platform, and that may be wrong.
 fn of_a_shell(mut found: Found) -> Found {
     found.revocations.retain(|revocation| revocation.lease.platform == Platform::Local.name());
     found.unknown.clear();
     found
 }
 
-/// A plain shell: the pass that the shell has, else the only one there is.
+/// On a plain shell: the pass that `JOBPASS_LEASE` names, else the only one there is.
 fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure> {
     if let Some((namespace, name)) = env.get("JOBPASS_LEASE").and_then(named) {
         let is_meant = |revocation: &Revocation| revocation.lease.name == name && revocation.lease.service_account.namespace == namespace;
         let revocation = match found.revocations.iter().position(is_meant) {
             Some(at) => Some(found.revocations.swap_remove(at)),
-            // Requested with a `--dir` of its own.
+            // It may have been requested with another `--dir`.
             None => env
                 .path("JOBPASS_TOKEN_FILE")
                 .and_then(|path| Store::around(&path, store::TOKEN, name, None))

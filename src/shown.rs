@@ -1,20 +1,21 @@
-//! What may be repeated: a value is shown only if its form is a harmless one; else its kind is told.
+//! Decides what a message may repeat: a value is shown only if its form is harmless; otherwise the message names its kind.
 //!
-//! Every value that a message repeats stands in backticks, so that one place can look at them all.
+//! Messages put every value that they repeat in backticks, so that one function can check them all.
 
-/// The longest value that is repeated.
+/// In characters: the longest value that is repeated.
 const LONGEST: usize = 240;
 
-/// No word of a language, path or name is so long.
+/// In characters: a longer word is neither of a language nor of a usual path or name.
 const LONG_WORD: usize = 28;
 
-/// A word from which on digits within it, or a mixture of cases, are those of a key.
+/// In characters: in a word of this length, digits inside it or mixed case are a sign of a key.
 const KEY_WORD: usize = 16;
 
-/// How many characters of base64 are looked at together, and how often their kind changes in them at least.
+/// How many characters are looked at together, and how many changes between letters, digits and cases among them are a sign of
+/// base64.
 const WINDOW: (usize, usize) = (28, 7);
 
-/// By what credentials begin, or what only stands in them.
+/// Prefixes of the tokens of well-known systems.
 const BEGINNINGS: [&str; 20] = [
     "eyJ",
     "sha256~",
@@ -43,21 +44,21 @@ const BEGINNINGS: [&str; 20] = [
 pub enum Kind {
     /// The text of a kubeconfig.
     Kubeconfig,
-    /// The same in base64.
+    /// The base64 of a kubeconfig.
     EncodedKubeconfig,
     /// PEM text: a certificate or a key.
     Pem,
-    /// The same in base64.
+    /// The base64 of PEM text.
     EncodedPem,
     /// JSON or YAML.
     Document,
-    /// What is known to be a token, or looks like one.
+    /// Something that looks like a token.
     Token,
-    /// An address or a pair with a password.
+    /// A URL with user and password.
     Login,
-    /// Base64 of something else.
+    /// Base64 of something else, or a key.
     Encoded,
-    /// Too long to be a path or a name.
+    /// A text too long for a path or a name; holds its length in characters.
     Long(usize),
 }
 
@@ -78,7 +79,7 @@ impl std::fmt::Display for Kind {
 }
 
 impl Kind {
-    /// The kind of a value that is not harmless in its form.
+    /// The kind of a value if it must not be repeated; none if its form is harmless.
     #[must_use]
     pub fn of(value: &str) -> Option<Self> {
         if value.contains("apiVersion") || value.contains("current-context") {
@@ -99,7 +100,7 @@ impl Kind {
         }
         let rest = match value.split_once("://") {
             Some((_, rest)) if rest.split('/').next().is_some_and(|authority| authority.contains('@')) => return Some(Self::Login),
-            // Some clouds have a key's length in their servers' names.
+            // The server names of some clouds contain a part as long as a key.
             Some((_, rest)) if is_host(rest.split('/').next().unwrap_or_default()) => rest.split_once('/').map_or("", |(_, path)| path),
             Some(_) | None => value,
         };
@@ -112,7 +113,7 @@ impl Kind {
 }
 
 impl Kind {
-    /// Whether it is surely none of what a path, a name or a key of a job is made of: it would end up in a file of ours.
+    /// Whether the value is surely a secret, and no path, name or job key: such a value must not get into a file of ours.
     #[must_use]
     pub fn is_surely_secret(self) -> bool {
         match self {
@@ -122,8 +123,8 @@ impl Kind {
     }
 }
 
-/// Takes out of a text of ours every value in backticks that is not harmless in its form, and whatever looks like a long key
-/// elsewhere in it.
+/// Replaces, in a message of ours, every value in backticks whose form is not harmless by its kind, and redacts what looks like a
+/// long key elsewhere.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -131,7 +132,7 @@ pub fn harmless(text: &str) -> String {
     while let Some((before, after)) = rest.split_once('`') {
         line += &loose(before);
         match after.split_once('`') {
-            // A backtick of somebody else's, not the beginning of a value.
+            // This backtick is part of a quoted text and does not begin a value.
             Some((value, _)) if is_between_values(value) => {
                 line.push('`');
                 rest = after;
@@ -157,7 +158,7 @@ fn is_between_values(text: &str) -> bool {
     is_spaced && matches!(Kind::of(text), None | Some(Kind::Long(_)))
 }
 
-/// A text outside of backticks: words of servers and programs, in which only what is surely base64 is taken out.
+/// Handles text outside of backticks. It is prose of servers and programs, so only what is surely base64 is redacted.
 fn loose(text: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '_' | '-');
     let mut line = String::with_capacity(text.len());
@@ -168,7 +169,7 @@ fn loose(text: &str) -> String {
     line
 }
 
-/// The kind of what is base64 of something that can be read, in whatever alphabet, wherever in a path it begins.
+/// The kind of a value that is base64 of readable text, in either alphabet, beginning anywhere in a path.
 fn encoded(value: &str) -> Option<Kind> {
     use base64::{
         Engine,
@@ -179,7 +180,7 @@ fn encoded(value: &str) -> Option<Kind> {
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '_' | '-');
     let mut starts = vec![0];
-    // An equals sign stands behind base64, or between a name and its value.
+    // An equals sign ends base64, or separates a name from its value.
     starts.extend(value.match_indices(['/', '=']).map(|(at, _)| at + 1));
     for start in starts {
         let run: String = value[start..].chars().take_while(|c| is_part(*c)).collect();
@@ -187,7 +188,7 @@ fn encoded(value: &str) -> Option<Kind> {
             continue;
         }
         for alphabet in [&STANDARD, &URL_SAFE] {
-            // A beginning is enough, and has always a whole number of bytes.
+            // The beginning is enough; four characters of base64 are a whole number of bytes.
             let head = &run[..run.len().min(4096) / 4 * 4];
             let Ok(bytes) = GeneralPurpose::new(alphabet, lenient).decode(head) else { continue };
             let text = String::from_utf8_lossy(&bytes);
@@ -210,12 +211,12 @@ fn begins_as_a_token(value: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '~');
     let follows = |rest: &str| rest.chars().take_while(|c| is_part(*c)).count() >= 12;
     let known = BEGINNINGS.iter().any(|beginning| value.match_indices(beginning).any(|(at, _)| follows(&value[at + beginning.len()..])));
-    // Rancher's are a kubeconfig's or token's name, a colon and the key.
+    // Rancher's tokens are the name of a kubeconfig or token, a colon, and the key.
     let ranchers = ["kubeconfig-u", "token-"].iter().any(|beginning| value.rsplit('/').next().unwrap_or_default().starts_with(beginning));
     known || (ranchers && value.contains(':'))
 }
 
-/// Whether it is a host in a domain and a port, or a short host, or an address.
+/// Whether it is a host in a domain, a short host, or an IP address; each with or without a port.
 fn is_host(authority: &str) -> bool {
     if authority.starts_with('[') {
         return authority.len() < 56;
@@ -228,7 +229,7 @@ fn is_host(authority: &str) -> bool {
     labels.iter().all(is_label) && host.len() <= 253 && (is_domain || !is_key(host))
 }
 
-/// Whether something in it has the form of a key: long words, digits and cases mixed as no language does.
+/// Whether some part of it looks like a key: a very long word, or digits and cases mixed as in no language.
 fn is_key(value: &str) -> bool {
     let value = without_known(value);
     let words = value.split(|c: char| !c.is_ascii_alphanumeric());
@@ -239,15 +240,15 @@ fn is_key_word(word: &str) -> bool {
     let has = |is: fn(&u8) -> bool| word.bytes().any(|byte| is(&byte));
     let (digit, upper) = (has(u8::is_ascii_digit), has(u8::is_ascii_uppercase));
     let changes = changes(word.as_bytes());
-    // Capitals follow each other in abbreviations, but not here and there.
+    // Pairs of capitals: abbreviations have them, but in mixed text they are a sign of a key.
     let capitals = word.as_bytes().windows(2).filter(|pair| pair.iter().all(u8::is_ascii_uppercase)).count();
     let is_mixture = (digit && (upper || changes >= 3)) || (changes >= 3 && capitals >= 2);
     word.len() >= LONG_WORD || (word.len() >= KEY_WORD && is_mixture)
 }
 
-/// Whether a stretch of base64's characters changes its kind as often as words do not.
+/// Whether some stretch of base64 characters changes between cases and digits more often than words do.
 fn is_mixed(value: &str) -> bool {
-    // Not the equals sign: in `CN=name` or `KEY=value` what stands before it says nothing of what stands behind it.
+    // The equals sign is no part: in `CN=name` or `KEY=value` the two sides have nothing to do with each other.
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'_' | b'-');
     value.as_bytes().split(|byte| !is_part(byte)).filter(|run| run.len() >= 20).any(|run| {
         run.windows(WINDOW.0.min(run.len())).any(|window| {
@@ -257,7 +258,7 @@ fn is_mixed(value: &str) -> bool {
     })
 }
 
-/// How often letters and digits, and small and capital letters, follow each other; a word that begins with a capital is no change.
+/// How often letters and digits, or small and capital letters, alternate. A capital at the beginning of a word does not count.
 fn changes(text: &[u8]) -> usize {
     let kind = |byte: u8| match byte {
         b'a'..=b'z' => 1,
@@ -269,7 +270,8 @@ fn changes(text: &[u8]) -> usize {
     pairs.filter(|(one, other)| *one != 0 && *other != 0 && one != other && (*one, *other) != (2, 1)).count()
 }
 
-/// The value without the parts that are long and known: names of leases, and what temporary directories and GitHub's runner are called.
+/// The value without long parts that are known to be harmless: lease names, and the names of temporary directories and of GitHub's
+/// runner files.
 fn without_known(value: &str) -> String {
     let parts = value.split_inclusive('/').map(|part| {
         let name = part.trim_end_matches('/');
@@ -389,7 +391,7 @@ mod tests {
             format!("{one:08x}-{two:04x}-4{:03x}-a{:03x}-{three:08x}{two:04x}", one & 0xfff, three & 0xfff)
         })
         .take(2000)
-        // GKE's authorities are called by a UUID alone.
+        // The certificate authorities of GKE are named by a UUID alone.
         .flat_map(|uuid| [format!("CN={uuid}"), format!("CN=a-name-of-{uuid}"), format!("OU=Clusters,O=Acme,CN={uuid}")])
         .filter(|issuer| Kind::of(issuer).is_some())
         .collect();

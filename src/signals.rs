@@ -1,4 +1,4 @@
-//! The signals by which a runner or a person ends us, or tells the job's command something.
+//! The signals by which a runner or a person ends jobpass, or tells the command of `run` something.
 
 use std::{
     fmt,
@@ -16,29 +16,30 @@ mod pidfd;
 
 pub use pidfd::Pidfd;
 
-/// Signals of this process, from the first look on they no longer kill it; and the death of those it depends on.
+/// Handlers for this process's signals, which then no longer kill it; and watches on the processes whose death means the same.
 pub struct Signals {
     caught: Vec<(Signal, tokio::signal::unix::Signal)>,
-    /// Each until it has come.
+    /// The watches; each is removed when it has fired.
     deaths: Vec<(Notice, Death)>,
 }
 
-/// The end of another process.
+/// Completes when another process ends.
 type Death = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What was heard.
+/// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A signal.
     Signal(Signal),
-    /// Whoever has started us is dead: that means what TERM does.
+    /// The process that started us is dead: treated like TERM.
     Orphaned,
-    /// The leader of our session is dead, which means the same. A gitlab-runner that starts its shells by `su` ends no other process.
+    /// The leader of our session is dead: treated like TERM, too. It is all we see of a gitlab-runner that starts its shells
+    /// through `su`, as that kills no other process.
     Leaderless,
 }
 
 impl Notice {
-    /// The signal that it is, or that it means.
+    /// The signal that came, or that it is treated as.
     #[must_use]
     pub fn signal(self) -> Signal {
         match self {
@@ -68,26 +69,27 @@ impl fmt::Display for Notice {
     }
 }
 
-/// What ends a verb that has no command of its own.
+/// The signals that end a verb without a command.
 const ENDING: [(SignalKind, Signal); 3] =
     [(SignalKind::terminate(), Signal::TERM), (SignalKind::interrupt(), Signal::INT), (SignalKind::hangup(), Signal::HUP)];
 
-/// What a command may want to hear besides.
+/// Further signals, which a command may want to receive.
 const OTHERS: [(SignalKind, Signal); 3] =
     [(SignalKind::quit(), Signal::QUIT), (SignalKind::user_defined1(), Signal::USR1), (SignalKind::user_defined2(), Signal::USR2)];
 
 impl Signals {
-    /// Takes TERM, INT and HUP over. Without handlers a signal kills us as it kills anybody: the state is saved, `revoke` finds it.
+    /// Handles TERM, INT and HUP. Before that a signal simply kills us, which is no harm: the lease is saved, and `revoke` finds
+    /// it.
     #[must_use]
     pub fn ending() -> Option<Self> {
         let ignored = ignored(None).unwrap_or_default();
         Self::take(&ENDING, 0).map(|signals| signals.and_deaths(ignored))
     }
 
-    /// Takes over all that a command is to be told of.
+    /// Handles all signals that are passed on to a command.
     #[must_use]
     pub fn all() -> Option<Self> {
-        // What whoever started us has told us to ignore, as `nohup` does, stays ignored for us and the command.
+        // A signal that our parent has set to be ignored, as `nohup` does, stays ignored for us and the command.
         let ignored = ignored(None).unwrap_or_default();
         Self::take(&[ENDING, OTHERS].concat(), ignored).map(|signals| signals.and_deaths(ignored))
     }
@@ -109,12 +111,12 @@ impl Signals {
             .map(|caught| Self { caught, deaths: Vec::new() })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal or death.
     pub async fn next(&mut self) -> Notice {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// Waits for one that means that the job is over.
+    /// Waits for the next one that ends the job.
     pub async fn ending_one(&mut self) -> Notice {
         loop {
             let notice = self.next().await;
@@ -124,7 +126,7 @@ impl Signals {
         }
     }
 
-    /// One that means that the job is over and has come already.
+    /// One that ends the job, if it has come already.
     pub fn ending_so_far(&mut self) -> Option<Notice> {
         let mut context = Context::from_waker(Waker::noop());
         while let Poll::Ready(notice) = self.poll(&mut context) {
@@ -147,15 +149,16 @@ impl Signals {
     }
 }
 
-/// A file that may not grow any more is an error where it is written, not the end of this process with its pass alive.
+/// Makes exceeding the file size limit (XFSZ) an error of the write. By default the signal would kill us and leave the pass alive.
 pub fn outlive_limits() {
-    // The handler stays when what listens to it is gone; a command has the default again.
+    // The handler stays when the listener is dropped; a command gets the default action again.
     let _ = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
 }
 
-/// Waits for a signal that is repeated: what is nearly done is done in spite of the first one, which `heard` is told of.
+/// Waits until a second ending signal comes. Revoking is nearly done, so the first one only calls `heard`, and the work goes on.
 ///
-/// Nobody's death is among them: whoever waits for no answer any more wants no less that it is done.
+/// The death of our parent or session leader does not count: nobody may be waiting for our answer, but the pass must be revoked
+/// nevertheless.
 pub async fn repeated(heard: impl Fn(Notice)) -> Notice {
     match Signals::take(&ENDING, 0) {
         Some(mut signals) => {

@@ -1,4 +1,4 @@
-//! What is asked for: the settings of `request`, validated once.
+//! The properties of the requested pass: the settings of `request`, validated once.
 
 use std::{
     fmt,
@@ -18,25 +18,25 @@ mod variable;
 
 use variable::variable;
 
-/// Bounds of a token's lifetime: the API server refuses less than ten minutes, and a pass is for one job.
+/// The shortest and longest ttl: the API server refuses less than ten minutes, and a pass is for one job.
 const TTL: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(24));
 
-/// What a token gets if nobody asks for anything and the platform does not say how long the job may take.
+/// The ttl if none is asked for and the platform does not say how long the job may run.
 const USUAL: Duration = Duration::from_hours(1);
 
-/// Bounds of a lease's lifetime: one token at least, and no job takes longer than a week.
+/// The shortest and longest lifetime of a lease: at least one token, at most a week, as no job takes longer.
 const LIFETIME: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(168));
 
-/// A lifetime that a pod-bound token must never be asked for, as the API server then issues one for a year. Ours are bound to a
-/// Secret; it is avoided all the same. See `WarnOnlyBoundTokenExpirationSeconds` in Kubernetes' `pkg/serviceaccount/claims.go`.
+/// A ttl that we avoid: for a pod-bound token with it the API server issues one for a year. Ours are bound to a Secret, so this is
+/// only a precaution. See `WarnOnlyBoundTokenExpirationSeconds` in Kubernetes' `pkg/serviceaccount/claims.go`.
 const EXTENDED: Duration = Duration::from_secs(3607);
 
-/// A service account: `namespace/name`.
+/// A service account: `namespace/name` in text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceAccount {
-    /// Its namespace.
+    /// The namespace, an RFC 1123 label.
     pub namespace: String,
-    /// Its name.
+    /// The name, an RFC 1123 subdomain.
     pub name: String,
 }
 
@@ -46,26 +46,26 @@ impl fmt::Display for ServiceAccount {
     }
 }
 
-/// What the job gets.
+/// The token that is requested and the form in which the job gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSpec {
-    /// Whose token.
+    /// The service account whose token is requested.
     pub service_account: ServiceAccount,
-    /// For how long.
+    /// The lifetime of one token.
     pub ttl: Duration,
-    /// For how long altogether, where more tokens follow on the same lease.
+    /// The lifetime of the lease, where the token is renewed (`run`); none if there is only one token.
     pub lifetime: Option<Duration>,
-    /// For whom; empty means the API server's own.
+    /// The token's audiences; empty means the API server's own.
     pub audiences: Vec<String>,
-    /// The variable that gets the token, if any does.
+    /// The variable that gets the token, if one does.
     pub variable: Option<String>,
-    /// Whether there is a kubeconfig.
+    /// Whether a kubeconfig is written.
     pub kubeconfig: bool,
-    /// Where the kubeconfig goes, if not into the pass's own directory.
+    /// The path of the kubeconfig, if it is not in the store.
     pub kubeconfig_out: Option<PathBuf>,
-    /// The namespace that the kubeconfig works in.
+    /// The namespace of the kubeconfig's context.
     pub target_namespace: String,
-    /// The mode of the files.
+    /// The mode of the token, kubeconfig and env files.
     pub file_mode: u32,
 }
 
@@ -73,14 +73,14 @@ impl TokenSpec {
     /// Validates the settings of `request`.
     ///
     /// # Errors
-    /// When one is missing, invalid or at odds with another; the message names it as it was given.
+    /// When a setting is missing, invalid or contradicts another; the message names it as it was given.
     pub fn of(context: &Context) -> Result<Self, Failure> {
         let options = &context.options;
         if options.chosen(&o::VARIABLE).is_some() {
             options.exclusive(&o::VARIABLE, &o::NO_VARIABLE)?;
         }
         options.exclusive(&o::KUBECONFIG_OUT, &o::NO_KUBECONFIG)?;
-        // Only `revoke` reads these, when it is too late to refuse them.
+        // Only `revoke` uses these; but then it is too late to refuse them.
         for setting in [&o::STRICT, &o::WAIT_DEAD, &o::ALL_LEASES, &o::IF_HERE] {
             options.switch(setting)?;
         }
@@ -89,7 +89,7 @@ impl TokenSpec {
                 .hint("name the service account whose token the job gets, as NAMESPACE/NAME")
         })?;
         let asked = options.duration(&o::TTL, TTL)?;
-        // No longer than the job can use it: https://docs.gitlab.com/ci/variables/predefined_variables/ (`CI_JOB_TIMEOUT`).
+        // Not longer than the job may run: https://docs.gitlab.com/ci/variables/predefined_variables/ (`CI_JOB_TIMEOUT`).
         let usual = context.job_timeout().map_or(USUAL, |timeout| timeout.clamp(TTL.0, USUAL));
         let ttl = asked.unwrap_or(usual);
         let kubeconfig = !options.switch(&o::NO_KUBECONFIG)?;
@@ -113,29 +113,29 @@ impl TokenSpec {
 }
 
 impl TokenSpec {
-    /// The same for a command that may outlive its first token.
+    /// The same for `run`, whose command may outlive its first token.
     ///
     /// # Errors
-    /// When the lifetime that was asked for is no length of time or out of bounds.
+    /// When `--max-lifetime` is no length of time or out of bounds.
     pub fn renewable(self, context: &Context) -> Result<Self, Failure> {
         let options = &context.options;
         let asked = options.duration(&o::MAX_LIFETIME, LIFETIME)?;
         let lifetime = asked.or(context.job_timeout()).unwrap_or(TTL.1).clamp(LIFETIME.0, LIFETIME.1);
-        // What is renewed need not live as long as the job.
+        // A token that is renewed need not live as long as the job.
         let ttl = if options.chosen(&o::TTL).is_some() { self.ttl } else { USUAL };
         Ok(Self { ttl: unextended(ttl.min(lifetime)), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
     }
 }
 
-/// The same lifetime, or a second less where the API server would take it for a sign.
+/// The ttl, or a second less if it is the one to avoid.
 fn unextended(ttl: Duration) -> Duration {
     if ttl == EXTENDED { Duration::from_secs(3606) } else { ttl }
 }
 
-/// The service account that was named, completed by `--namespace`.
+/// The service account that `--service-account` names, completed by `--namespace`.
 ///
 /// # Errors
-/// When a name is none, or the two namespaces differ.
+/// When a name is not valid, or the two settings give different namespaces.
 pub fn service_account(options: &Options) -> Result<Option<ServiceAccount>, Failure> {
     let namespace = options.get(&o::NAMESPACE);
     let Some(given) = options.get(&o::SERVICE_ACCOUNT) else { return Ok(None) };
@@ -160,7 +160,7 @@ pub fn service_account(options: &Options) -> Result<Option<ServiceAccount>, Fail
     Ok(Some(ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }))
 }
 
-/// A name as Kubernetes gives it to a namespace: an RFC 1123 label.
+/// Whether it is a valid name of a namespace: an RFC 1123 label.
 #[must_use]
 pub fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_part(text)
@@ -171,10 +171,10 @@ fn is_part(text: &str) -> bool {
     !text.is_empty() && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// A name as Kubernetes gives it to a service account: an RFC 1123 subdomain.
+/// Whether it is a valid name of a service account: an RFC 1123 subdomain.
 #[must_use]
 pub fn is_subdomain(text: &str) -> bool {
-    // Unlike a label's, the parts of a subdomain have no length of their own.
+    // Unlike a label, a part of a subdomain has no length limit of its own.
     (1..=253).contains(&text.len()) && text.split('.').all(is_part)
 }
 
@@ -206,10 +206,10 @@ fn outside(given: &Given, context: &Context) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Refuses a directory for passes from which artifacts, caches and commits would take a secret, whoever has named it.
+/// Refuses a base directory for passes inside the job's workspace: artifacts, caches and commits would take the secrets.
 ///
 /// # Errors
-/// When it lies in the job's workspace.
+/// When the directory is in the workspace.
 pub fn base_outside_workspace(path: &Path, context: &Context) -> Result<(), Failure> {
     if let Some(given) = context.options.get(&o::DIR) {
         return outside_workspace(path, given, context);

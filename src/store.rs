@@ -1,4 +1,5 @@
-//! The private directory of a pass and the four names in it: made, filled and emptied here, without following any link.
+//! The store: the private directory of a pass with its four files. It is created, filled and emptied here, without following any
+//! link.
 
 use std::{
     fmt, io,
@@ -30,69 +31,70 @@ pub use marks::{read_marks, remove_mark, write_mark};
 /// The directory that holds the stores of all leases.
 const PARENT: &str = "jobpass";
 
-/// What it is called, and what it is called for this user alone where the former is somebody else's: as one that a killed job of
-/// another user has left on a volume, which only that one may remove.
+/// The usual name of that directory, and another one for this user alone. The second is used where the usual one belongs to
+/// somebody else, such as one left on a volume by a killed job of another user, which we cannot remove.
 fn parents() -> [String; 2] {
     [PARENT.to_owned(), format!("{PARENT}-{}", geteuid().as_raw())]
 }
 
-/// The lease.
+/// The name of the lease file.
 pub const LEASE: &str = "lease.json";
-/// The token.
+/// The name of the token file.
 pub const TOKEN: &str = "token";
-/// The kubeconfig.
+/// The name of the kubeconfig.
 pub const KUBECONFIG: &str = "kubeconfig";
-/// What a shell sources.
+/// The name of the env file, which a shell sources.
 pub const ENV: &str = "env";
 
-/// What a file is called while it takes the place of another.
+/// The suffix of a new file before it is renamed to replace the old one.
 const NEW: &str = ".new";
 
-/// Every name that may stand in a place. The lease comes last, as it is what `revoke` needs if we are killed on the way.
+/// All names that may be in a store, in the order of removal. The lease is last: if we are killed before that, `revoke` still finds
+/// it.
 ///
-/// kubectl and oc make the lock file beside a kubeconfig that they change, and leave it if they are killed.
+/// kubectl and oc create the `.lock` file while they change the kubeconfig, and leave it behind if they are killed.
 const NAMES: [&str; 8] = [ENV, "kubeconfig.new", KUBECONFIG, "kubeconfig.lock", "token.new", TOKEN, "lease.json.new", LEASE];
 
-/// Those of them that hold a token or lead to it.
+/// The names of the files that hold the token, or the path to it.
 pub const SECRETS: &[&str] = &[ENV, "kubeconfig.new", KUBECONFIG, "token.new", TOKEN];
 
 /// Who may read the files of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
-    /// The user who has requested it.
+    /// Only the user who requested the pass.
     User,
-    /// That user's group, too: where containers of a pod run as several users.
+    /// That user's group, too: needed where the containers of a pod run as different users.
     Group,
 }
 
 impl Readers {
-    /// Those whom the mode of a file allows.
+    /// The readers that a file mode allows.
     #[must_use]
     pub fn of(mode: u32) -> Self {
         if mode & 0o040 == 0 { Self::User } else { Self::Group }
     }
 }
 
-/// Where a lease's files are. Known before anything exists.
+/// The store of a lease. Its path is known before anything exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     base: Base,
-    /// The directory below it that holds the places of all leases, or of this user's.
+    /// The directory below the base that holds the stores: one of `parents`.
     parent: String,
     name: String,
-    /// The directory in memory in which the files that hold a token are apart from the lease, if they are.
+    /// The directory in memory for the secret files, if they are kept apart from the lease file.
     memory: Option<PathBuf>,
 }
 
 impl Store {
-    /// The place of a lease: where it is, else where it is to be; nothing is made yet.
+    /// The store of a lease: where it exists, else where it will be. Creates nothing.
     #[must_use]
     pub fn of(base: &Base, lease: &str) -> Self {
         let [usual, own] = parents().map(|parent| Self::below(base, parent, lease));
         if usual.open().is_ok() || own.open().is_err() && usual.is_free() { usual } else { own }
     }
 
-    /// The place that a file of it lies in, if it looks like one of ours: `…/jobpass/LEASE/FILE`.
+    /// The store that contains the given path, if the path has our form: `…/jobpass/LEASE/FILE`.
     #[must_use]
     pub fn around(path: &Path, file: &str, lease: &str, memory: Option<PathBuf>) -> Option<Self> {
         let base = Base { memory, ..Base::at(path.ancestors().nth(3)?.to_owned()) };
@@ -104,12 +106,12 @@ impl Store {
         Self { base: base.clone(), parent, name: lease.to_owned(), memory: None }
     }
 
-    /// Whether a directory of ours is there that can hold it, or nothing yet.
+    /// Whether the parent directory can be used: it does not exist yet, or is ours alone.
     fn is_free(&self) -> bool {
         self.open_base().map_or(true, |base| is_ours_alone(&base, &self.parent))
     }
 
-    /// The directory.
+    /// The path of the store, where the lease file is.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.base.path.join(&self.parent).join(&self.name)
@@ -121,12 +123,12 @@ impl Store {
         self.home(name).map_or_else(|| self.path(), |home| home.path()).join(name)
     }
 
-    /// The paths where one of them may be: beside the lease, or apart.
+    /// All paths where this file may be: beside the lease file, or apart in memory.
     pub fn files(&self, name: &str) -> impl Iterator<Item = PathBuf> {
         self.homes(name).map(move |home| home.path().join(name))
     }
 
-    /// Writes one of the files: made anew, exclusively, with just this mode whatever the umask.
+    /// Creates one of the files, exclusively, with exactly this mode whatever the umask.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -135,7 +137,7 @@ impl Store {
         store.and_then(|store| create(&store, name, content, mode)).map_err(|error| unwritable(&self.file(name), error))
     }
 
-    /// Replaces one of the files in one step: there is always a whole one.
+    /// Replaces one of the files atomically: readers always see a whole file.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -150,7 +152,7 @@ impl Store {
         replace().map_err(|error| unwritable(&self.file(name), error))
     }
 
-    /// Replaces the lease.
+    /// Replaces the lease file.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -158,10 +160,10 @@ impl Store {
         self.replace(LEASE, json.as_bytes(), 0o600)
     }
 
-    /// Reads one of the files, if it is there.
+    /// Reads one of the files; none if it does not exist.
     ///
     /// # Errors
-    /// When it is a link, somebody else's, or cannot be read.
+    /// When it is a link, belongs to somebody else, or cannot be read.
     pub fn read(&self, name: &str) -> Result<Option<String>, Failure> {
         for home in self.homes(name) {
             let failed = |cause: anyhow::Error| {
@@ -179,10 +181,10 @@ impl Store {
         Ok(None)
     }
 
-    /// Removes the named files and then, if nothing foreign is left in it, the directory.
+    /// Removes the files with these names; the directory stays.
     ///
     /// # Errors
-    /// When one of them is there and cannot be removed.
+    /// When one of them exists and cannot be removed.
     pub fn remove(&self, names: &[&str]) -> Result<(), Failure> {
         for memory in self.memory_stores() {
             memory.remove(names)?;
@@ -197,7 +199,7 @@ impl Store {
             Err(error) => return Err(failed(error)),
         };
         for name in names {
-            // A link is removed itself; what it points to is not touched.
+            // A link itself is removed; its target is not touched.
             match rustix::fs::unlinkat(&store, *name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(failed(error)),
@@ -206,10 +208,10 @@ impl Store {
         Ok(())
     }
 
-    /// Removes everything of ours: the files and the directory.
+    /// Removes all our files and the directory.
     ///
     /// # Errors
-    /// When something is there and cannot be removed.
+    /// When one of them exists and cannot be removed.
     pub fn clear(&self) -> Result<(), Failure> {
         for memory in self.memory_stores() {
             memory.clear()?;
@@ -224,15 +226,15 @@ impl Store {
                 return Err(Failure::new(Code::StoreLeftover, what).cause(reason(error)));
             }
         }
-        // The others' places keep it; an empty one is not left behind.
+        // Fails while there are other stores in it; an empty parent directory is removed.
         let _ = rustix::fs::unlinkat(&base, &self.parent, AtFlags::REMOVEDIR);
         Ok(())
     }
 
-    /// Whether there is such a directory.
+    /// Whether the store exists.
     ///
     /// # Errors
-    /// When there is one that we cannot look into.
+    /// When it exists but we may not look into it.
     pub fn exists(&self) -> Result<bool, Failure> {
         match self.open() {
             Ok(_) => Ok(true),
@@ -245,7 +247,8 @@ impl Store {
         }
     }
 
-    /// Holds the directory, so that no other process takes this pass for one that is over. It is free again when we are gone.
+    /// Locks the directory, so that no other process takes this pass for one that is over. The lock is released when our process
+    /// ends.
     ///
     /// # Errors
     /// When another process holds it.
@@ -254,7 +257,7 @@ impl Store {
         Ok(self.locked(&store)?.then_some(store))
     }
 
-    /// Whether it could be locked: a file system without locks is no reason to fail.
+    /// Locks it, and returns whether that worked: a file system without locks is no reason to fail.
     fn locked(&self, store: &OwnedFd) -> Result<bool, Failure> {
         match rustix::fs::flock(store, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
@@ -275,7 +278,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes the base, if it is not there, and opens it.
+    /// Creates the base directory if it does not exist, and opens it.
     fn make_base(&self) -> Result<OwnedFd, Failure> {
         let path = &self.base.path;
         let make = if self.base.private { files::make } else { files::make_with_parents };
@@ -284,7 +287,7 @@ impl Store {
         self.open_base()
     }
 
-    /// Opens the base, which the user or the platform has chosen: links in its path are their business.
+    /// Opens the base. The user or the platform has chosen its path, so links in it are followed, unless we create it ourselves.
     fn open_base(&self) -> Result<OwnedFd, Failure> {
         let path = &self.base.path;
         let failed = |error| Failure::new(Code::StoreUnwritable, format!("cannot open `{}`", path.display())).cause(reason(error));
@@ -308,7 +311,7 @@ impl fmt::Display for Store {
     }
 }
 
-/// All places below a base, sorted, also those of other users, and why there may be some that we cannot see.
+/// All stores under a base, sorted by name, those of other users included; and why some may be invisible.
 #[must_use]
 pub fn list(base: &Base) -> (Vec<Store>, Option<Failure>) {
     let (mut stores, mut hidden) = (Vec::new(), None);
@@ -320,7 +323,7 @@ pub fn list(base: &Base) -> (Vec<Store>, Option<Failure>) {
                 stores.extend(found.filter(|store| store.exists() != Ok(false)));
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-            // None of ours is ever behind a link.
+            // We never create it as a link, so there are no stores of ours behind one.
             Err(_) if path.is_symlink() => {}
             Err(error) => {
                 let failure =
@@ -398,7 +401,7 @@ mod tests {
     fn a_link_in_place_of_a_directory_is_refused() {
         let (directory, store) = store();
         let elsewhere = tempfile::tempdir().expect("a directory");
-        // Of the link that was there before, another name is taken; one that comes now is refused.
+        // A link that exists before gets another name chosen; a link that appears later is refused.
         symlink(elsewhere.path(), directory.path().join(PARENT)).expect("linked");
         assert!(store.create(Readers::User).expect_err("a link").to_string().contains("a part of the path is a link"));
         let store = Store::of(&store.base, NAME);
@@ -420,7 +423,7 @@ mod tests {
         store.create(Readers::User).expect("made");
         assert_eq!(store.path(), directory.path().join(format!("{PARENT}-{}", geteuid().as_raw())).join(NAME));
         store.save_lease("{}").expect("saved");
-        // Also once the usual one is ours again, or gone.
+        // It is found again even when the usual name is free once more.
         fs::remove_dir(&usual).expect("removed");
         let other = Store::of(&base, &NAME.replace('0', "f"));
         other.create(Readers::User).expect("made");

@@ -1,4 +1,4 @@
-//! The verbs, one file each: how each is called, and what it does, as its recipe.
+//! The verbs, one file each: its command line, and what it does, readable as a recipe.
 
 pub mod request;
 pub mod require;

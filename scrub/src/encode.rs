@@ -5,11 +5,11 @@ use zeroize::Zeroizing;
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// The digits of hex.
+/// The digits of hex in lower case.
 pub(super) const LOWER: &[u8; 16] = b"0123456789abcdef";
 pub(super) const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Hex in one case.
+/// Writes the bytes as hex text with the given digits: lower or upper case.
 pub(super) fn hex(bytes: &[u8], digits: &[u8; 16]) -> Bytes {
     let mut text = Zeroizing::new(Vec::with_capacity(bytes.len() * 2));
     for byte in bytes {
@@ -18,7 +18,7 @@ pub(super) fn hex(bytes: &[u8], digits: &[u8; 16]) -> Bytes {
     text
 }
 
-/// What is always in the base64 of a text that holds these bytes: the characters that no neighbour has a part in.
+/// The base64 text that always appears where these bytes are part of a longer text that was encoded.
 ///
 /// One for each alignment, and a second one where the alphabets differ, by how many bytes of the secret share a quantum with what stands before it; at each end a character that tells up to four bits of the secret is not in it.
 pub fn base64(bytes: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
@@ -26,7 +26,7 @@ pub fn base64(bytes: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
         let mut aligned = Zeroizing::new(Vec::with_capacity(before + bytes.len()));
         aligned.resize(before, 0);
         aligned.extend_from_slice(bytes);
-        // A character is six bits.
+        // A base64 character holds six bits. `core` is the range of characters whose bits all come from the secret.
         let core = (before * 8).div_ceil(6)..aligned.len() * 8 / 6;
         let text = Zeroizing::new(STANDARD_NO_PAD.encode(&*aligned));
         let standard = Zeroizing::new(text.as_bytes().get(core).unwrap_or_default().to_vec());

@@ -1,21 +1,22 @@
-//! Which so many bytes in a row any pattern has: a quick answer that is wrong now and then, but never when it says no.
+//! A Bloom filter over grams (short byte sequences): says quickly whether any pattern may contain one. Its yes may be wrong, its no
+//! never.
 
-/// So many bits for each gram. Two of them are set, both in one word: one answer in some two hundred is a wrong yes.
+/// How many bits the filter has for each gram. Two are set for each, both in one word: about one answer in 200 is a wrong yes.
 const BITS: usize = 32;
 
-/// A blocked Bloom filter of grams of `N` bytes: at most 8.
+/// A blocked Bloom filter of grams of `N` bytes; `N` is at most 8.
 pub(super) struct Grams<const N: usize> {
     bits: Vec<u64>,
     shift: u32,
-    /// A pattern is shorter than a gram: all that can be said is yes.
+    /// Some pattern is shorter than a gram, so the filter cannot rule anything out and always says yes.
     unknown: bool,
 }
 
 impl<const N: usize> Grams<N> {
-    /// Of all patterns.
+    /// A filter that holds the grams of all these patterns.
     pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let count: usize = patterns.clone().map(|pattern| pattern.len().saturating_sub(N - 1)).sum();
-        // At least two words, at most what the upper bits of a hash can tell apart.
+        // At least two words; at most as many as the upper bits of a hash can address.
         let words = (count * BITS / 64).next_power_of_two().ilog2().clamp(1, 26);
         let mut grams = Self { bits: vec![0; 1 << words], shift: 64 - words, unknown: false };
         for pattern in patterns {
@@ -28,13 +29,13 @@ impl<const N: usize> Grams<N> {
         grams
     }
 
-    /// Whether this gram is in a pattern, perhaps.
+    /// Whether this gram may be in a pattern.
     pub(super) fn has(&self, gram: &[u8; N]) -> bool {
         let (word, bits) = self.place(gram);
         self.bits[word] & bits == bits || self.unknown
     }
 
-    /// Whether any of the grams of this text is in a pattern, perhaps.
+    /// Whether any gram of this text may be in a pattern.
     pub(super) fn any(&self, text: &[u8]) -> bool {
         self.unknown || text.windows(N).filter_map(|gram| gram.first_chunk()).any(|gram| self.has(gram))
     }
@@ -42,9 +43,10 @@ impl<const N: usize> Grams<N> {
     fn place(&self, gram: &[u8; N]) -> (usize, u64) {
         let mut number = [0; 8];
         number[..N].copy_from_slice(gram);
-        // Fibonacci hashing: the upper bits are the good ones.
+        // Fibonacci hashing: the upper bits of the product are the best mixed ones.
         let hash = u64::from_le_bytes(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        // The places of the two bits overlap with that of the word only in a filter of more words than any job has secrets for.
+        // The hash bits that choose the two bits overlap with those that choose the word only in a huge filter, for more secrets
+        // than any job has.
         let bits = 1 << (hash >> 32 & 63) | 1 << (hash >> 26 & 63);
         (usize::try_from(hash >> self.shift).unwrap_or_default(), bits)
     }

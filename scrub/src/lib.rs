@@ -1,11 +1,11 @@
-//! The scrubber: bytes in, the same bytes out, but for the secrets.
+//! The scrubber: passes on the bytes that it gets, and puts `***` in place of every secret.
 //!
-//! A secret may be cut anywhere by the writes that bring it, so the end of the output waits while it may still become one, and
-//! only then: there is no timer, and no newline is waited for. What is passed on although it may be the beginning of a token
-//! (see [`Patterns::token`]) is remembered, so that the rest of it is still recognised and hidden.
+//! A write may end in the middle of a secret. So the end of the output is held back while it may still become a secret, and only
+//! then: there is no timer, and no waiting for a newline. The first bytes of a token (see [`Patterns::token`]) are passed on at
+//! once, but remembered, so that the rest of the token is still recognised and hidden.
 //!
-//! What it does not see: one character a line or other breaks below 20 columns, characters between those of the secret
-//! (colours, indentation), halves of a secret in two streams, reversed, compressed or encrypted text, and encodings of encodings.
+//! What it does not recognise: a secret with line breaks less than 20 columns apart, with other characters in between (colours,
+//! indentation), split over two streams, reversed, compressed or encrypted, and encodings of encodings.
 
 use std::{
     io::{self, Write},
@@ -31,84 +31,86 @@ use matcher::{Matcher, Tail};
 pub use patterns::{Patterns, SHORTEST_VALUE, TooShort, signature};
 use wrapped::Wrapped;
 
-/// What stands in the place of a secret, or of several that overlap or touch.
+/// What is written in place of a secret, or of several secrets that overlap or touch.
 pub const REPLACEMENT: &str = "***";
 
-/// In bytes: longer writes are cut, so that memory does not grow with them. As much as a pipe holds.
+/// In bytes: longer writes are handled in pieces of this size, so that memory does not grow with them. A pipe holds as much.
 const PIECE: usize = 64 * 1024;
 
-/// Hides secrets in what is written to it, and passes on the rest.
+/// A writer that hides secrets in what is written to it, and passes on the rest.
 ///
-/// Every byte that belongs to any occurrence of any pattern is hidden, also where they overlap. The output does not depend on
-/// how the input is cut into writes, except that up to 15 first bytes of a token are passed on if a write ends there, and the first
-/// character of hex or base64 if a write ends with a line break after it. One write makes at most one write to `W` for every 64 KiB. Memory is bounded by that and by the longest pattern.
+/// Every byte that belongs to any occurrence of any pattern is hidden, also where occurrences overlap. The output does not depend
+/// on how the input is cut into writes, with two exceptions: up to 15 first bytes of a token are passed on if a write ends there,
+/// and so is the first character of hex or base64 if a write ends with a line break after it. One write makes at most one write to
+/// `W` for every 64 KiB. Memory is bounded by those 64 KiB and by the longest pattern.
 ///
-/// What is held when it is dropped without [`Scrubber::finish`] is lost. After an error of `W` nothing more can be said of the output.
+/// What is held back when the scrubber is dropped without [`Scrubber::finish`] is lost. After an error of `W` the output is
+/// undefined.
 pub struct Scrubber<W> {
     out: W,
     plain: Matcher,
     wrapped: Wrapped,
-    /// The end of the input that may still become a secret.
+    /// The end of the input, which may still become a secret.
     carry: Zeroizing<Vec<u8>>,
-    /// So many bytes of `carry` are dealt with already: they were passed on, or hidden.
+    /// How many bytes of `carry` are settled already: passed on or hidden.
     done: usize,
-    /// The [`wrapped::column`] at which `carry` begins.
+    /// The [`wrapped::column`] at which `carry` begins, for the search over line breaks.
     before: usize,
-    /// Whether the last byte that was dealt with was hidden.
+    /// Whether the last settled byte was hidden: then an adjoining secret gets no second `***`.
     hiding: bool,
-    /// Only here so that their memory is used again.
+    /// Buffers, kept so that their memory is used again.
     found: Vec<Range<usize>>,
     output: Vec<u8>,
 }
 
-/// What follows a piece of the input.
+/// What follows a piece of the input, which decides how much may be held back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// More, and at once: everything that could matter can wait.
+    /// The next piece, at once: everything that may become a secret is held back.
     Now,
-    /// Perhaps more, nobody knows when.
+    /// Perhaps another write, nobody knows when: only what must be held back is.
     Later,
-    /// Nothing: nothing waits.
+    /// The end of the input: nothing is held back.
     Never,
 }
 
 impl<W: Write> Scrubber<W> {
-    /// Hides the patterns in what goes to `out`.
+    /// A scrubber that hides the patterns in what it passes on to `out`.
     pub fn new(out: W, patterns: &Patterns) -> Self {
         let (plain, wrapped) = matchers(patterns);
         let carry = Zeroizing::new(Vec::new());
         Self { out, plain, wrapped, carry, done: 0, before: 0, hiding: false, found: Vec::new(), output: Vec::new() }
     }
 
-    /// Hides these patterns from now on, and no others.
+    /// From now on hides these patterns, and no others.
     ///
-    /// For a renewed token: the old patterns and the new ones, before anybody else learns of the new token. A secret of which
-    /// a part was written already is still hidden if it is among them.
+    /// When a token is renewed, set the old patterns and the new ones before anybody else learns the new token. A secret that was
+    /// already written in part is still hidden, provided it is among them.
     ///
     /// # Errors
-    /// Those of `W`: what was held for a pattern that is no longer there is passed on.
+    /// Errors of `W`: bytes that were held back for a pattern that is no longer there are written now.
     pub fn set_patterns(&mut self, patterns: &Patterns) -> io::Result<()> {
         (self.plain, self.wrapped) = matchers(patterns);
         self.step(&[], Next::Later)
     }
 
-    /// How many bytes are held now, because they may still become a secret.
+    /// How many bytes are held back now because they may still become a secret.
     #[must_use]
     pub fn held(&self) -> usize {
         self.carry.len() - self.done
     }
 
-    /// Ends the input: what was held did not become a secret and is passed on, and `W` is flushed.
+    /// Ends the input: what was held back did not become a secret and is passed on, and `W` is flushed.
     ///
     /// # Errors
-    /// Those of `W`.
+    /// Errors of `W`.
     pub fn finish(mut self) -> io::Result<W> {
         self.step(&[], Next::Never)?;
         self.out.flush()?;
         Ok(self.out)
     }
 
-    /// Takes a piece of the input that is not long.
+    /// Processes one piece of the input, of at most [`PIECE`] bytes.
     fn step(&mut self, piece: &[u8], next: Next) -> io::Result<()> {
         let mut carry = mem::take(&mut self.carry);
         let carried = !carry.is_empty();
@@ -129,7 +131,7 @@ impl<W: Write> Scrubber<W> {
         Ok(())
     }
 
-    /// Puts what is to be hidden into `found`, in order, and says what must be kept of the text.
+    /// Finds what must be hidden, puts it into `found` in order, and returns how much of the end of the text must be kept.
     fn search(&mut self, text: &[u8], next: Next) -> Tail {
         self.found.clear();
         let plain = self.plain.scan(text, &mut self.found);
@@ -143,7 +145,8 @@ impl<W: Write> Scrubber<W> {
         }
     }
 
-    /// Writes the text as far as it is decided: what is not found up to `hold`, and what is found. Returns where that ends.
+    /// Writes the text as far as it is settled: up to `hold`, with what was found replaced, and to the end of a finding that goes
+    /// further. Returns where that ends.
     fn pass_on(&mut self, text: &[u8], hold: usize) -> io::Result<usize> {
         if self.found.is_empty() {
             if self.done < hold {
@@ -181,7 +184,7 @@ impl<W: Write> Scrubber<W> {
 }
 
 impl<W: Write> Write for Scrubber<W> {
-    /// Takes all of it.
+    /// Takes all bytes; those that may become a secret are held back.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut pieces = bytes.chunks(PIECE).peekable();
         while let Some(piece) = pieces.next() {
@@ -191,7 +194,7 @@ impl<W: Write> Write for Scrubber<W> {
         Ok(bytes.len())
     }
 
-    /// Flushes `W`. What is held stays held.
+    /// Flushes `W`. What is held back stays so.
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
@@ -234,7 +237,7 @@ mod tests {
         scrub_again(&mut Scrubber::new(Vec::new(), patterns), chunks)
     }
 
-    /// A scrubber at its end is as good as new, and what takes time is to make one.
+    /// Uses one scrubber again for the next case: making one takes most of the time, and at its end it is as good as new.
     fn scrub_again<'a>(scrubber: &mut Scrubber<Vec<u8>>, chunks: impl IntoIterator<Item = &'a [u8]>) -> String {
         for chunk in chunks {
             scrubber.write_all(chunk).expect("a vector takes all");
@@ -244,12 +247,12 @@ mod tests {
         String::from_utf8_lossy(&mem::take(&mut scrubber.out)).into_owned()
     }
 
-    /// The text in one piece, in two at every place, and byte by byte.
+    /// Cuts the text in every way that matters: one piece, two pieces at every place, and byte by byte.
     fn every_way(text: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
         (0..=text.len()).map(|at| vec![&text[..at], &text[at..]]).chain([text.chunks(1).collect()])
     }
 
-    /// A form, what may be seen of it, and whether it is of a token and so may show some bytes.
+    /// Every form of the secret, and whether it is a form of the token, of which some first bytes may be seen.
     fn forms() -> Vec<(String, bool)> {
         let hex = |text: &str| text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let mut forms = vec![
@@ -296,7 +299,7 @@ mod tests {
             {
                 let before = &"before"[..skip];
                 let encoded = engine.encode([before, secret, after].concat());
-                // What is left are the characters that hold bits of the neighbours.
+                // The characters that may be seen are those that hold bits of a neighbouring byte.
                 let first = (skip * 8).div_ceil(6);
                 let last = encoded.trim_end_matches('=').len() - (skip + secret.len()) * 8 / 6;
                 for (width, line_break) in [(1000, ""), (20, "\n"), (64, "\n"), (76, "\r\n"), (23, "\r\n")] {
@@ -322,7 +325,7 @@ mod tests {
         let mut scrubber = Scrubber::new(Vec::new(), &patterns());
         let hex = VALUE.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let basic = STANDARD.encode(format!("u:{VALUE}"));
-        // What is seen are the characters that hold bits of the neighbours; the last character does that only in base64.
+        // The characters that may be seen are those that hold bits of a neighbouring byte; at the end that happens only in base64.
         for (before, encoded, first, last) in [("Authorization: Basic ", &basic, 3, 4), ("password: ", &hex, 0, 0)] {
             for width in 20..60 {
                 let lines: Vec<_> = [before, encoded].concat().into_bytes().chunks(width).map(<[u8]>::to_vec).collect();
@@ -330,7 +333,7 @@ mod tests {
                 for chunks in every_way(&text) {
                     let output = scrub_again(&mut scrubber, chunks.iter().copied());
                     let (head, tail) = output.split_once("***").unwrap_or_else(|| panic!("{output} at {width}"));
-                    // A line break may be where the secret begins, and one character before it.
+                    // A line break may stand just where the secret begins, and one character of the secret before it.
                     let head = head.replace('\n', "");
                     let seen = head.strip_prefix(before).unwrap_or_else(|| panic!("{output} at {width}"));
                     assert!(encoded.starts_with(seen) && seen.len() <= first + 1 && tail.len() <= last + 1, "{output} at {width}");
@@ -419,7 +422,7 @@ mod tests {
         assert_eq!(held("."), 0);
         assert_eq!(held(&SIGNATURE[..1]), 1);
         assert_eq!(held(&SIGNATURE[1..9]), 9);
-        // A line of twenty characters may go on in the next one, a shorter line may not.
+        // A line of 20 characters may continue on the next line, a shorter one may not.
         assert_eq!(held("\n"), 10);
         assert_eq!(held("\n"), 0);
         assert_eq!(held(&SIGNATURE[..9]), 9);

@@ -1,5 +1,5 @@
-//! A naive oracle, which looks at the whole input byte by byte and knows no automaton, carry or joined line. The scrubber is held
-//! against it by tests and, with the feature `fuzzing`, by a fuzzer.
+//! A naive oracle: it looks at the whole input byte by byte, with no automaton, carry or joined line. Tests compare the scrubber
+//! with it, and so does a fuzzer (feature `fuzzing`).
 
 use super::{
     Patterns, REPLACEMENT,
@@ -10,8 +10,8 @@ use super::{
 #[cfg(test)]
 mod properties;
 
-/// What must come out of these writes, and how many bytes must be held after each. None where the secrets can be written in more
-/// ways than these, as each is looked for at each place.
+/// The output that these writes must have, and how many bytes must be held back after each. None where the secrets have more than
+/// `most_forms` forms, as the oracle looks for each form at each place.
 #[must_use]
 pub fn expected(patterns: &Patterns, chunks: &[Vec<u8>], most_forms: usize) -> Option<(Vec<u8>, Vec<usize>)> {
     let ways = |pattern: &Pattern| {
@@ -23,12 +23,12 @@ pub fn expected(patterns: &Patterns, chunks: &[Vec<u8>], most_forms: usize) -> O
     (all <= most_forms).then(|| oracle(&patterns, chunks))
 }
 
-/// What a place in a text is for a pattern.
+/// What a pattern does at one place of a text.
 #[derive(PartialEq)]
 enum Fate {
-    /// It occurs here and ends there.
+    /// It occurs here, and ends at this index.
     Whole(usize),
-    /// The text ends when so many of its bytes have been seen.
+    /// The text ends after this many bytes of the pattern.
     Begun(usize),
     Nothing,
 }
@@ -51,12 +51,12 @@ fn fate(text: &[u8], start: usize, pattern: &Pattern) -> Fate {
     Fate::Whole(at)
 }
 
-/// How much of a pattern must end a text that waits for the rest.
+/// How many first bytes of the pattern must stand at the end of a text before they are held back.
 fn waits(pattern: &Pattern, text: &[u8]) -> usize {
     if pattern.wraps && matches!(text, [.., b'\n' | b'\r']) { pattern.hold.max(AT_BREAK) } else { pattern.hold }
 }
 
-/// Each pattern in each of its forms: so many that only small ones can be asked for.
+/// Every form of every pattern. Their number explodes, so this works only for small patterns.
 fn forms(patterns: &[Pattern]) -> Vec<Pattern> {
     let mut all = Vec::new();
     for pattern in patterns {
@@ -74,7 +74,7 @@ fn forms(patterns: &[Pattern]) -> Vec<Pattern> {
     all
 }
 
-/// What must come out, and how many bytes must be held after each chunk.
+/// The output that the chunks must have, and how many bytes must be held back after each.
 fn oracle(patterns: &[Pattern], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
     let patterns = forms(patterns);
     let text = chunks.concat();

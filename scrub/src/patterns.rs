@@ -1,4 +1,4 @@
-//! What is hidden: the secrets of a job, each in the forms in which it could be printed.
+//! What is hidden: the secrets of a job, in every form in which they could be printed.
 
 use std::{fmt, sync::Arc};
 
@@ -10,24 +10,25 @@ use super::{
     spelling::{self, Spelled},
 };
 
-/// In bytes: a shorter value would be found in ordinary text.
+/// In bytes: a shorter value would be found in ordinary text, so it is refused.
 pub const SHORTEST_VALUE: usize = 8;
 
-/// In bytes: a shorter last segment is no signature, and too common to be hidden everywhere.
+/// In bytes: a shorter last segment is no signature, and is too common to be hidden everywhere.
 const SHORTEST_SIGNATURE: usize = 16;
 
-/// In bytes: so much of a token is passed on before the rest is held, as all tokens begin alike and every text that ends so would wait.
+/// In bytes: this much of a token is passed on before the rest is held back. All tokens begin alike, and every text that ends like
+/// that beginning would have to wait.
 const TOKEN_HOLD: usize = 16;
 
-/// What no text may show: tokens and values, each with its encodings.
+/// The tokens and values to hide, with their encodings.
 ///
-/// Cloning is cheap. The memory is overwritten when the last clone is dropped.
+/// Cloning is cheap, as clones share their memory. The memory is overwritten when the last clone is dropped.
 #[derive(Clone, Default)]
 pub struct Patterns {
     all: Vec<Arc<Pattern>>,
 }
 
-/// A value that is not hidden because it would be found in ordinary text; this is its length in bytes.
+/// A value that is not hidden because it is so short that it would be found in ordinary text; holds its length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooShort(pub usize);
 
@@ -40,26 +41,27 @@ impl fmt::Display for TooShort {
 impl std::error::Error for TooShort {}
 
 impl Patterns {
-    /// Nothing is hidden yet.
+    /// Patterns that hide nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether nothing is hidden.
+    /// Whether there is nothing to hide.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Hides a token: itself, the signature of a JWT alone, and of both the hex (lower and upper case) and the base64 (inside any
-    /// longer text, standard and URL alphabet). All of these also when they are broken into lines of 20 characters or more.
+    /// Hides a token, the signature of a JWT by itself, and both as hex (lower and upper case) and as base64 (standard and URL
+    /// alphabet, also inside a longer encoded text). All of these are hidden also when they are broken into lines of 20 characters
+    /// or more.
     ///
-    /// Tokens begin alike: one that is written in pieces is held back from its 16th byte on, a signature from its first. White
-    /// space around the token is none of it.
+    /// Tokens begin alike, so a token that is written in pieces is held back only from its 16th byte on, but a signature from its
+    /// first. White space around the token is ignored.
     pub fn token(&mut self, token: &str) {
         let bytes = token.trim().as_bytes();
-        // Of a short one too much would be seen before.
+        // Of a short token the 16 bytes would show too much: it is held back from its first byte on.
         let hold = if bytes.len() < 2 * TOKEN_HOLD { 1 } else { TOKEN_HOLD };
         for (text, hold) in [(Some(bytes), hold), (signature(bytes), 1)] {
             let Some(text) = text else { continue };
@@ -68,13 +70,13 @@ impl Patterns {
         }
     }
 
-    /// Hides a value that somebody named, from its first byte on: itself, percent-encoded, escaped for JSON, XML and in strings of
-    /// programs, quoted by a shell's `set -x`, and its hex and base64 as those of a token. Of a value of several lines
-    /// each line of 8 bytes or more is hidden alone too, also one that is common. White space around the value and its lines is none
-    /// of it.
+    /// Hides a value that somebody named, from its first byte on: as it is, percent-encoded, escaped for JSON, XML and strings of
+    /// programs, quoted as by a shell's `set -x`, and as hex and base64 as for a token. Of a value of several lines each line of 8
+    /// bytes or more is also hidden by itself, even if it is a common text. White space around the value and around its lines is
+    /// ignored.
     ///
     /// # Errors
-    /// [`TooShort`] below 8 bytes; then it is not hidden at all.
+    /// [`TooShort`] below 8 bytes; then nothing of the value is hidden.
     pub fn value(&mut self, value: &str) -> Result<(), TooShort> {
         let text = value.trim();
         let bytes = text.as_bytes();
@@ -82,7 +84,8 @@ impl Patterns {
             return Err(TooShort(bytes.len()));
         }
         self.text(text);
-        // A line at a time it would be printed with an indentation, other line breaks, or others of its lines around it.
+        // The lines may be printed singly, with an indentation, or with other line breaks: then only the single line would be
+        // recognised.
         for line in text.split(['\n', '\r']).map(str::trim) {
             if line.len() >= SHORTEST_VALUE {
                 self.text(line);
@@ -117,7 +120,7 @@ impl Patterns {
             return;
         }
         let pattern = Pattern { bytes, spelled, hold, wraps };
-        // In order, as a value of many lines has many patterns.
+        // Sorted, so that duplicates are found fast: a value of many lines has many patterns.
         let at = self.all.partition_point(|known| known.bytes.as_slice() < pattern.bytes.as_slice());
         if !self.all[at..].iter().take_while(|known| known.bytes == pattern.bytes).any(|known| **known == pattern) {
             self.all.insert(at, Arc::new(pattern));
@@ -155,7 +158,8 @@ mod tests {
         let patterns = of_token(&format!(" {TOKEN}\n"));
         assert_eq!(held(&patterns, TOKEN), Some(16));
         assert_eq!(held(&patterns, "c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"), Some(1));
-        // Itself, hex in two cases and base64 at three alignments; the same of its signature. In both alphabets a JWT's base64 is the same.
+        // The token: plain, hex in two cases, base64 at three alignments; and the same of its signature. The base64 of a JWT is the
+        // same in both alphabets.
         assert_eq!(patterns.iter().count(), 12);
         assert!(patterns.iter().all(|pattern| pattern.wraps));
     }

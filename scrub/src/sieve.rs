@@ -1,8 +1,9 @@
-//! The search for patterns of like length: it looks at some places of the text only, so many that none can be missed.
+//! The search for patterns of similar length: it looks only at some places of the text, yet can miss none.
 //!
-//! A pattern of `m` bytes that is in the text covers one of any `m - N + 1` grams of `N` bytes that follow each other. So it is
-//! enough to ask of one in so many whether any pattern has it. The first that is asked of a pattern is near its beginning: nothing
-//! else needs to be known of it, and only the places as far back as the one that was asked before are looked at.
+//! A pattern of `m` bytes in the text covers one of any `m - N + 1` consecutive grams of `N` bytes. So it is enough to test every
+//! so-many-th gram: does any pattern contain it (see [`Grams`])? Only where one does, the places back to the last tested gram are
+//! compared with the patterns. Only the first grams of a pattern are stored, as the first tested gram of an occurrence is always
+//! near its beginning.
 
 use std::sync::Arc;
 
@@ -10,34 +11,36 @@ use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 use super::{grams::Grams, matcher::Pattern, spelling::Spelled};
 
-/// How many first bytes of a pattern the vectorised search looks for.
+/// How many first bytes of a pattern (its head) the vectorised search looks for.
 const HEAD: usize = 8;
 
-/// So many heads are searched for at once: beyond it aho-corasick has no vectorised search, and two are faster than none.
+/// How many heads one search looks for: with more, aho-corasick has no vectorised search, and two vectorised ones are faster than
+/// one without.
 const HEADS: usize = if cfg!(target_arch = "x86_64") { 64 } else { 32 };
 
-/// So many of these searches are no slower than a look at every place; values with many characters that are escaped have more heads.
+/// Up to this many such searches are no slower than a look at every place. A value with many escaped characters has more heads.
 const SEARCHES: usize = 8;
 
-/// In bytes: what is looked at less often saves little, while the end of each text, which is looked at as a whole, grows.
+/// In bytes: the largest distance between two tested grams. A larger one saves little, while the end of each text, where every
+/// place is looked at, grows.
 const STRIDE: usize = 64;
 
-/// In bytes: where the patterns are shorter, so few places are looked at that the vectorised search has no part in it.
+/// In bytes: with shorter patterns the places to look at are so few that a vectorised search does not pay.
 const WORTH: usize = 32;
 
-/// Patterns of like length, ready to be searched for by their grams of `N` bytes.
+/// Patterns of similar length, prepared for a search by their grams of `N` bytes.
 pub(super) struct Sieve<const N: usize> {
-    /// By their first byte.
+    /// The patterns by their first byte.
     patterns: Vec<Vec<Arc<Pattern>>>,
     grams: Grams<N>,
-    /// One gram in so many is looked at; none where a pattern is shorter than a gram.
+    /// Every so-many-th gram is tested; none where a pattern is shorter than a gram, so that every place must be looked at.
     stride: Option<usize>,
-    /// What the patterns begin with, if that is searched for; some for each search.
+    /// Automata for the heads of the patterns, several heads in each; empty where that search does not pay.
     heads: Vec<AhoCorasick>,
 }
 
 impl<const N: usize> Sieve<N> {
-    /// Makes the patterns ready, of which there must be one, and none empty.
+    /// Prepares the patterns; there must be at least one, and none may be empty.
     ///
     /// # Panics
     /// Never: a few short heads are far from the limits of an automaton.
@@ -59,12 +62,12 @@ impl<const N: usize> Sieve<N> {
         Self { patterns, grams, stride, heads }
     }
 
-    /// Calls `look` with every place at which one of the patterns may begin, and with what may begin there.
+    /// Calls `look` with every place at which a pattern may begin, and with the patterns that may begin there.
     ///
-    /// That is also every place from which the rest of the text is the beginning of a pattern.
+    /// That includes every place from which the rest of the text is the beginning of a pattern.
     pub(super) fn scan(&self, text: &[u8], mut look: impl FnMut(usize, &[Arc<Pattern>])) {
         let Some(stride) = self.stride else { return self.around(text, 0, text.len(), &mut look) };
-        // Before it everything has been looked at.
+        // Everything before `next` has been looked at.
         let mut next = 0;
         let mut at = 0;
         while let Some(gram) = text.get(at..).and_then(<[u8]>::first_chunk) {
@@ -74,16 +77,16 @@ impl<const N: usize> Sieve<N> {
             }
             at += stride;
         }
-        // The beginning of a pattern may be too short to cover a gram that was asked for.
+        // At the end of the text a pattern may have begun without covering a tested gram: there every place is looked at.
         let rest = text.len().saturating_sub(stride + N - 2);
         self.around(text, next.max(rest), text.len(), &mut look);
     }
 
-    /// Looks at the places from `from` to `to`, not included.
+    /// Looks at the places from `from` up to, but not including, `to`.
     fn around(&self, text: &[u8], from: usize, to: usize, look: &mut impl FnMut(usize, &[Arc<Pattern>])) {
         let mut each = from..to;
         if !self.heads.is_empty() {
-            // A whole head begins in all of these but the last.
+            // The places at which a whole head fits in. The last few are looked at one by one.
             let whole = to.min((text.len() + 1).saturating_sub(HEAD));
             for heads in &self.heads {
                 let mut from = from;
@@ -114,7 +117,7 @@ fn heads(all: &[Arc<Pattern>]) -> Vec<AhoCorasick> {
     let spelled: Vec<_> = spelled(all).map(|spelled| spelled.windows::<HEAD>(1)).collect();
     let mut heads: Vec<_> = all.iter().map(|pattern| &pattern.bytes[..HEAD]).collect();
     heads.extend(spelled.iter().flat_map(|windows| windows.iter()).map(<[u8; HEAD]>::as_slice));
-    // Tokens of one service account begin alike, in every encoding.
+    // Tokens of one service account begin alike in every encoding, so many heads are the same.
     heads.sort_unstable();
     heads.dedup();
     if heads.len() > SEARCHES * HEADS {

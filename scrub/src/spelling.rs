@@ -1,7 +1,7 @@
-//! A value as the usual encoders and escapers write it: each of its characters as it is, or escaped in one style.
+//! A value as the usual encoders and escapers write it: each character as it is, or escaped in one style.
 //!
-//! They differ in what they escape, and there are too many of them to follow: here every character may be escaped or not, so
-//! that whatever keeps to a style is found. Letters and digits and `-`, `_`, `.` are escaped by none.
+//! Encoders differ in which characters they escape, and there are too many to follow each. So any character may be escaped or not,
+//! and whatever keeps to one style is found. No encoder escapes letters, digits, `-`, `_` and `.`.
 
 use zeroize::Zeroizing;
 
@@ -9,7 +9,7 @@ use super::encode::{LOWER, UPPER, hex};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// How a character is escaped, with hex digits of either case: PHP writes both in one text.
+/// How a character is escaped. Hex digits may be of either case: PHP writes both in one text.
 #[derive(Clone, Copy)]
 enum Style {
     /// `%2F`, and `+` for a space. Python's `quote` and `urlencode`, JavaScript's `encodeURI`, `encodeURIComponent`, `URL` and
@@ -31,29 +31,29 @@ const STYLES: [Style; 6] = [Style::Percent, Style::Json, Style::Hex, Style::Octa
 
 const CASES: [&[u8; 16]; 2] = [LOWER, UPPER];
 
-/// In bytes: most places in a text are told apart from a form by so many.
+/// In bytes: so many first bytes are enough to rule out a form at most places of a text.
 const HEAD: usize = 4;
 
-/// A text in parts that follow each other. Each may be written in several ways, of which the first is the text itself, and none
-/// is shorter.
+/// A text as a sequence of parts. Each part may be written in several ways; the first of them is the plain text, and none is
+/// shorter than that.
 #[cfg_attr(test, derive(Debug))]
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Spelled {
     pub(super) parts: Vec<Vec<Bytes>>,
-    /// What the forms begin with; nothing if one of them is shorter.
+    /// The first bytes of all forms; empty if a form is shorter than a head.
     heads: Zeroizing<Vec<[u8; HEAD]>>,
 }
 
-/// What the beginning of a text is for a [`Spelled`].
+/// How the beginning of a text fits a [`Spelled`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fit {
-    /// Where the longest form ends that the text begins with.
+    /// Where the longest form ends that the text begins with, if it begins with one.
     pub(super) end: Option<usize>,
-    /// Whether the whole text is the beginning of a longer form.
+    /// Whether the whole text is the beginning of a longer form, so that more input is needed.
     pub(super) open: bool,
 }
 
-/// The text in every style in which it may be written otherwise than it is.
+/// The text in every style that writes at least one of its characters differently.
 pub(super) fn spelled(text: &str) -> impl Iterator<Item = Spelled> {
     STYLES.into_iter().filter_map(move |style| Spelled::in_style(text, style))
 }
@@ -61,7 +61,7 @@ pub(super) fn spelled(text: &str) -> impl Iterator<Item = Spelled> {
 impl Spelled {
     fn in_style(text: &str, style: Style) -> Option<Self> {
         let mut parts: Vec<Vec<Bytes>> = Vec::new();
-        // Where the characters begin that are written in one way only.
+        // Where the current run of characters begins that have only one spelling.
         let mut plain = 0;
         for (at, char) in text.char_indices() {
             let others = style.others(char);
@@ -83,7 +83,7 @@ impl Spelled {
         Some(Self::new(parts))
     }
 
-    /// None of the parts, and no way in which they are written, may be empty.
+    /// Makes it of these parts. No part, and no way to write one, may be empty.
     pub(super) fn new(parts: Vec<Vec<Bytes>>) -> Self {
         let shortest: usize = parts.iter().map(|part| part[0].len()).sum();
         let mut spelled = Self { parts, heads: Vec::new().into() };
@@ -93,7 +93,7 @@ impl Spelled {
         spelled
     }
 
-    /// What a form may begin with.
+    /// The bytes with which a form may begin.
     pub(super) fn firsts(&self) -> Vec<u8> {
         let mut firsts: Vec<_> = self.parts.first().into_iter().flatten().filter_map(|way| way.first().copied()).collect();
         firsts.sort_unstable();
@@ -101,10 +101,10 @@ impl Spelled {
         firsts
     }
 
-    /// Every `N` bytes that follow each other in a form and begin among its first `starts` bytes, and perhaps some more.
+    /// Every `N` consecutive bytes of any form that begin among its first `starts` bytes; a few more may be included.
     pub(super) fn windows<const N: usize>(&self, starts: usize) -> Zeroizing<Vec<[u8; N]>> {
         let mut windows = Zeroizing::new(Vec::new());
-        // At least so much is before the part.
+        // The smallest number of bytes that can be before the part.
         let mut before = 0;
         for (at, part) in self.parts.iter().enumerate() {
             for way in part {
@@ -119,7 +119,7 @@ impl Spelled {
         windows
     }
 
-    /// Goes on with a window: with this piece, and then with the parts from `next` on.
+    /// Fills a window further: with this piece, and then with the parts from `next` on.
     fn fill<const N: usize>(&self, mut window: [u8; N], filled: usize, piece: &[u8], next: usize, windows: &mut Vec<[u8; N]>) {
         let length = piece.len().min(N - filled);
         let filled_now = filled + length;
@@ -142,7 +142,7 @@ impl Spelled {
         {
             return Fit { end: None, open };
         }
-        // Where the next part may begin: at several places where one way is the beginning of another one.
+        // Where the next part may begin. There are several places where one spelling is the beginning of another.
         let mut places = vec![0];
         for part in &self.parts {
             let mut next = Vec::new();
@@ -164,7 +164,7 @@ impl Spelled {
 }
 
 impl Style {
-    /// How the character may be written besides as it is.
+    /// The ways to write the character in this style, besides as it is.
     fn others(self, char: char) -> Vec<Bytes> {
         let mut others: Vec<Bytes> = Vec::new();
         if char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.') {
@@ -180,7 +180,7 @@ impl Style {
                 }
                 match char {
                     ' ' => add(&[b"+"]),
-                    // As a form is sent.
+                    // In form data a line break is sent as CRLF.
                     '\n' => ["%0D%0A", "%0d%0a"].iter().for_each(|pair| add(&[pair.as_bytes()])),
                     // https://url.spec.whatwg.org/#path-start-state
                     '\\' => add(&[b"/"]),
@@ -194,7 +194,7 @@ impl Style {
                 for digits in CASES {
                     let units: Vec<_> = units.chunks(2).map(|unit| [&b"\\u"[..], &hex(unit, digits)].concat()).collect();
                     add(&[&Zeroizing::new(units.concat())]);
-                    // Python's `ascii` and Go's `%+q`.
+                    // Python's `ascii` and Go's `%+q` write these shorter.
                     match char {
                         '\0'..='\u{1f}' | '\u{7f}'..='\u{ff}' => add(&[b"\\x", &hex(&scalar[3..], digits)]),
                         '\u{10000}'.. => add(&[b"\\U", &hex(&scalar, digits)]),
@@ -208,7 +208,7 @@ impl Style {
                 '\'' => {
                     add(&[br"'\''"]);
                     add(&[br#"'"'"'"#]);
-                    // dash puts several of them in one pair of quotes: this is the first and the last one.
+                    // dash puts several quotes in a row into one pair of double quotes: this is the first or the last of them.
                     add(&[br#"'"'"#]);
                     add(&[b"''"]);
                 }
@@ -242,7 +242,7 @@ impl Style {
             }
         }
         if char == '\n' {
-            // Git and many servers change it.
+            // Git and many servers turn LF into CRLF.
             add(&[b"\r\n"]);
         }
         others.sort_unstable_by(|one, other| one.as_slice().cmp(other));
@@ -251,13 +251,13 @@ impl Style {
     }
 }
 
-/// These bytes, each escaped.
+/// The bytes, each escaped: the prefix and its digits.
 fn each(bytes: &[u8], prefix: &[u8], digits: impl Fn(u8) -> Bytes) -> Bytes {
     let escaped: Vec<Vec<u8>> = bytes.iter().map(|byte| [prefix, &digits(*byte)].concat()).collect();
     escaped.concat().into()
 }
 
-/// What stands for the character after a backslash.
+/// The letters that stand for this character after a backslash.
 fn letters(char: char) -> Vec<u8> {
     match char {
         '\n' => vec![b'n'],
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
     use crate::{Patterns, Scrubber};
 
-    /// Hides each form in a text that is written in one piece, in two at every place, and byte by byte.
+    /// Checks that each form is hidden in a text that is written in one piece, in two at every place, and byte by byte.
     fn hides(value: &str, forms: &[&str]) {
         let mut patterns = Patterns::new();
         patterns.value(value).expect("long enough");
@@ -299,7 +299,7 @@ mod tests {
         }
     }
 
-    /// As each of the tools wrote it.
+    /// The value whose forms were recorded from the tools below.
     const VALUE: &str = "p@ss w=rd+1~x!*'\"$`\\<&>/:;,?#[]{}|^%é😀(x)\u{7f}Z";
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
             "p@ss%20w=rd+1~x!*'%22$%60%5C%3C&%3E%2F:;,%3F%23%5B%5D%7B%7D%7C%5E%25%C3%A9%F0%9F%98%80(x)%7FZ",
         ];
         hides(VALUE, &forms);
-        // The digits alone in the other case.
+        // The same with the hex digits in lower case.
         let lower = |form: &&str| {
             let mut parts = form.split('%');
             let first = parts.next().unwrap_or_default().to_owned();
@@ -413,7 +413,7 @@ mod tests {
     #[test]
     fn what_nobody_escapes_has_no_other_form() {
         assert_eq!(spelled("Just-Letters_0123.and").count(), 0);
-        // There is nothing to quote for a shell.
+        // There is nothing in it that a shell would quote, so one style is missing.
         let mut patterns = Patterns::new();
         patterns.value("colon:1234").expect("long enough");
         assert_eq!(patterns.iter().filter(|pattern| pattern.spelled.is_some()).count(), 5);

@@ -1,7 +1,7 @@
 //! The second search: for patterns that are broken into lines, as `base64`, `openssl` and `fold` do it.
 //!
-//! Only where a line is not short, and the characters on both sides of its line break could be of a pattern, the lines are joined
-//! and searched; no other text pays more than the search for its line breaks and a look at each.
+//! Lines are joined and searched only where a line is long enough and the characters on both sides of its line break may belong to
+//! a pattern. All other text costs only the search for line breaks and a look at each of them.
 
 use std::{ops::Range, sync::Arc};
 
@@ -13,18 +13,20 @@ use super::{
     matcher::{Matcher, Pattern, Tail},
 };
 
-/// A line break is looked through after so many bytes of its line; below it nobody wraps, and ordinary words would join.
+/// In columns: a line break after fewer characters is never looked through. No tool wraps so narrowly, and ordinary words would be
+/// joined.
 pub(super) const NARROWEST: usize = 20;
 
-/// A text that ends with a line break waits for the next line only if so many characters before it are the beginning of a pattern.
+/// When a text ends with a line break, it waits for the next line only if at least this many characters before the break are the
+/// beginning of a pattern.
 ///
-/// The last character alone is that in every fourth line, and tells less than a byte of a secret.
+/// One character is such a beginning in every fourth line, and it shows less than a byte of a secret.
 pub(super) const AT_BREAK: usize = 2;
 
-/// In bytes: so much of a pattern is among the characters on both sides of a line break in it.
+/// In bytes: the size of the grams that are tested around a line break.
 const GRAM: usize = 4;
 
-/// The characters of both alphabets of base64, of hex, and of a JWT.
+/// The characters of hex, of both base64 alphabets, and of a JWT.
 const JOINABLE: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -40,7 +42,7 @@ pub(super) fn joinable(byte: u8) -> bool {
     JOINABLE[usize::from(byte)]
 }
 
-/// How many bytes are between the beginning of the line and `end`: at most [`NARROWEST`].
+/// How many bytes lie between the beginning of the line and `end`, counted up to [`NARROWEST`].
 ///
 /// `before` is the same figure for the beginning of the text.
 pub(super) fn column(text: &[u8], end: usize, before: usize) -> usize {
@@ -53,11 +55,11 @@ pub(super) fn column(text: &[u8], end: usize, before: usize) -> usize {
 
 /// What comes after the joinable characters of a line.
 enum After {
-    /// A line break, and where the next line begins.
+    /// A line break; the next line begins at this index.
     Line(usize),
-    /// Nothing yet, or the first half of a CRLF.
+    /// The end of the text so far, or the first half of a CRLF at its end.
     End,
-    /// Something else.
+    /// Another character: the line is not joined with the next one.
     Other,
 }
 
@@ -75,19 +77,19 @@ pub(super) struct Wrapped {
     matcher: Matcher,
     grams: Grams<GRAM>,
     joined: Joined,
-    /// What was found in the joined lines; here so that its memory is used again.
+    /// What was found in the joined lines; a field so that its memory is used again.
     found: Vec<Range<usize>>,
 }
 
 impl Wrapped {
-    /// Makes the patterns ready.
+    /// Prepares the patterns.
     pub(super) fn new(patterns: impl Iterator<Item = Arc<Pattern>>) -> Self {
         let patterns: Vec<_> = patterns.collect();
         let grams = Grams::new(patterns.iter().map(|pattern| pattern.bytes.as_slice()));
         Self { matcher: Matcher::new(patterns.into_iter()), grams, joined: Joined::default(), found: Vec::new() }
     }
 
-    /// Adds every occurrence that goes over a line break to `found`, and says what the end of the text may become.
+    /// Adds every occurrence that crosses a line break to `found`, and returns what the end of the text may become.
     ///
     /// `before` is the [`column`] at which the text begins.
     pub(super) fn scan(&mut self, text: &[u8], before: usize, found: &mut Vec<Range<usize>>) -> Tail {
@@ -96,10 +98,10 @@ impl Wrapped {
             return tail;
         }
         let mut next = 0;
-        // Its line would begin here, but for what was cut off.
+        // The line at the beginning of the text may have begun earlier: `before` columns of it are already gone.
         let mut columns = before;
         let mut begin = 0;
-        // What follows is asked from the cheapest to the dearest: this is all that most lines cost.
+        // The checks come in order of their cost. This first one is all that most lines cost.
         for line in memchr_iter(b'\n', text) {
             let end = if text[..line].ends_with(b"\r") { line - 1 } else { line };
             columns += end - begin;
@@ -116,9 +118,10 @@ impl Wrapped {
         tail
     }
 
-    /// Whether any pattern may be on both sides of the line break between `end` and `start`.
+    /// Whether a pattern may cross the line break between `end` and `start`.
     ///
-    /// If one is, at least a whole gram of it is among the nearest characters. Nothing can be said when they are not there yet.
+    /// If one does, a whole gram of it is among the nearest characters on both sides. Where those have not all arrived yet, the
+    /// answer is yes.
     fn crosses(&self, text: &[u8], end: usize, start: usize) -> bool {
         const NEAR: usize = GRAM - 1;
         let before = &text[end.saturating_sub(NEAR)..end];
@@ -129,7 +132,7 @@ impl Wrapped {
         self.grams.any(&near[NEAR - before.len()..])
     }
 
-    /// Joins the lines around the line break at `end` and searches them; returns where they end.
+    /// Joins the lines around the line break at `end` and searches them; returns where the last joined line ends.
     fn block(&mut self, text: &[u8], end: usize, found: &mut Vec<Range<usize>>, tail: &mut Tail) -> usize {
         let reach = text[..end].iter().rev().take(self.matcher.longest()).take_while(|byte| joinable(**byte)).count();
         let mut line = end - reach..end;
@@ -163,11 +166,11 @@ impl Wrapped {
     }
 }
 
-/// Lines without their line breaks, and where each of them was.
+/// Lines without their line breaks, and where each of them was in the original text.
 #[derive(Default)]
 struct Joined {
     text: Zeroizing<Vec<u8>>,
-    /// Where each line begins: here and in the original.
+    /// Where each line begins: in the joined text, and in the original.
     lines: Vec<(usize, usize)>,
 }
 
@@ -182,7 +185,7 @@ impl Joined {
         self.text.extend_from_slice(&original[line.clone()]);
     }
 
-    /// The place in the original of the character that is at `at` here.
+    /// The index in the original of the character at index `at` of the joined text.
     fn place(&self, at: usize) -> usize {
         let (here, original) = self.lines[self.lines.partition_point(|(here, _)| *here <= at) - 1];
         original + (at - here)

@@ -1,4 +1,4 @@
-//! The variables that the command does not get: what holds, or names a file that holds, a credential of Kubernetes or OpenShift.
+//! The variables that the command does not get: they hold a Kubernetes or OpenShift credential, or name a file that holds one.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -14,24 +14,24 @@ use crate::{
     secret::Secret,
 };
 
-/// In bytes: what is longer is no list of paths.
+/// In bytes: a longer value is not taken for a list of paths.
 const LONGEST: usize = 32 * 1024;
 
-/// What is taken out of the command's environment, and out of its output.
+/// What is removed from the command's environment, and hidden in its output.
 pub(super) struct Hidden {
-    /// The variables that it does not get.
+    /// Names of the variables that are removed.
     pub(super) names: Vec<String>,
-    /// Those of them that nobody has named.
+    /// Those of `names` that no setting names; they are told in the log.
     pub(super) told: Vec<String>,
-    /// What all of them hold, and those that are kept too.
+    /// The credentials in all of them, and in those that `--keep` leaves to the command.
     pub(super) secrets: Vec<Held>,
 }
 
 impl Hidden {
-    /// Looks through the environment.
+    /// Looks for credentials in every variable of the environment.
     ///
     /// # Errors
-    /// When a variable that the command gets from its pass is to be hidden or kept, or one is to be both.
+    /// When `--hide` or `--keep` names a variable that the command gets from its pass, or both name the same one.
     pub(super) fn of(context: &Context) -> Result<Self, Failure> {
         let Context { options, env, .. } = context;
         let (asked, kept) = (options.list(&o::HIDE), options.list(&o::KEEP));
@@ -60,19 +60,20 @@ impl Hidden {
         Ok(hidden)
     }
 
-    /// Adds what is held to what the output is searched for.
+    /// Adds the credentials to the patterns that are hidden in the output.
     pub(super) fn add_to(held: &[Held], patterns: &mut Patterns) {
         for secret in held {
             match secret {
                 Held::Token(token) => patterns.token(token.expose()),
-                // A short one would be found in ordinary text: the last line of a key, or a password that is none.
+                // A value below 8 bytes is refused and stays visible, as it would be found in ordinary text: such as the last line
+                // of a key.
                 Held::Value(value) => drop(patterns.value(value.expose())),
             }
         }
     }
 }
 
-/// Refuses to hide or keep what the pass sets: the command would have the pass's all the same.
+/// Refuses to hide or keep a variable that the pass sets: the command would get the value of the pass in any case.
 fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failure> {
     if !is_of_pass(name, options) {
         return Ok(());
@@ -86,26 +87,27 @@ fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failu
     }))
 }
 
-/// Whether the command gets this one from its pass.
+/// Whether the command gets this variable from its pass.
 fn is_of_pass(name: &str, options: &Options) -> bool {
     let is_token = options.switch(&o::NO_VARIABLE).is_ok_and(|none| !none) && options.text(&o::VARIABLE) == Some(name);
     is_token || handover::VARIABLES.iter().any(|(variable, _)| *variable == name)
 }
 
-/// The variables by which the CI identity comes to us.
+/// Names of the variables from which jobpass itself reads the CI identity.
 fn of_identity(env: &Env) -> Vec<String> {
     let settings = [&o::IDENTITY_TOKEN, &o::IDENTITY_TOKEN_FILE, &o::IDENTITY_KUBECONFIG, &o::KUBECONFIG];
     let names = settings.into_iter().flat_map(|setting| [setting.variable(), setting.input()]);
     names.chain(env.names("JOBPASS_IDENTITY_")).collect()
 }
 
-/// What a value is, or what is in the files that it names.
+/// The credentials in a value, or in the files that it names; none if there are no such.
 fn of_value(value: &Secret, env: &Env, files: &mut BTreeMap<PathBuf, Option<Vec<Held>>>) -> Option<Vec<Held>> {
     let held = held::of_text(value.expose(), &env.absolute("".as_ref()));
     if held.is_some() || value.size() > LONGEST {
         return held;
     }
-    // One path, which may have anything in it; a list as `KUBECONFIG` is one; or any other list, or a flag of a tool.
+    // The paths in a value: the whole of it, as a path may have any character in it; a list with colons, as in `KUBECONFIG`; or the
+    // parts of any other list or of a tool's flags.
     let whole = value.expose().trim();
     let parts = whole.split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '=' | '"' | '\''));
     let paths = [whole].into_iter().chain(whole.split(':')).chain(parts).filter(|part| !part.is_empty());

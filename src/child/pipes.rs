@@ -20,24 +20,24 @@ use jobpass_scrub::{Patterns, Scrubber};
 
 use crate::out::{self, Raw, Stream};
 
-/// What a pipe holds by default; more at once does not come.
+/// In bytes: what a pipe holds by default, so one read gets no more.
 const PIECE: usize = 64 * 1024;
 
-/// The child's ends.
+/// The ends of the pipes that the command writes to.
 pub(super) struct Ends {
     pub(super) stdout: PipeWriter,
     pub(super) stderr: PipeWriter,
 }
 
-/// Our ends, each with a thread that reads it.
+/// Our ends of the pipes, with a thread that reads each of them.
 pub(super) struct Pipes {
     threads: Vec<JoinHandle<()>>,
     current: Arc<Current>,
-    /// Closed when nothing more is to be waited for.
+    /// Closing it tells the threads to wait for no more output.
     stop: Option<PipeWriter>,
 }
 
-/// The patterns that hold now, and how often they have changed; and why output could not be passed on.
+/// What the threads share: the patterns in force, how often they have changed, and the first error of passing output on.
 struct Current {
     patterns: Mutex<Patterns>,
     version: AtomicUsize,
@@ -45,7 +45,7 @@ struct Current {
 }
 
 impl Pipes {
-    /// Two pipes, or one where stdout and stderr are one file for us: then the order of what is written stays as it is.
+    /// Opens two pipes, or one where our stdout and stderr are the same file: then the order of what the command writes is kept.
     pub(super) fn open(patterns: &Patterns) -> io::Result<(Self, Ends)> {
         let current = Arc::new(Current { patterns: Mutex::new(patterns.clone()), version: AtomicUsize::new(0), error: Mutex::default() });
         let (stopped, stop) = io::pipe()?;
@@ -61,7 +61,7 @@ impl Pipes {
         Ok((Self { threads, current, stop: Some(stop) }, Ends { stdout, stderr }))
     }
 
-    /// From now on these are hidden: in whatever is read next.
+    /// Hides these patterns in everything that is read from now on.
     pub(super) fn hide(&self, patterns: &Patterns) {
         if let Ok(mut current) = self.current.patterns.lock() {
             current.clone_from(patterns);
@@ -69,7 +69,7 @@ impl Pipes {
         self.current.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Waits until all output is passed on, but not longer than this: whoever reads ours may be slow, or have stopped.
+    /// Waits until all output is passed on, but at most this long: the reader of our output may be slow, or have stopped.
     pub(super) async fn drained(&self, limit: Duration) -> bool {
         let end = Instant::now().checked_add(limit);
         while !self.threads.iter().all(JoinHandle::is_finished) {
@@ -81,18 +81,18 @@ impl Pipes {
         true
     }
 
-    /// Why some output could not be passed on, if so. A reader that is gone is no reason: it did not want it.
+    /// Why some output could not be passed on, if so. A reader that has gone away is not an error: it did not want the output.
     pub(super) fn error(&self) -> Option<io::Error> {
         self.current.error.lock().ok()?.take()
     }
 
-    /// Passes on what is there and waits for nothing more: a process that has gone its own way may keep a pipe open.
+    /// Passes on what is in the pipes and waits for no more: a background process may keep a pipe open for ever.
     pub(super) fn stop(&mut self) {
         self.stop = None;
     }
 }
 
-/// One pipe.
+/// One pipe and where its bytes go.
 struct Pump {
     from: PipeReader,
     to: Raw,
@@ -101,7 +101,8 @@ struct Pump {
 }
 
 impl Pump {
-    /// Passes on until the pipe's end. When nobody reads our output any more, the command is to notice by its own pipe.
+    /// Passes on until the end of the pipe. When our own reader is gone, this returns and closes the pipe, so that the command gets
+    /// SIGPIPE as it would without us.
     fn run(mut self) {
         if let Err(error) = self.pass_on()
             && error.kind() != io::ErrorKind::BrokenPipe
@@ -118,7 +119,7 @@ impl Pump {
         let mut left = None;
         loop {
             if left.is_none() && self.is_stopped()? {
-                // What is there now is passed on, and no more: somebody may write for ever.
+                // Only what is in the pipe at this moment is passed on, as some process may go on writing for ever.
                 left = Some(usize::try_from(rustix::io::ioctl_fionread(&self.from)?).unwrap_or(usize::MAX));
             }
             let most = left.unwrap_or(PIECE).min(PIECE);
@@ -147,10 +148,10 @@ impl Pump {
         self.current.patterns.lock().map(|patterns| patterns.clone()).unwrap_or_default()
     }
 
-    /// Waits for bytes, the end, or the word that nothing more is to be waited for.
+    /// Waits until there are bytes, the end of the pipe, or the word to stop. Returns whether it was the last.
     fn is_stopped(&self) -> io::Result<bool> {
         let mut wanted = [PollFd::new(&self.from, PollFlags::IN), PollFd::new(&self.stopped, PollFlags::IN)];
-        // A signal that comes while nobody else can take it interrupts this wait and means nothing here.
+        // A signal that only this thread can take interrupts the wait, and means nothing here.
         retry_on_intr(|| poll(&mut wanted, None))?;
         Ok(!wanted[1].revents().is_empty())
     }

@@ -25,40 +25,41 @@ use crate::{fault, identity, signals::Pidfd};
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
-    /// By itself.
+    /// It exited with this code.
     Exited(i32),
-    /// By a signal.
+    /// A signal of this number killed it.
     Killed(i32),
 }
 
 /// The command while it runs.
 pub(super) struct Child {
     pid: Pid,
-    /// Whether it has a process group of its own. On a terminal it has ours, so that it may read from it.
+    /// Whether it has a process group of its own. On a terminal it shares ours, so that it may read from the terminal.
     grouped: bool,
-    /// Whether what the command leaves behind becomes ours, as process 1 or because we have asked for it.
+    /// Whether orphaned processes become our children: we are process 1, or a subreaper.
     adopts: bool,
     changed: tokio::signal::unix::Signal,
-    /// Its end is heard of even where whoever started us has blocked the signal that tells of it.
+    /// Tells of the command's end even where our parent process has blocked SIGCHLD.
     pidfd: Pidfd,
     status: Option<Status>,
 }
 
-/// What becomes of the processes that the command has left behind in its group, and how long that may take.
+/// What to do with processes that the command has left behind in its group, and how long that may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// Their end is waited for: they have had the signal of the job's end.
+    /// Only wait for them: they already got the signal that ended the job.
     Waited(Duration),
-    /// They get TERM first.
+    /// Send them TERM, then wait.
     Told(Duration),
 }
 
 impl Child {
     pub(super) fn start(command: &super::Command, variables: &[(String, OsString)], ends: Ends) -> io::Result<Self> {
-        // Before it can end.
+        // Registered before the command can end, so that no SIGCHLD is missed.
         let changed = signal(SignalKind::child())?;
         let is_init = rustix::process::getpid().is_init();
-        // Where process 1 takes no notice of the dead, they would stay in the command's group, and look as if it went on.
+        // As a subreaper we reap orphans ourselves. In a container whose process 1 reaps nothing, dead processes would stay in the
+        // command's group and look alive.
         let is_reaper = adopt_orphans();
         let grouped = !io::stdin().is_terminal();
         let prepared = |program: &Path, name: &OsStr| {
@@ -79,7 +80,7 @@ impl Child {
         };
         let starting = fault::starting();
         let started = match connected(prepared(&command.program, &command.name)) {
-            // A script without its first line: every shell runs it by itself.
+            // A script without a `#!` line: shells run it with `sh`.
             Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
                 let mut shell = prepared(Path::new("/bin/sh"), OsStr::new("sh"));
                 shell.arg(&command.program);
@@ -87,14 +88,14 @@ impl Child {
             }
             started => started?,
         };
-        // Or its end would never come.
+        // We must not keep the writing ends open, or the pipes would never end.
         drop(ends);
         let pid = Pid::from_child(&started);
         starting.started(pid, grouped);
         Ok(Self { pid, grouped, adopts: is_init || is_reaper, changed, pidfd: Pidfd::of(pid), status: None })
     }
 
-    /// Waits for its end.
+    /// Waits for the command's end.
     pub(super) async fn exited(&mut self) -> Status {
         let mut is_over = false;
         loop {
@@ -109,10 +110,11 @@ impl Child {
         }
     }
 
-    /// Takes notice of every process of ours that has ended, orphans too.
+    /// Reaps every child that has ended, orphans too.
     fn reap(&mut self) {
         loop {
-            // A credential plugin is waited for by those who have started it.
+            // While a credential plugin runs, only the command is waited for, so that we do not reap the plugin before the code
+            // that started it.
             let ended = if self.adopts && !identity::is_asking_a_plugin() {
                 wait(WaitOptions::NOHANG)
             } else if self.status.is_some() {
@@ -127,8 +129,8 @@ impl Child {
         }
     }
 
-    /// Passes a signal on, once, to all processes of the command. False where that is not our business: a terminal sends INT and
-    /// QUIT to its whole foreground group, and what they mean there is between it and the command.
+    /// Passes a signal on to all processes of the command. Returns false where we must not: a terminal sends INT and QUIT to its
+    /// whole foreground group, so the command already has it.
     pub(super) fn forward(&self, signal: Signal) -> bool {
         if !self.grouped && [Signal::INT, Signal::QUIT].contains(&signal) {
             return false;
@@ -137,12 +139,12 @@ impl Child {
         true
     }
 
-    /// Ends it at once, with all its processes.
+    /// Kills the command and all processes of its group.
     pub(super) fn kill(&self) {
         let _ = if self.grouped { kill_process_group(self.pid, Signal::KILL) } else { kill_process(self.pid, Signal::KILL) };
     }
 
-    /// Waits until what the command has left behind in its group is gone.
+    /// Waits until the processes that the command has left behind in its group are gone.
     pub(super) async fn end_the_rest(&mut self, rest: Rest) {
         if !self.grouped {
             return;
@@ -158,7 +160,7 @@ impl Child {
         }
     }
 
-    /// Ends it at once. Returns whether there was anything.
+    /// Kills what is left in the command's group. Returns whether there was anything.
     pub(super) fn kill_the_rest(&mut self) -> bool {
         self.reap();
         let is_there = self.grouped && test_kill_process_group(self.pid).is_ok();

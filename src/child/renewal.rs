@@ -1,4 +1,4 @@
-//! The next token of a command that outlives its first one, and its way into the kubeconfig.
+//! Renewal: the next token of a command that outlives its first one, and how it gets into the kubeconfig.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::{
 /// How long one renewal may take.
 const RENEWAL: Duration = Duration::from_secs(10);
 
-/// How long after a failed renewal it is tried again.
+/// How long after a failed renewal the next one begins.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// The shortest time between two tokens, whatever a server grants.
+/// The shortest time between two renewals, however short the tokens that the server grants.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How long after a token that could not be put into the kubeconfig it is tried again, the last one as often as it takes: another
-/// program may be about to write it. When these are over, it is said.
+/// The waits between attempts to put a renewed token into the kubeconfig, where another program holds its lock or changes it; the
+/// last wait is repeated without end. After the last of them the user is warned.
 const TRIES: [Duration; 9] = [
     Duration::from_millis(5),
     Duration::from_millis(10),
@@ -38,10 +38,11 @@ const TRIES: [Duration; 9] = [
     Duration::from_secs(10),
 ];
 
-/// How long after it was put there it is looked whether it still is: kubectl writes a user whom it has read before back as he was.
+/// After a token was put into the kubeconfig, we check at these intervals that it is still there: kubectl may write back an older
+/// user entry that it had read before.
 const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_mins(1)];
 
-/// When the next token is due, and when the kubeconfig is to be looked at.
+/// When the next token is due, and when the kubeconfig must be checked.
 pub(super) struct Renewal {
     at: Option<Instant>,
     warned: bool,
@@ -50,9 +51,9 @@ pub(super) struct Renewal {
 
 /// What is due.
 pub(super) enum Due {
-    /// One more token, or why there is none.
+    /// The answer to the request of a token; none where the lease has no time left for another one.
     Token(Box<Result<Option<Renewed>, Failure>>),
-    /// A look at the kubeconfig.
+    /// A check of the kubeconfig.
     Kubeconfig,
 }
 
@@ -61,7 +62,7 @@ impl Renewal {
         Self { at: Some(Instant::now() + due(pass.lifetime)), warned: false, kubeconfig: Kubeconfig::default() }
     }
 
-    /// Waits until something is due; a token is requested. Dropped on the way it leaves the pass as it was.
+    /// Waits until something is due; if that is a token, requests it. Dropping the future leaves the pass unchanged.
     pub(super) async fn next(&self, pass: &mut Pass, spec: &TokenSpec) -> Due {
         tokio::select! {
             () = reached(self.kubeconfig.at) => return Due::Kubeconfig,
@@ -70,7 +71,7 @@ impl Renewal {
         Due::Token(Box::new(pass.renew(spec, RENEWAL).await))
     }
 
-    /// Does what is due.
+    /// Handles what is due.
     pub(super) fn take(&mut self, due: Due, pass: &mut Pass, spec: &TokenSpec, patterns: &mut Patterns, pipes: &Pipes, out: &Out) {
         match due {
             Due::Token(renewed) => self.take_token(*renewed, pass, spec, patterns, pipes, out),
@@ -78,7 +79,7 @@ impl Renewal {
         }
     }
 
-    /// Takes a renewed token over: first it is hidden, then it is there.
+    /// Takes over a renewed token. It is first hidden in the output and only then written to the files.
     fn take_token(
         &mut self,
         renewed: Result<Option<Renewed>, Failure>,
@@ -88,7 +89,7 @@ impl Renewal {
         pipes: &Pipes,
         out: &Out,
     ) {
-        // The CI identity's own credential may have been read anew for it.
+        // The CI identity's own token may have been read anew for this request: the new one is hidden, too.
         if let Some(token) = pass.cluster.identity_token() {
             patterns.token(token.expose());
         }
@@ -129,18 +130,18 @@ impl Renewal {
     }
 }
 
-/// The kubeconfig on its way to the token that holds.
+/// The kubeconfig, which must come to hold the current token.
 #[derive(Default)]
 struct Kubeconfig {
     at: Option<Instant>,
-    /// How often the token was not put there, and how often it was there, one after the other.
+    /// How many attempts in a row have failed; and how many checks in a row found the token in place.
     tries: usize,
     looks: usize,
     warned: bool,
 }
 
 impl Kubeconfig {
-    /// There is a new token.
+    /// A new token was issued: begins to put it into the kubeconfig.
     fn begin(&mut self, pass: &Pass, out: &Out) {
         (self.tries, self.looks) = (0, 0);
         self.renew(pass, out);
@@ -167,7 +168,7 @@ impl Kubeconfig {
     }
 }
 
-/// Waits for a moment, which may be none.
+/// Waits until this moment; for ever if there is none.
 async fn reached(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -175,7 +176,8 @@ async fn reached(at: Option<Instant>) {
     }
 }
 
-/// When four fifths of a token's life are over, counted from now: this machine's clock need not be the server's.
+/// The next renewal is due after four fifths of a token's life, counted from now and not from its expiry, as this machine's clock
+/// may differ from the server's.
 fn due(lifetime: Duration) -> Duration {
     lifetime.mul_f64(0.8).max(SHORTEST)
 }

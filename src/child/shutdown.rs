@@ -1,4 +1,4 @@
-//! How the command is brought to its end: the signal, the grace, KILL, and not waiting for what even that does not end.
+//! How the command is ended: the signal, the grace period, KILL, and giving up on what even KILL does not end.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use tokio::time::{Instant, sleep_until};
 use super::process::{Child, Rest};
 use crate::signals::Notice;
 
-/// How long the command may take to be gone after KILL. One that became somebody else, as by `sudo`, never is.
+/// How long after KILL we wait for the command's end. A command that runs as another user, as after `sudo`, cannot be killed by us.
 const AFTER_KILL: Duration = Duration::from_millis(200);
 
-/// A signal that comes again so soon is the same one: `timeout` sends TERM to us, and then to its whole group.
+/// The same signal within this time counts once: `timeout` sends TERM to us, and then to its whole process group.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
-/// Where the command is on its way to its end.
+/// How far the end of the command has got.
 pub(super) struct Shutdown {
     grace: Duration,
-    /// When KILL is due: the job's end has been signalled.
+    /// When KILL is due; set when a signal has ended the job.
     kill_at: Option<Instant>,
-    /// When it is waited for no longer: KILL was sent.
+    /// When we stop waiting for the command; set when KILL was sent.
     give_up_at: Option<Instant>,
-    /// What came last, and when.
+    /// The last signal, and when it came.
     last: Option<(Notice, Instant)>,
 }
 
@@ -30,22 +30,22 @@ impl Shutdown {
         Self { grace, kill_at: None, give_up_at: None, last: None }
     }
 
-    /// Whether the job's end has been signalled.
+    /// Whether a signal has ended the job.
     pub(super) fn is_ending(&self) -> bool {
         self.kill_at.is_some()
     }
 
-    /// Whether it was killed.
+    /// Whether KILL was sent.
     pub(super) fn has_killed(&self) -> bool {
         self.give_up_at.is_some()
     }
 
-    /// A signal came: it is passed on, once. A second INT or TERM means now. Returns what is to be said of that.
+    /// Handles a signal: it is passed on once. A second INT or TERM kills the command at once. Returns a message for the log.
     pub(super) fn heard(&mut self, notice: Notice, child: &Child) -> Option<String> {
         let now = Instant::now();
         let is_same = self.last.replace((notice, now)).is_some_and(|(last, at)| last == notice && now < at + AT_ONCE);
         match notice {
-            // No second thought of the runner's: what was told before is dead too.
+            // The parent died while the job is ending already: that changes nothing, as the command has had its signal.
             Notice::Orphaned | Notice::Leaderless if self.is_ending() => None,
             Notice::Signal(Signal::TERM | Signal::INT) if self.is_ending() => {
                 if is_same || self.has_killed() {
@@ -68,7 +68,7 @@ impl Shutdown {
         }
     }
 
-    /// Waits until something is due, which is never as long as nothing was signalled.
+    /// Waits until KILL or giving up is due; for ever while no signal has come.
     pub(super) async fn due(&self) {
         match self.give_up_at.or(self.kill_at) {
             Some(at) => sleep_until(at).await,
@@ -76,7 +76,7 @@ impl Shutdown {
         }
     }
 
-    /// Does what is due, and returns what is to be said of it. None when it is time to give up.
+    /// Sends KILL if that is due, and returns a message for the log. None when it is time to give up.
     pub(super) fn step(&mut self, child: &Child) -> Option<String> {
         if self.has_killed() {
             return None;
@@ -85,7 +85,7 @@ impl Shutdown {
         Some(format!("the command did not end within {} and was killed", seconds(self.grace)))
     }
 
-    /// What becomes of what the command leaves behind; `unasked` is its time where nothing was signalled.
+    /// What to do with processes that the command leaves behind; without a signal they have the time `unasked`.
     pub(super) fn rest(&self, unasked: Duration) -> Rest {
         match (self.give_up_at, self.kill_at) {
             (Some(_), _) => Rest::Waited(Duration::ZERO),
@@ -101,7 +101,7 @@ impl Shutdown {
     }
 }
 
-/// As it is said to a person who waits for it.
+/// A length of time as messages show it: in seconds, or in milliseconds if it is no whole number of seconds.
 fn seconds(length: Duration) -> String {
     if length.subsec_millis() == 0 { format!("{} s", length.as_secs()) } else { format!("{} ms", length.as_millis()) }
 }

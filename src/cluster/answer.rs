@@ -1,4 +1,4 @@
-//! What the API server answered: its Status told apart, and what to do about it in our words.
+//! The API server's answer: which kind of refusal it is, and what the user can do about it.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
@@ -15,62 +15,62 @@ use crate::{
     secret::Secret,
 };
 
-/// An answer as it came.
+/// An HTTP answer, read completely.
 pub struct Answer {
-    /// The HTTP status.
+    /// The HTTP status code.
     pub status: u16,
-    /// How long to wait, in seconds, if the server says so.
+    /// The `Retry-After` header in seconds, if there is one.
     pub retry_after: Option<u64>,
-    /// Its `Date`, whoever wrote it; see [`Answer::server_date`].
+    /// The `Date` header, which a proxy may have written; see [`Answer::server_date`].
     pub date: Option<Timestamp>,
-    /// Its warnings.
+    /// The texts of the `Warning` headers.
     pub warnings: Vec<String>,
-    /// Whether another copy of the request may have been carried out.
+    /// Whether another copy of the same request may have been carried out.
     pub after_another: bool,
-    /// The body; it may hold a token.
+    /// The body; it may contain a token.
     pub body: Zeroizing<Vec<u8>>,
 }
 
 /// Why the answer is no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// 3xx: the way to somebody else, to whom nothing of ours is sent.
+    /// 3xx: a redirect to another server, which is never followed.
     Elsewhere,
-    /// 401.
+    /// 401: the credential is not accepted.
     Unauthorized,
-    /// 403: no such right.
+    /// 403: RBAC does not grant the right.
     Rbac,
-    /// 403: nobody was recognised.
+    /// 403: the API server saw no credential (`system:anonymous`).
     Anonymous,
-    /// 403: the namespace is full.
+    /// 403: a quota of the namespace is used up.
     Quota,
     /// 403: the namespace is being deleted.
     Terminating,
-    /// 403 or 422: an admission policy.
+    /// 403 or 422: refused by an admission policy.
     Policy,
-    /// 403 or another: an admission webhook.
+    /// 403 or another 4xx: refused by an admission webhook.
     Webhook,
-    /// 404: the service account.
+    /// 404: there is no such service account.
     ServiceAccountMissing,
-    /// 404: the namespace.
+    /// 404: there is no such namespace.
     NamespaceMissing,
-    /// 404: the lease Secret.
+    /// 404: there is no such lease Secret.
     LeaseMissing,
-    /// 404 of somebody who is no API server.
+    /// 404 of another kind, such as for an unknown path; often not an API server's answer.
     NoSuchPath,
     /// 409: the name is taken.
     AlreadyExists,
-    /// 409: the uid is another's.
+    /// 409: the object has another uid than the request says.
     Conflict,
-    /// 409: the server was changing the same thing for somebody else, as when a quota is being counted. It passes.
+    /// 409: a conflict inside the server, as while a quota is being counted. It passes.
     Busy,
-    /// 422 or 400.
+    /// 400 or 422: the request is not valid.
     Invalid,
-    /// 429.
+    /// 429: too many requests.
     TooManyRequests,
-    /// 5xx.
+    /// 5xx: an error of the server.
     Server,
-    /// Anything else.
+    /// Any other status.
     Other,
 }
 
@@ -101,13 +101,13 @@ impl Refusal {
 }
 
 impl Answer {
-    /// Whether it is a yes.
+    /// Whether the status is 2xx.
     #[must_use]
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The server's clock: the `Date` of what is an answer of the Kubernetes API. A proxy's page has a `Date` too, of its own.
+    /// The server's time: the `Date` header, if the body is a Kubernetes object. A proxy's error page has a `Date` of the proxy.
     #[must_use]
     pub fn server_date(&self) -> Option<Timestamp> {
         #[derive(Deserialize)]
@@ -120,12 +120,12 @@ impl Answer {
         self.date.filter(|_| serde_json::from_slice(&self.body).is_ok_and(is_objects))
     }
 
-    /// Its Status, if it is one.
+    /// The Status in the body; an empty one if there is none.
     fn message(&self) -> Status {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// Why it is a no.
+    /// The kind of the refusal.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         let status = self.message();
@@ -154,8 +154,8 @@ impl Answer {
                 Some(_) | None => Refusal::NoSuchPath,
             },
             409 if status.reason.as_deref() == Some("AlreadyExists") => Refusal::AlreadyExists,
-            // The uid of a precondition, of the bound object or of the service account: each is named. Without one there, somebody was
-            // just deleting it.
+            // A precondition, a bound object or a service account with another uid: the message then names the uid. If it ends
+            // without one, somebody was just deleting the object.
             409 if text.contains("UID") && !text.trim_end().ends_with("UID in object meta:") => Refusal::Conflict,
             409 => Refusal::Busy,
             400 | 422 => Refusal::Invalid,
@@ -165,14 +165,14 @@ impl Answer {
         }
     }
 
-    /// Says why it is a no, in the server's words, and what to do in ours.
+    /// The failure for the user: the server's own words as the cause, and our hint.
     #[must_use]
     pub fn failure(&self, request: &Request, identity: &Shown<'_>) -> Failure {
         let refusal = self.refusal();
         let status = self.message();
         let said = match status.message.as_deref() {
             Some(text) if !text.is_empty() => format!(": {text}"),
-            // Not an API server's answer: a proxy's page may hold anything and is not repeated.
+            // No Status, so not an API server's answer: a proxy's page may contain anything and is not repeated.
             Some(_) | None => String::new(),
         };
         let failure = Failure::new(refusal.code(), request.what()).cause(format!("{} {}{said}", self.status, name_of(self.status)));
@@ -195,7 +195,7 @@ impl Answer {
             Refusal::NoSuchPath if status.message.is_none() => foreign(failure),
             Refusal::Elsewhere => foreign(failure),
             Refusal::TooManyRequests => match self.retry_after {
-                // Whoever asks for more than an hour does not mean it, or means never.
+                // A wait of more than an hour is not worth a hint.
                 Some(seconds @ 1..=3600) => failure.hint(format!("try again in {seconds} s, as the server asks")),
                 Some(_) | None => failure,
             },
@@ -210,23 +210,24 @@ impl Answer {
     }
 }
 
-/// Somebody has answered who is no API server.
+/// Adds to a failure that the answer came from something else than an API server.
 fn foreign(failure: Failure) -> Failure {
     failure.cause("the answer is not a Kubernetes API server's").hint(WRONG_SERVER)
 }
 
-/// What a message may show of the CI identity.
+/// What a message may use of the CI identity.
 pub struct Shown<'a> {
-    /// Which one it is.
+    /// Which identity it is, in words.
     pub why: &'a str,
-    /// Its token, to look into and never to show.
+    /// Its token, whose claims are used; the token itself is never shown.
     pub token: Option<&'a Secret>,
-    /// Our clock.
+    /// The time by this machine's clock.
     pub now: Timestamp,
 }
 
 impl Shown<'_> {
-    /// The API server says no more than 401, so what can be known is read off the token itself.
+    /// Explains a 401. The API server gives no reason, so we compare the token's claims with the time, and show audience and
+    /// issuer.
     fn explain(&self, failure: Failure, server_clock: Option<Timestamp>) -> Failure {
         let failure = failure.cause(format!("the API server did not accept {}", self.why));
         let Some(claims) = self.token.and_then(Claims::of) else {
@@ -325,7 +326,7 @@ mod tests {
         ] {
             assert_eq!(conflict("Conflict", lasting), Refusal::Conflict, "{lasting}");
         }
-        // Somebody's who is no API server.
+        // The conflict comes from something that is no API server.
         assert_eq!(answer(409, &serde_json::json!("<html>")).refusal(), Refusal::Busy);
     }
 

@@ -1,4 +1,5 @@
-//! One question and its answer: asked as the identity is now, once more when that was read anew, and said when it takes longer.
+//! One request to the API server: sent with the current credential, once more with a fresh one after a 401, and reported where it
+//! takes long.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::{
     options::human,
 };
 
-/// How long it may take at least to look at a certificate that was refused.
+/// For the look at a refused certificate there is at least this much time, even after the deadline.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Cluster {
@@ -33,7 +34,8 @@ impl Cluster {
         if self.connector.is_busy
             && let Some(line) = self.connector.another()
         {
-            // What an interrupted request was sent on waits for its answer, and what comes next would wait behind it.
+            // An interrupted request may still wait for its answer on this line, and the next request would wait behind it: it gets
+            // a new line.
             self.connector.line = line;
         }
         loop {
@@ -73,7 +75,7 @@ impl Cluster {
         }
     }
 
-    /// Says what has failed and is tried again.
+    /// Reports a failure after which the request is sent again.
     fn say(&mut self, request: &Request, sent: Option<&Result<Answer, TransportError>>) {
         let failure = match sent {
             Some(Ok(answer)) => answer.failure(request, &self.shown()),
@@ -83,19 +85,19 @@ impl Cluster {
         self.say_once(&format!("{}; trying again", failure.brief()));
     }
 
-    /// Whoever waits is to know why, at once; but the first of many failures is enough.
+    /// Warns about the first of several failures only, and at once, so that the user knows what we are waiting for.
     fn say_once(&mut self, text: &str) {
         if !std::mem::replace(&mut self.said, true) {
             self.out.warn_aside(text);
         }
     }
 
-    /// An answer, or the failure to get one.
+    /// Returns the answer, or turns the transport error into a failure.
     async fn settled(&self, request: &Request, sent: Result<Answer, TransportError>) -> Result<Answer, Failure> {
         match sent {
             Ok(answer) => Ok(answer),
             Err(broken) => {
-                // For the message only, so it may take no longer than the rest of the time, or a moment.
+                // The certificate is only needed for the message: the look at it may take the rest of the deadline, or a moment.
                 let limit = self.deadline.max(Instant::now() + LOOK);
                 let look = async { if broken.is_about_certificate() { self.connector.presented().await } else { None } };
                 let presented = timeout_at(limit, look).await.ok().flatten();
@@ -105,7 +107,7 @@ impl Cluster {
         }
     }
 
-    /// Reads the credential anew, as far as it has a place where a newer one can be.
+    /// Reads the credential anew, where it comes from a place that may hold a newer one (a file, a plugin).
     pub(super) async fn renew(&mut self) -> Result<(), Failure> {
         self.identity.refresh();
         self.connector = bounded(&self.identity, self.deadline, self.timeout).await?;
@@ -113,10 +115,10 @@ impl Cluster {
     }
 }
 
-/// Prepares a connection within the time there is.
+/// Prepares a connection within the deadline.
 pub(super) async fn bounded(identity: &Identity, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
     let target = identity.target();
-    // Before a plugin of the identity is started.
+    // A bad target is reported before a plugin of the identity is started.
     target.check()?;
     let credential = timeout_at(deadline, identity.credential()).await.unwrap_or_else(|_| {
         Err(Failure::new(Code::IdentityPlugin, format!("cannot use the CI identity: {}", identity.why))

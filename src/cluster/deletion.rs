@@ -1,4 +1,4 @@
-//! What the DELETE of a lease came to: read off the API server's answer, and nobody else's.
+//! What the DELETE of a lease did, according to an answer that is surely the API server's.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use crate::{
     lease::{Lease, named::Named},
 };
 
-/// How long after a 404 a second DELETE waits for the POST of a killed client, which may still land.
+/// How long after a 404 the second DELETE is sent: the POST of a killed client may still arrive and create the Secret.
 const BEFORE_SECOND_DELETE: Duration = Duration::from_millis(500);
 
-/// How a DELETE ended.
+/// The result of a DELETE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     /// The Secret is gone.
     Removed,
     /// The server has no Secret of that name.
     Absent,
-    /// Another one has its name and was not touched.
+    /// Another Secret (with another uid) has the name, and was not touched.
     Replaced,
-    /// Another one had its name, which is ours alone: that one is gone.
+    /// Another Secret had the name, but the name is ours alone, so it was deleted by name.
     Anew,
-    /// A finalizer holds it: the token lives 60 s more, and 10 s in the cache.
+    /// A finalizer holds the Secret: the token lives 60 s more, and 10 s in the API server's cache.
     Deleting,
 }
 
-/// The parts of a Status, and of a Secret that a finalizer holds, that say what became of which object.
+/// Those fields of a Status, or of a Secret that a finalizer holds, that say what became of which object.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Answered {
@@ -48,7 +48,7 @@ struct Object {
 }
 
 impl Deleted {
-    /// None where the answer says none of these: a proxy's, say, which may be any.
+    /// Reads the result from an answer. None where it is not an answer of the API server to this DELETE, such as a proxy's own 404.
     pub(super) fn of(answer: &Answer, name: &str, uid: Option<&str>) -> Option<Self> {
         let Answered { kind, details, metadata } = serde_json::from_slice(&answer.body).ok()?;
         if answer.is_success() {
@@ -71,9 +71,9 @@ impl Deleted {
 }
 
 impl Cluster {
-    /// Deletes a lease whoever has it: by its uid; where another Secret has its name, by that name, if it is ours alone. Once more a
-    /// moment later where a Secret of ours may still come into being: nobody has told us its uid, and what a killed or interrupted
-    /// client has sent can land after our look.
+    /// Deletes a lease by its uid. Where another Secret has its name, deletes that one by name, provided the name is ours alone.
+    /// Where no uid is known and the Secret is absent, deletes a second time a moment later: a POST that a killed or interrupted
+    /// client has sent may still create it.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.

@@ -1,4 +1,4 @@
-//! One request and its whole answer, over one line.
+//! Sends one request over one connection and reads the whole answer.
 
 use http::{Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 use super::{answer::Answer, retry::asked_for};
 use crate::net::TransportError;
 
-/// No answer that we need is larger; a token is about 1 kB.
+/// In bytes: larger answers are refused. A token is about 1 kB.
 const LARGEST: usize = 1 << 20;
 
-/// What is asked, as it is sent; it can be sent more than once.
+/// A request in a form that can be sent more than once.
 #[derive(Clone)]
 pub(super) struct Message {
     method: Method,
@@ -29,7 +29,7 @@ impl Message {
     }
 }
 
-/// Sends it and reads the whole answer.
+/// Sends the request and reads the whole answer.
 pub(super) async fn send(client: &Client, message: Message) -> Result<Answer, TransportError> {
     let request = http::Request::builder()
         .method(message.method)

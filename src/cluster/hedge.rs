@@ -1,6 +1,7 @@
-//! One request until it is answered: over one more connection where those so far are silent, again where an answer may be better.
+//! One request until it is answered: over another connection while the earlier ones are silent, and again after a passing failure.
 //!
-//! A network can forget a connection without a word to anybody: then there is never an answer on it, and a new one works at once.
+//! A network (a firewall, a NAT) can drop a connection without telling either end: then no answer ever arrives on it, while a new
+//! connection works at once.
 
 use std::time::Duration;
 
@@ -16,56 +17,57 @@ use super::{
 };
 use crate::net::{Connector, Line, TransportError};
 
-/// After how long without an answer another connection is opened; the earlier ones go on.
+/// After so long without an answer another connection is opened; the earlier ones stay open.
 const SILENT: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
-/// Whether what failed is sent again.
+/// How long a failed request is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// As long as there is time.
+    /// Until the deadline.
     WhileThereIsTime,
-    /// The same, but for this long only where nobody was ever reached.
+    /// Until the deadline; but where no connection was ever established, only for this long.
     UnlessUnreached(Duration),
-    /// The first result counts.
+    /// Never: the first result counts.
     Never,
 }
 
-/// How it ended.
+/// The outcome of all copies of a request.
 pub(super) struct Tried {
     pub(super) sent: Result<Answer, TransportError>,
-    /// Whether any copy of the request may have been carried out.
+    /// Whether any copy of the request may have been carried out by the server.
     pub(super) may_have_arrived: bool,
 }
 
-/// What happened next.
+/// What has happened while the copies are under way.
 pub(super) enum Event {
-    /// A copy failed and will be sent again; see [`Tries::failed`].
+    /// A copy failed and will be sent again; [`Tries::failed`] says why.
     Again,
-    /// Nobody has answered for so long.
+    /// There was no answer for this long.
     Silent(Duration),
-    /// It is over.
+    /// The request is over.
     Done(Tried),
 }
 
-/// The copies of one request.
+/// The copies of one request that were sent, on one connection or on several.
 pub(super) struct Tries {
     message: Message,
     again: Again,
     deadline: Instant,
     begun: Instant,
-    /// Of each copy the line that it was sent on.
+    /// The line (connection) of each copy, by the copy's number.
     lines: Vec<Line>,
     under_way: JoinSet<(usize, Result<Answer, TransportError>)>,
-    /// Since when nobody has answered, and how many connections were opened because of it.
+    /// Since when there is no answer, and how many connections were opened because of that.
     silent: (Instant, usize),
     waits: Waits,
-    /// When a copy is sent again, and on which line.
+    /// When a copy is sent again, and the number of the copy whose line it uses.
     next: Option<(Instant, usize)>,
     last: Option<Result<Answer, TransportError>>,
     unreachable: Option<TransportError>,
-    /// Whether a copy that is over may have been carried out.
+    /// Whether a copy that has failed may have been carried out.
     arrived: bool,
-    /// The name is taken, maybe by an earlier copy, whose own answer is waited for until then.
+    /// An answer that the name is taken, and until when we wait for a better one: an earlier copy may have created the object
+    /// itself.
     taken: Option<(Answer, Instant)>,
 }
 
@@ -92,12 +94,12 @@ impl Tries {
         tries
     }
 
-    /// Why the last copy that is over failed.
+    /// Why the last copy that has ended failed.
     pub(super) fn failed(&self) -> Option<&Result<Answer, TransportError>> {
         self.last.as_ref()
     }
 
-    /// Goes on until something is to be told. The line that has answered becomes the connector's own.
+    /// Goes on until there is something to report. The line that has answered becomes the connector's own.
     pub(super) async fn next(&mut self, connector: &mut Connector) -> Event {
         loop {
             let due = |at: Option<Instant>| async move {
@@ -110,7 +112,7 @@ impl Tries {
             tokio::select! {
                 biased;
                 Some(ended) = self.under_way.join_next() => {
-                    // A copy whose task is gone is one that is lost.
+                    // A task that has died counts as a lost connection.
                     let (copy, sent) = ended.unwrap_or_else(|_| (0, Err(TransportError::Cut)));
                     if let Some(event) = self.ended(copy, sent, connector) {
                         return event;
@@ -146,14 +148,14 @@ impl Tries {
         self.lines.push(line);
     }
 
-    /// When the next connection is due. None where enough are under way, or it is known already what comes next.
+    /// When the next connection is opened. None where there are enough, or a copy is to be sent again anyway.
     fn silent_until(&self) -> Option<Instant> {
         let (since, opened) = self.silent;
         let waits = self.next.is_none() && self.taken.is_none() && self.under_way.len() <= SILENT.len();
         SILENT.get(opened).filter(|_| waits).map(|silence| since + *silence)
     }
 
-    /// What the end of one copy means.
+    /// Decides what the end of one copy means for the request.
     fn ended(&mut self, copy: usize, sent: Result<Answer, TransportError>, connector: &mut Connector) -> Option<Event> {
         if sent.is_ok() {
             connector.line = self.lines[copy].clone();
@@ -164,7 +166,7 @@ impl Tries {
         let passing = is_passing(&sent);
         let useful = sent.is_ok() && !passing;
         match sent {
-            // An earlier copy may have made it, and its answer may be on the way.
+            // An earlier copy may have created the object, and its success may still be on the way: that answer is waited for.
             Ok(answer) if answer.refusal() == Refusal::AlreadyExists && !self.under_way.is_empty() => {
                 let now = Instant::now();
                 let until = now + self.deadline.saturating_duration_since(now) / 2;
@@ -178,7 +180,7 @@ impl Tries {
                     Ok(answer) => answer.status >= 500,
                     Err(broken) => broken.may_have_arrived(),
                 };
-                // A connection that broke says less than what a server has answered.
+                // An answer of a server says more than a broken connection, so it is kept as the reason.
                 if sent.is_ok() || !matches!(self.last, Some(Ok(_))) {
                     self.last = Some(sent);
                 }
@@ -206,13 +208,13 @@ impl Tries {
         self.lines.iter().any(Line::was_connected)
     }
 
-    /// The end of it all: with an answer, or with the most telling of what there was instead.
+    /// Ends the request: with the answer, or else with the error that says most.
     fn over(&mut self, answered: Option<Result<Answer, TransportError>>) -> Tried {
         let is_under_way = !self.under_way.is_empty() && self.was_connected();
         let others = self.arrived || is_under_way;
         let late =
             if self.was_connected() { TransportError::Late } else { self.unreachable.clone().unwrap_or(TransportError::Unconnected) };
-        // One that was sent a moment ago is not silent: what came before it says more.
+        // A copy that was sent a moment ago is not silent yet: the earlier failure says more than "no answer".
         let is_silent = !self.under_way.is_empty() && self.silent.0.elapsed() >= SILENT[0];
         let last = self.last.take();
         let sent = match (answered, self.taken.take(), last) {

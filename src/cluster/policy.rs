@@ -1,6 +1,7 @@
-//! What to do about a refusal of an admission policy: those of `deploy/policy.yaml` are known by their words.
+//! Hints for a refusal by an admission policy; the policies of `deploy/policy.yaml` are recognised by the words of their messages.
 
-/// Words of a message, and what helps. The messages of our own policies name what is wrong; here stands who can mend it.
+/// Words of a policy's message, and the hint for them. The messages of our policies say what is wrong; the hint says who can fix
+/// it.
 const HINTS: [(&str, &str); 6] = [
     (
         "annotation jobpass.dev/identity",
@@ -19,7 +20,7 @@ const HINTS: [(&str, &str); 6] = [
     ("jobpass policy: ", "ask the cluster's admins: their `deploy/policy.yaml` and this jobpass are of different versions"),
 ];
 
-/// What to do.
+/// The hint for this message of an admission policy.
 pub(super) fn hint(message: &str) -> &'static str {
     let known = HINTS.iter().find(|(words, _)| message.contains("jobpass policy: ") && message.contains(words));
     known.map_or("ask the cluster's admins: an admission policy of theirs says no", |(_, hint)| hint)

@@ -1,4 +1,4 @@
-//! When a request is sent again: what may be, after which wait, and until when.
+//! When a request is sent again: after which failures, after which wait, and until when.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use jiff::{Timestamp, fmt::rfc2822};
 use super::answer::{Answer, Refusal};
 use crate::net::TransportError;
 
-/// The first wait before a request is sent again; it doubles.
+/// The wait before the first retry; it doubles each time.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest such wait.
+/// The longest wait of our own between two tries.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The longest wait that a server may ask for: a pass that is to end cannot wait for an hour.
+/// The longest wait that we accept from a server's `Retry-After`: a pass that must end cannot wait for an hour.
 const LONGEST_ASKED: Duration = Duration::from_secs(10);
 
-/// How long nobody is reached before it is given up, as long as there is no pass that must end.
+/// How long we try where no server is reached, as long as there is no pass yet that must be ended.
 pub(super) const UNREACHED: Duration = Duration::from_secs(5);
 
 /// The waits between one try and the next.
@@ -29,20 +29,20 @@ impl Waits {
         Self { next: FIRST }
     }
 
-    /// The wait before the next try; `left` is the time that there is. None where another try would come too late.
+    /// The wait before the next try; `left` is the time until the deadline. None where another try would come too late.
     pub(super) fn after(&mut self, sent: &Result<Answer, TransportError>, left: Duration) -> Option<Duration> {
-        // Half of the wait is by chance, so that jobs which fail together do not come back together.
+        // Half of the wait is random, so that jobs that fail together do not retry together.
         let ours = self.next / 2 + self.next.mul_f64(chance() / 2.0);
         self.next = (self.next * 2).min(LONGEST);
         let asked = sent.as_ref().ok().and_then(|answer| answer.retry_after).map(Duration::from_secs).unwrap_or_default();
         let wanted = asked.min(LONGEST_ASKED).max(ours);
-        // However long that is: where there is time for one more try, there is one.
+        // A wait that is too long for the deadline is shortened, so that there is one more try.
         let pause = if wanted < left { wanted } else { left / 2 };
         (pause >= FIRST / 2).then_some(pause)
     }
 }
 
-/// Whether the same request may find a better moment: broken connections, 429, 5xx, and a conflict of the server with itself.
+/// Whether the failure may pass: broken connections, 429, 5xx, and a conflict inside the server (etcd, quota).
 pub(super) fn is_passing(sent: &Result<Answer, TransportError>) -> bool {
     match sent {
         Ok(answer) => answer.status == 429 || answer.status >= 500 || answer.refusal() == Refusal::Busy,
@@ -50,11 +50,12 @@ pub(super) fn is_passing(sent: &Result<Answer, TransportError>) -> bool {
     }
 }
 
-/// What `Retry-After` asks for, in seconds: a number, or a date by the server's own clock. What is neither asks for nothing.
+/// What a `Retry-After` asks for, in seconds: it is a number, or a date that counts by the server's own clock. None if it is
+/// neither.
 pub(super) fn asked_for(header: &str, server_clock: Option<Timestamp>) -> Option<u64> {
     let header = header.trim();
     if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More than fits is as good as for ever.
+        // A number that does not fit means for ever.
         return Some(header.parse().unwrap_or(u64::MAX));
     }
     let then = rfc2822::parse(header).ok()?.timestamp();
@@ -62,7 +63,7 @@ pub(super) fn asked_for(header: &str, server_clock: Option<Timestamp>) -> Option
     u64::try_from(then.duration_since(now).as_secs()).ok()
 }
 
-/// A number from 0 to 1 by chance.
+/// A random number from 0 to 1.
 fn chance() -> f64 {
     let random: Result<ring::rand::Random<[u8; 2]>, _> = ring::rand::generate(&ring::rand::SystemRandom::new());
     random.map_or(0.5, |random| f64::from(u16::from_be_bytes(random.expose())) / f64::from(u16::MAX))

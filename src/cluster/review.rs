@@ -1,4 +1,4 @@
-//! Whom the API server takes us for: `SelfSubjectReview`, which everybody who is recognised may ask.
+//! As whom the API server authenticates us: `SelfSubjectReview`, which every authenticated user may create.
 
 use http::Method;
 use serde::Deserialize;
@@ -35,7 +35,7 @@ struct UserInfo {
     username: String,
 }
 
-/// The question, asked once.
+/// Sends the review once, without retries.
 pub(super) async fn sent(connector: &mut Connector, deadline: Instant) -> Result<Answer, TransportError> {
     let review = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let message = Message::new(Method::POST, PATH.to_owned(), &review)?;
@@ -48,26 +48,26 @@ pub(super) async fn sent(connector: &mut Connector, deadline: Instant) -> Result
 }
 
 impl Cluster {
-    /// Who makes a lease, for the policy that lets nobody else delete it.
+    /// The user name that is written to a lease as its maker: an admission policy then lets only that user delete it.
     pub async fn maker(&mut self) -> Maker {
         Maker { name: self.user_name().await, pod_namespace: self.identity.pod_namespace.clone() }
     }
 
-    /// Our user name: what the token says if it is a service account's, else what the API server says. None where it does not say it:
-    /// then it knows no such policy either, or refuses what comes next and says why.
+    /// Our user name: from the token if it is a service account's, else as the API server says it. None where the server does not
+    /// say: then it has no such policy either, or it refuses the lease and says why.
     async fn user_name(&mut self) -> Option<String> {
         if let Some(name) = &self.identity.user.impersonate {
             return Some(name.clone());
         }
         loop {
-            // A client certificate counts before a token.
+            // The API server prefers a client certificate to a token, so the token's name does not count then.
             if !self.connector.has_certificate
                 && let Some(claims) = self.identity_token().and_then(Claims::of)
                 && claims.service_account().is_some()
             {
                 return claims.sub;
             }
-            // What must come after it keeps as much time.
+            // Takes at most half of the time: the request of the pass still has to come.
             let half = Instant::now() + self.deadline.saturating_duration_since(Instant::now()) / 2;
             let answer = sent(&mut self.connector, half).await.ok()?;
             if answer.status == 401 && !self.renewed && self.identity.is_renewable() {

@@ -1,4 +1,4 @@
-//! Directories: made with a mode of ours whatever the umask, and opened without following a link below the one that was named.
+//! Directories: created with our own mode whatever the umask, and opened without following links below the named one.
 
 use std::{fs, io, os::fd::OwnedFd, path::Path};
 
@@ -16,10 +16,10 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 /// `tmpfs` and `ramfs`, from `linux/magic.h`.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// How often a directory is made again that another job has removed meanwhile.
+/// How often a directory is created again that another job has removed in the meantime.
 const TRIES: u32 = 100;
 
-/// Opens a directory that is no link itself; in its path there may be some.
+/// Opens a directory that is not itself a link; parts of the path above it may be links.
 ///
 /// # Errors
 /// When there is none, or it cannot be opened.
@@ -27,7 +27,7 @@ pub fn open_unlinked(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, DIRECTORY, Mode::empty())
 }
 
-/// Opens a directory that the user or the platform has named: links in it are their business.
+/// Opens a directory that the user or the platform has named, following links: they have chosen the path.
 ///
 /// # Errors
 /// When there is none, or it cannot be opened.
@@ -35,7 +35,7 @@ pub fn open_named(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())
 }
 
-/// Opens a directory in another one; a link is none.
+/// Opens a directory inside another one; refuses a link.
 ///
 /// # Errors
 /// When there is none, or it cannot be opened.
@@ -43,7 +43,7 @@ pub fn open_below(at: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(at, name, DIRECTORY, Mode::empty())
 }
 
-/// Makes a directory that only the user can use. One that is there is left as it is.
+/// Creates a directory that only this user can use. An existing one is left as it is.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -51,7 +51,7 @@ pub fn make(path: &Path) -> io::Result<()> {
     made(path, fs::DirBuilder::new())
 }
 
-/// The same with those above it.
+/// Creates a directory and its missing parents, for this user only. Existing ones are left as they are.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -69,7 +69,7 @@ fn made(path: &Path, mut builder: fs::DirBuilder) -> io::Result<()> {
     }
 }
 
-/// Whether there is nothing yet, or a directory that is ours alone.
+/// Whether nothing has this name yet, or a directory that belongs to us and that only we can write to.
 #[must_use]
 pub fn is_ours_alone(at: &OwnedFd, name: &str) -> bool {
     match stat(at, name) {
@@ -82,10 +82,10 @@ pub fn is_ours_alone(at: &OwnedFd, name: &str) -> bool {
     }
 }
 
-/// Opens a directory of ours in another one, and makes it first if `mode` says how.
+/// Opens a directory of ours inside another one. With a `mode`, it is created first if it is missing.
 ///
 /// # Errors
-/// When it cannot be made or opened, is somebody else's, or others may write to it.
+/// When it cannot be created or opened, belongs to somebody else, or others may write to it.
 pub fn open_or_make(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Result<OwnedFd> {
     let failed = |error| anyhow!(reason(error));
     let mut tries = 0..TRIES;
@@ -97,7 +97,7 @@ pub fn open_or_make(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Res
             }
         }
         match open_below(at, name) {
-            // It was there a moment ago.
+            // Another job has removed it since `mkdirat`: try again.
             Err(Errno::NOENT) if mode.is_some() && tries.next().is_some() => {}
             opened => break opened.map_err(failed)?,
         }
@@ -107,20 +107,21 @@ pub fn open_or_make(at: &OwnedFd, name: &str, mode: Option<Mode>) -> anyhow::Res
         bail!("the directory `{name}` belongs to somebody else");
     }
     if stat.st_mode & 0o022 != 0 {
-        // An umask of 0, as in GitLab's containers, does not reach us: whoever made this one could exchange what is in it.
+        // Somebody else made this directory so, and could exchange what is in it. We never make such a one, even with an umask of 0
+        // as in GitLab's containers.
         bail!("others may write to the directory `{name}`");
     }
     Ok(opened)
 }
 
-/// Whether it has no name any more.
+/// Whether the open directory has been removed from the file system.
 #[must_use]
 pub fn is_removed(directory: &OwnedFd) -> bool {
     rustix::fs::fstat(directory).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
-/// Makes a directory that we can use ourselves, which an umask may keep us from. It is the whole process's: another thread
-/// that makes a file at this moment makes it for this user alone, as every file of ours is.
+/// Sets the umask so that we can use the directory that `make` creates, then restores it. The umask belongs to the whole process: a
+/// file that another thread creates at this moment is readable for this user only, as all our files are.
 fn unmasked<T>(make: impl FnOnce() -> T) -> T {
     let former = umask(Mode::RWXG | Mode::RWXO);
     let result = make();
@@ -128,16 +129,16 @@ fn unmasked<T>(make: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Whether it lies in memory.
+/// Whether the directory is on a file system in memory.
 #[must_use]
 pub fn is_in_memory(directory: &OwnedFd) -> bool {
     rustix::fs::fstatfs(directory).is_ok_and(|stat| u64::try_from(stat.f_type).is_ok_and(|magic| IN_MEMORY.contains(&magic)))
 }
 
-/// The names in a directory, as far as they are text.
+/// The names in a directory, without those that are not UTF-8.
 ///
 /// # Errors
-/// When it cannot be looked into.
+/// When the directory cannot be read.
 pub fn children(directory: &Path) -> io::Result<impl Iterator<Item = String>> {
     Ok(fs::read_dir(directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()))
 }

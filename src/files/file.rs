@@ -1,4 +1,4 @@
-//! A file in a directory that is open already: made exclusively, read without following a link.
+//! One file in a directory that is open already: created exclusively, read without following a link.
 
 use std::{
     fs,
@@ -15,31 +15,31 @@ use rustix::{
 
 use super::{plain, reason};
 
-/// No file of ours is ever larger, and none that we read.
+/// In bytes: the largest file that we write or read.
 pub(super) const LARGEST: u64 = 1 << 20;
 
-/// Makes a file with just this mode, whatever the umask, and fills it. One that cannot be filled is removed again.
+/// Creates a file with exactly this mode, whatever the umask, and fills it. If writing fails, the file is removed again.
 ///
 /// # Errors
-/// When something has the name already, or it cannot be written.
+/// When the name is taken already, or the file cannot be written.
 pub fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = fs::File::from(rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR)?);
     let written = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
         .and_then(|()| file.write_all(content).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)));
     if written.is_err() {
-        // Half a file is worse than none; what could not be written is reported.
+        // Half a file is worse than none. The write error is reported, so an error of the removal does not matter.
         let _ = rustix::fs::unlinkat(at, name, AtFlags::empty());
     }
     written
 }
 
-/// Reads a text file of this user, if it is there.
+/// Reads a text file of this user; none if it does not exist.
 ///
 /// # Errors
 /// When it is a link, no regular file, somebody else's, larger than 1 MiB, or cannot be read.
 pub fn read_at(at: &OwnedFd, name: &str) -> anyhow::Result<Option<String>> {
-    // NONBLOCK: a pipe under our name must not hold us up.
+    // NONBLOCK: opening a named pipe under our name must not block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match rustix::fs::openat(at, name, flags, Mode::empty()) {
         Ok(file) => fs::File::from(file),
@@ -53,7 +53,7 @@ pub fn read_at(at: &OwnedFd, name: &str) -> anyhow::Result<Option<String>> {
     whole(file).map(Some)
 }
 
-/// The text of a file, which is never endless.
+/// Reads the text of a file, up to the size limit.
 fn whole(file: fs::File) -> anyhow::Result<String> {
     let mut text = String::new();
     let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| anyhow!(plain(&error)))?;
@@ -61,10 +61,10 @@ fn whole(file: fs::File) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// What has a name, without following a link.
+/// The attributes of what has this name, without following a link; none if nothing has it.
 ///
 /// # Errors
-/// When that cannot be told.
+/// When the attributes cannot be read.
 pub fn stat(at: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
@@ -73,7 +73,7 @@ pub fn stat(at: &OwnedFd, name: &str) -> Result<Option<Stat>, Errno> {
     }
 }
 
-/// Whether it is a regular file of this user.
+/// Whether it is a regular file that belongs to this user.
 #[must_use]
 pub fn is_ours(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_uid == geteuid().as_raw()

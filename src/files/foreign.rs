@@ -1,4 +1,4 @@
-//! Files of others, as they are read: links are followed, nobody is waited for, nothing is endless.
+//! Reads files of others: links are followed, opening and reading never block, and the size is limited.
 
 use std::{
     fmt, fs,
@@ -19,16 +19,16 @@ use super::{file::LARGEST, reason};
 
 const MEBIBYTE: u64 = 1 << 20;
 
-/// What is no regular file, by its kind.
+/// What a path names where it is no regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusual {
-    /// A pipe, with a name or without.
+    /// A pipe, named or anonymous.
     Pipe,
     /// A directory.
     Directory,
     /// A socket.
     Socket,
-    /// A device that is not `/dev/null`.
+    /// A device other than `/dev/null`.
     Device,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Unusual {
 impl std::error::Error for Unusual {}
 
 impl Unusual {
-    /// What a file is, if it is no regular one.
+    /// What a file is, where it is no regular file.
     pub(super) fn of(stat: &Stat) -> Option<Self> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => None,
@@ -58,38 +58,38 @@ impl Unusual {
     }
 }
 
-/// `/dev/null`, by whatever name: from the kernel's `Documentation/admin-guide/devices.txt`.
+/// Whether it is `/dev/null`, under any name: device 1,3 of the kernel's `Documentation/admin-guide/devices.txt`.
 pub(super) fn is_null(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == rustix::fs::makedev(1, 3)
 }
 
-/// Reads a text that the user or the platform named.
+/// Reads a text file that the user or the platform has named.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file, no text, or larger than 1 MiB.
+/// When it cannot be read, is no regular file, is not UTF-8, or is larger than 1 MiB.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(read_bytes(path)?.to_vec()).map_err(|_| anyhow!("it is not UTF-8"))
 }
 
-/// Reads a file that the user or the platform named, whatever its bytes are. `/dev/null` is an empty one.
+/// Reads a file that the user or the platform has named, as bytes. `/dev/null` counts as an empty file.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file, or larger than 1 MiB.
+/// When it cannot be read, is no regular file, or is larger than 1 MiB.
 pub fn read_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     read_up_to(path, LARGEST)
 }
 
-/// Reads certificates that are trusted: a bundle of a system's roots has a quarter of a MiB.
+/// Reads a file of trusted certificates: a system's bundle is about a quarter of a MiB, so the limit is larger.
 ///
 /// # Errors
-/// When they cannot be read, are no regular file, or larger than 4 MiB.
+/// When it cannot be read, is no regular file, or is larger than 4 MiB.
 pub fn read_public(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     read_up_to(path, 4 * MEBIBYTE)
 }
 
 fn read_up_to(path: &Path, largest: u64) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
-    // A device may do something when it is opened.
+    // Looked at before it is opened: opening a device may have an effect.
     let stat = rustix::fs::stat(path).map_err(named)?;
     if is_null(&stat) {
         return Ok(bytes);
@@ -98,7 +98,7 @@ fn read_up_to(path: &Path, largest: u64) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         return Err(unusual.into());
     }
     let file = open(path)?;
-    // It may be another one by now.
+    // The path may name another file by now, so the open file is checked as well.
     if let Some(unusual) = Unusual::of(&rustix::fs::fstat(&file).map_err(named)?) {
         return Err(unusual.into());
     }
@@ -107,13 +107,13 @@ fn read_up_to(path: &Path, largest: u64) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Without waiting for whoever may be at its other end.
+/// Opens without blocking, such as on a named pipe without a writer.
 fn open(path: &Path) -> anyhow::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(named)
 }
 
-/// The system's words for a path in which links are nobody's fault.
+/// The system's own words for an error. Links are allowed here, so [`reason`], which blames them, would mislead.
 fn named(error: Errno) -> anyhow::Error {
     match error {
         Errno::LOOP | Errno::NOTDIR | Errno::EXIST => anyhow!(super::plain(&io::Error::from(error))),
@@ -121,14 +121,14 @@ fn named(error: Errno) -> anyhow::Error {
     }
 }
 
-/// A pipe that is to be read once, by somebody who can wait and do something else meanwhile.
+/// A pipe that is read once, asynchronously, so that signals are heard meanwhile.
 pub struct Pipe(Receiver);
 
 impl Pipe {
-    /// The pipe of this name, if it is one. Nothing is read yet.
+    /// Opens the path if it is a pipe. Nothing is read yet.
     ///
     /// # Errors
-    /// When it is one and cannot be opened.
+    /// When it is a pipe and cannot be opened.
     pub fn at(path: &Path) -> anyhow::Result<Option<Self>> {
         let is_pipe = |stat: &Stat| Unusual::of(stat) == Some(Unusual::Pipe);
         if !rustix::fs::stat(path).is_ok_and(|stat| is_pipe(&stat)) {
@@ -142,7 +142,7 @@ impl Pipe {
         Ok(Some(Self(pipe)))
     }
 
-    /// Reads it to its end. One that has a name waits for its first writer.
+    /// Reads the pipe to its end. A named pipe waits for its first writer.
     ///
     /// # Errors
     /// When it cannot be read, or holds more than 1 MiB.
@@ -155,7 +155,7 @@ impl Pipe {
             match self.0.try_read(&mut piece[..]) {
                 Ok(0) => return Ok(bytes),
                 Ok(length) => bytes.extend_from_slice(&piece[..length]),
-                // It was somebody else's, or nothing is there yet.
+                // Nothing is there yet, or another reader took it: wait again.
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(anyhow!(super::plain(&error))),
             }

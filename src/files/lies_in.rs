@@ -1,9 +1,9 @@
-//! Where a path really lies: in which directory, by whatever name.
+//! Whether a path is inside a directory, under whatever name.
 
 use std::path::{Component, Path, PathBuf};
 
-/// Whether a path lies in a directory: as written, or as the directories really lie, so that neither `..` nor a link nor a second
-/// mount leads in or out unseen.
+/// Whether a path is inside a directory: either as written, or as it really is on disk. So a path cannot hide that by `..`, by a
+/// link or by a second mount of the directory.
 #[must_use]
 pub fn lies_in(path: &Path, directory: &Path) -> bool {
     let is_written = written(path).starts_with(written(directory));
@@ -13,7 +13,7 @@ pub fn lies_in(path: &Path, directory: &Path) -> bool {
     is_written || path.starts_with(&directory) || own.is_some() && path.ancestors().any(|above| identity(above) == own)
 }
 
-/// A path without `.` and `..`, as it is written.
+/// The path as written, with `.` and `..` resolved without looking at the disk.
 fn written(path: &Path) -> PathBuf {
     let mut written = PathBuf::new();
     for part in path.components() {
@@ -26,7 +26,7 @@ fn written(path: &Path) -> PathBuf {
     written
 }
 
-/// A path without links, as far as it is there, and without `..` behind that.
+/// The path with links resolved, as far as it exists, and with `..` resolved in the rest.
 fn real(path: &Path) -> PathBuf {
     let mut real = PathBuf::new();
     for part in path.components() {
@@ -35,7 +35,7 @@ fn real(path: &Path) -> PathBuf {
             Component::CurDir => {}
             Component::Prefix(_) | Component::RootDir | Component::Normal(_) => real.push(part),
         }
-        // `..` leads out of where a link leads, not out of where it lies.
+        // `..` after a link means the parent of the link's target, so links are resolved part by part.
         real = real.canonicalize().unwrap_or(real);
     }
     real

@@ -1,4 +1,4 @@
-//! Files that the user or the platform named: written, appended to and removed, where they are what they should be.
+//! Files that the user or the platform has named: written, appended to and removed, but only where they are what we expect.
 
 use std::{
     fs, io,
@@ -22,22 +22,23 @@ use super::{
 };
 use crate::failure::{Code, Failure};
 
-/// How long whoever reads a pipe that we write to is waited for.
+/// How long we wait for the reader of a pipe that we write to.
 const READER: Duration = Duration::from_secs(1);
 
-/// What may be behind the name of a file that is appended to.
+/// What a file that we append to may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepts {
-    /// A regular file: somebody reads it later.
+    /// Only a regular file, as somebody reads it later.
     File,
-    /// A pipe that somebody reads, a terminal, `/dev/null` too.
+    /// Also a pipe that has a reader, a terminal, or `/dev/null`.
     Stream,
 }
 
-/// Writes a file that the user named: made anew, or a former one of ours replaced; never through a link.
+/// Writes a file that the user has named: it is created, or replaces one that we wrote before (`is_former` recognises it by its
+/// text); never through a link.
 ///
 /// # Errors
-/// When something else is there, or it cannot be written.
+/// When something else has the name, or the file cannot be written.
 pub fn write_user_file(path: &Path, content: &[u8], mode: u32, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
     remove_user_file(path, is_former)?;
     let (parent, name) = split(path);
@@ -45,10 +46,10 @@ pub fn write_user_file(path: &Path, content: &[u8], mode: u32, is_former: impl F
     open().and_then(|parent| create(&parent, &name, content, mode)).map_err(|error| unwritable(path, error))
 }
 
-/// Whether such a file could be written, as far as that can be told before.
+/// Checks beforehand whether [`write_user_file`] could succeed.
 ///
 /// # Errors
-/// When something else is there, or its directory is not there or takes nothing.
+/// When something else has the name, or the directory is missing or not writable.
 pub fn check_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let (parent, name) = split(path);
     let directory = open_named(&parent);
@@ -62,10 +63,10 @@ pub fn check_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<
     is_free.and_then(|()| takes_files(&parent).map_err(|error| unwritable(path, error)))
 }
 
-/// Removes a file that an earlier run of ours wrote where the user named it. Nothing there is success.
+/// Removes a file that an earlier run of ours wrote where the user named it. It is no error if nothing is there.
 ///
 /// # Errors
-/// When it is no regular file, not ours, or not one that `is_former` knows again: then it is left alone.
+/// When it is no regular file, not ours, or `is_former` does not recognise it: then it is left alone.
 pub fn remove_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let (parent, name) = split(path);
     let Ok(parent) = open_named(&parent) else { return Ok(()) };
@@ -80,14 +81,15 @@ pub fn remove_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result
     }
 }
 
-/// Appends to a file of the platform or the user in one write: all of it, or nothing as far as that is in our hands.
+/// Appends to a file of the platform or the user. If a write fails half-way, what was written is cut off again where that is
+/// possible.
 ///
 /// # Errors
-/// When it cannot be written, or is not what is accepted.
+/// When it cannot be written, or is not of an accepted kind.
 pub fn append(path: &Path, content: &str, accepts: Accepts) -> Result<(), Failure> {
     let append = || {
         let file = opened(path, accepts, OFlags::empty()).or_else(|error| match error.downcast_ref::<Errno>() {
-            // Never through a link that leads nowhere: whoever made it chooses what is made.
+            // A link to a missing file is refused: its maker would choose which file we create.
             Some(&Errno::NOENT) => opened(path, accepts, OFlags::CREATE | OFlags::EXCL),
             _ => Err(error),
         })?;
@@ -96,10 +98,10 @@ pub fn append(path: &Path, content: &str, accepts: Accepts) -> Result<(), Failur
     append().map_err(|cause| unappendable(path, &cause))
 }
 
-/// Whether it could be appended to, as far as that can be told before; nothing is made.
+/// Checks beforehand whether [`append`] could succeed; creates nothing.
 ///
 /// # Errors
-/// When it is not what is accepted, or its directory is not there or takes nothing.
+/// When it is not of an accepted kind, or the directory is missing or not writable.
 pub fn check_append(path: &Path, accepts: Accepts) -> Result<(), Failure> {
     let check = || match opened(path, accepts, OFlags::empty()) {
         Err(error) if error.downcast_ref::<Errno>() == Some(&Errno::NOENT) => {
@@ -113,14 +115,14 @@ pub fn check_append(path: &Path, accepts: Accepts) -> Result<(), Failure> {
     check().map_err(|cause| unappendable(path, &cause))
 }
 
-/// Opens it without waiting for anybody.
+/// Opens the file without blocking.
 fn opened(path: &Path, accepts: Accepts, more: OFlags) -> anyhow::Result<fs::File> {
     let refuse = |stat: &rustix::fs::Stat| match (Unusual::of(stat), accepts) {
         (None, _) | (Some(Unusual::Pipe), Accepts::Stream) => Ok(()),
         (Some(_), Accepts::Stream) if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => Ok(()),
         (Some(unusual), _) => Err(anyhow!(unusual)),
     };
-    // A device may do something when it is opened.
+    // Looked at before it is opened: opening a device may have an effect.
     rustix::fs::stat(path).map_or(Ok(()), |stat| refuse(&stat))?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
     let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)) {
@@ -149,7 +151,7 @@ fn written(mut file: &fs::File, content: &[u8]) -> io::Result<()> {
             let _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&patience));
             continue;
         }
-        // Half a record would make nonsense of what others write after it.
+        // Half a record would garble what others append after it, so it is cut off again.
         let half = (content.len() - left.len()) as u64;
         if let Some(before) = before.filter(|before| half > 0 && length() == Some(before + half)) {
             let _ = file.set_len(before);
@@ -159,7 +161,7 @@ fn written(mut file: &fs::File, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether files can be made in a directory.
+/// Whether we may create files in a directory.
 fn takes_files(directory: &Path) -> Result<(), Errno> {
     rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
 }

@@ -1,4 +1,4 @@
-//! For a command of ours, and nobody else: no platform learns of it.
+//! Hands a pass to the command of `run`, and to nobody else: the platform learns nothing of it.
 
 use std::ffi::OsString;
 
@@ -14,7 +14,7 @@ use crate::{
     spec::TokenSpec,
 };
 
-/// The way from a pass to the command of `run`.
+/// Hands the pass over to the command.
 pub struct ForCommand<'a> {
     context: &'a Context,
     out: &'a Out,
@@ -22,13 +22,14 @@ pub struct ForCommand<'a> {
 }
 
 impl Observer for ForCommand<'_> {
-    /// The command's output is scrubbed elsewhere; our own talk is here.
+    /// Hides the secret in our own messages; the command's output is scrubbed in `child`.
     fn mask(&self, secret: &Secret) -> Result<(), Failure> {
         self.out.hide(secret);
         Ok(())
     }
 
-    /// The job's own processes do not learn of it: nothing is saved beside the place, where `revoke` finds it after a crash.
+    /// Leaves a mark only: the lease file in the store is enough for `revoke` after a crash, and the job's other processes need not
+    /// know of the pass.
     fn save(&self, lease: &Lease) -> Result<(), Failure> {
         self.marks.leave(lease);
         Ok(())
@@ -41,13 +42,13 @@ impl Observer for ForCommand<'_> {
 }
 
 impl<'a> ForCommand<'a> {
-    /// For this job.
+    /// The hand-over in this job.
     #[must_use]
     pub fn of(context: &'a Context, out: &'a Out) -> Self {
         Self { context, out, marks: Marks::of(context) }
     }
 
-    /// Writes the files of the pass, and says which variables the command gets.
+    /// Writes the files of the pass, and returns the variables that the command gets.
     ///
     /// # Errors
     /// When something cannot be written; then the caller ends the pass.
@@ -61,12 +62,12 @@ impl<'a> ForCommand<'a> {
         Ok(token.into_iter().chain(others).collect())
     }
 
-    /// Tells the person who reads the log what there is now, while a command is about to use it.
+    /// Tells the person who reads the log about the pass, just before the command is started.
     pub fn announce(&self, pass: &Pass) {
         self.out.say_aside(announcement(pass));
     }
 
-    /// The pass is over.
+    /// Removes the mark, as the pass is over.
     pub fn is_over(&self) {
         self.marks.take_away();
     }

@@ -1,4 +1,4 @@
-//! The marks of the job's passes: left before a pass exists, taken away when it is over.
+//! The marks of the job's passes (see [`crate::lease::mark`]): left before a pass exists, removed when it is over.
 
 use std::cell::RefCell;
 
@@ -9,14 +9,14 @@ use crate::{
     platform::{Base, Platform},
 };
 
-/// The mark that this run of ours has left, if it has left one.
+/// The mark that this process has left, if it has left one.
 pub struct Marks<'a> {
     context: &'a Context,
     left: RefCell<Option<String>>,
 }
 
 impl<'a> Marks<'a> {
-    /// None yet.
+    /// No mark is left yet.
     #[must_use]
     pub fn of(context: &'a Context) -> Self {
         Self { context, left: RefCell::default() }
@@ -25,7 +25,7 @@ impl<'a> Marks<'a> {
     /// Leaves the mark of a pass: see [`crate::lease::mark`].
     pub fn leave(&self, lease: &Lease) {
         let base = match self.context.platform {
-            // Its volume holds nothing but passes, and is gone with the pod.
+            // Its volume holds only the stores of passes, and goes with the pod.
             Platform::Tekton => None,
             Platform::Github | Platform::Gitlab | Platform::Local => self.context.own_bases().ok(),
         };
@@ -37,7 +37,7 @@ impl<'a> Marks<'a> {
         }
     }
 
-    /// Takes it away: the pass is over, or did not come to be.
+    /// Removes the mark: the pass is over, or was undone.
     pub fn take_away(&self) {
         if let Some(name) = self.left.take() {
             take_away(self.context, &name);
@@ -45,7 +45,7 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// Takes the mark away that some run has left of a pass that is over.
+/// Removes the mark of a pass that is over, whichever process has left it.
 pub fn take_away(context: &Context, name: &str) {
     for base in context.own_bases().into_iter().flatten() {
         Mark::remove(&base, name);

@@ -1,4 +1,4 @@
-//! For the rest of the job: by the ways of its runner, or by a file that its shell sources.
+//! Hands a pass to the rest of the job: through the runner's own files, or by an env file that the job's shell sources.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ use crate::{
     store,
 };
 
-/// The way from a pass to the job.
+/// Hands the pass over to the job.
 pub struct ForRunner<'a> {
     context: &'a Context,
     out: &'a Out,
@@ -32,7 +32,7 @@ pub struct ForRunner<'a> {
 }
 
 impl Observer for ForRunner<'_> {
-    /// Masks every form of a secret, as far as the platform can, and hides it from our own talk.
+    /// Masks every form of a secret, if the platform can do that, and hides it in our own messages.
     fn mask(&self, secret: &Secret) -> Result<(), Failure> {
         let forms = mask::forms(secret);
         for form in &forms {
@@ -50,7 +50,7 @@ impl Observer for ForRunner<'_> {
         self.keep(lease)
     }
 
-    /// The runner gives the last record to our post step.
+    /// Overwrites the saved lease: the runner gives the last record to our post step.
     fn forget(&self) -> Result<(), Failure> {
         self.marks.take_away();
         match self.context.platform {
@@ -61,16 +61,16 @@ impl Observer for ForRunner<'_> {
 }
 
 impl<'a> ForRunner<'a> {
-    /// For this job.
+    /// The hand-over in this job.
     #[must_use]
     pub fn of(context: &'a Context, out: &'a Out) -> Self {
         Self { context, out, marks: Marks::of(context) }
     }
 
-    /// Refuses what could only fail once a token exists: the files by which the runner takes our answers.
+    /// Checks before a token exists that the runner's files can be written.
     ///
     /// # Errors
-    /// When one of them is not named or cannot be written.
+    /// When one of the files is not named by its variable, or cannot be written.
     pub fn check(&self) -> Result<(), Failure> {
         if self.context.platform != Platform::Github {
             return Ok(());
@@ -96,11 +96,11 @@ impl<'a> ForRunner<'a> {
         }
     }
 
-    /// Whether the platform hides a value when it is told to.
+    /// Whether a mask command on stderr really masks the value.
     fn masks(&self) -> bool {
         match self.context.platform {
             Platform::Github => true,
-            // Where the runner does not listen, or our talk goes to a file, the command itself would publish the token.
+            // Where the runner does not read our stderr, the mask command itself would publish the token in the log or a file.
             Platform::Gitlab => {
                 gitlab::masking_database(&self.context.env).is_some_and(|path| path.is_file())
                     && processes::is_below(gitlab::listens)
@@ -110,7 +110,7 @@ impl<'a> ForRunner<'a> {
         }
     }
 
-    /// Writes the files of the pass, and then hands them over.
+    /// Writes the files of the pass, then hands the pass over.
     ///
     /// # Errors
     /// When something cannot be written; then the caller ends the pass.
@@ -124,7 +124,7 @@ impl<'a> ForRunner<'a> {
         }
     }
 
-    /// GitHub: by the runner's files, the variables last.
+    /// On GitHub: writes the runner's files, the variables last.
     fn to_runner(&self, pass: &Pass, spec: &TokenSpec, outputs: &Outputs) -> Result<(), Failure> {
         let random = random_hex();
         let mut records = String::new();
@@ -136,7 +136,7 @@ impl<'a> ForRunner<'a> {
         files::append(&self.file(FileCommand::Output)?, records.expose(), Accepts::File)?;
         summary(self.context, "jobpass: a pass for this job", &outputs.rows(), self.out);
         self.say(pass);
-        // For the rest of this step. The shim has no shell that could source it.
+        // The env file is for the rest of this step. The action's shim has no shell that could source it.
         let env_file = self.context.phase().is_none().then(|| self.env_file(pass, spec, &outputs.variables())).transpose()?;
         match &env_file {
             Some(path) => self.answer(outputs, path)?,
@@ -153,8 +153,8 @@ impl<'a> ForRunner<'a> {
         self.confirm(&pass.lease)
     }
 
-    /// Saves the lease once more, after everything else, and looks whether the runner will give it to our post step: a process that an
-    /// earlier step has left behind may write to that file, too.
+    /// Saves the lease again, after everything else, and checks that the runner will give it to our post step: a process left
+    /// behind by an earlier step may write to the state file, too.
     fn confirm(&self, lease: &Lease) -> Result<(), Failure> {
         self.keep(lease)?;
         let state = self.file(FileCommand::State)?;
@@ -170,12 +170,12 @@ impl<'a> ForRunner<'a> {
         .hint("find out which step before this one has left a process running"))
     }
 
-    /// A shell: by a file that it sources, whose path is all that stdout carries.
+    /// For a shell: writes the env file, and prints its path, the only output on stdout.
     fn to_shell(&self, pass: &Pass, spec: &TokenSpec, outputs: &Outputs) -> Result<(), Failure> {
         let mut variables = outputs.variables();
         let traced = self.is_traced();
         if traced {
-            // The trace shows every command with its expanded variables, and nothing masks ours.
+            // The trace prints every command with its expanded variables, and nothing masks them.
             variables.retain(|(name, _)| *name == "KUBECONFIG");
         }
         let env_file = self.env_file(pass, spec, &variables)?;
@@ -186,7 +186,7 @@ impl<'a> ForRunner<'a> {
         self.answer(outputs, &env_file)
     }
 
-    /// Writes what a shell sources, and says where it is.
+    /// Writes the env file, and returns its path.
     fn env_file(&self, pass: &Pass, spec: &TokenSpec, variables: &[(&str, String)]) -> Result<String, Failure> {
         let token_file = pass.store.file(store::TOKEN);
         let token = spec.variable.as_deref().filter(|_| !self.is_traced()).map(|name| (name, token_file.as_path()));
@@ -194,18 +194,18 @@ impl<'a> ForRunner<'a> {
         Ok(pass.store.file(store::ENV).to_string_lossy().into_owned())
     }
 
-    /// Whether whatever the job's shell does with a variable ends up in the log.
+    /// Whether the job's shell prints every command, and with it the variables, into the log.
     fn is_traced(&self) -> bool {
         self.context.platform == Platform::Gitlab && gitlab::is_traced(&self.context.env)
     }
 
-    /// All that stdout carries: the path of the env file, alone or as JSON with what else there is.
+    /// Prints the answer on stdout: the path of the env file, or JSON that contains it.
     fn answer(&self, outputs: &Outputs, env_file: &str) -> Result<(), Failure> {
         let json = self.context.is_json().then(|| outputs.json(Some(env_file)));
         self.out.data(json.as_deref().unwrap_or(env_file))
     }
 
-    /// Says what there is now, and how it is used and ended.
+    /// Tells the user about the pass: what it is, and how to end it.
     fn say(&self, pass: &Pass) {
         self.out.say(announcement(pass));
         match self.context.platform {
@@ -221,13 +221,13 @@ impl<'a> ForRunner<'a> {
         }
     }
 
-    /// A second pass in one job takes over the names of the first, which lives on: say so, with both leases.
+    /// Warns if another pass lives in this job: ours takes over its variables, but does not end it.
     fn warn_of_another(&self, spec: &TokenSpec, lease: &Lease) {
         let ours = lease.id();
         let configs = self.context.env.get("KUBECONFIG").filter(|_| spec.kubeconfig).map(|list| self.context.env.paths(list));
         let mark = configs.into_iter().flatten().find_map(|path| PassExtension::of_file(&path));
         let of_config = mark.map(|mark| ("KUBECONFIG".to_owned(), mark.lease));
-        // A pass that is over has no token file any more, while the variables of a shell stay.
+        // After `revoke` a shell still has the variables of the former pass, but its token file is gone.
         let lives = self.context.env.path("JOBPASS_TOKEN_FILE").is_none_or(|path| path.exists());
         let variable = spec.variable.as_deref().filter(|_| lives).and_then(|name| Some((name, self.context.env.secret(name)?)));
         let of_variable = variable.and_then(|(name, token)| Some((name.to_owned(), Claims::of(&token)?.lease()?)));

@@ -63,19 +63,20 @@ impl Source for Bearer {
         let given = given.or_else(|| options.secret(&o::IDENTITY_TOKEN).map(|(_, source)| source));
         match (given, &identity.origin) {
             (Some(source), _) => Rank::of(source),
-            // The lease remembers the file, not who named it: a variable that names it still does.
+            // The lease remembers the file but not which setting named it. A variable that still names it is taken for that
+            // setting.
             (None, Origin::Bearer { token_file: Some(path) }) if env.names_path(path.as_ref()) => Rank::Variable,
             (None, _) => Rank::Flag,
         }
     }
 }
 
-/// A token that a setting holds.
+/// The identity with a token that a setting holds.
 fn from_token(token: &Secret, source: &str, options: &Options) -> Result<Identity, Failure> {
     identity(token, source, Origin::Bearer { token_file: None }, options)
 }
 
-/// A token that stands in a file.
+/// The identity with a token from a file.
 fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
     let text = files::read_text(path).with_context(|| format!("cannot read `{}`", path.display()));
     let text = text.map_err(|error| {

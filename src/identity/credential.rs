@@ -1,4 +1,4 @@
-//! What shows who we are: a header, a client certificate, or both.
+//! The credential that is sent to the API server: a header, a client certificate, or both.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::AuthInfo;
@@ -14,10 +14,10 @@ use crate::{
 };
 
 impl Identity {
-    /// The credential, ready to be shown: out of the identity itself, or from its plugin.
+    /// The credential in the form that requests need, from the identity itself or from its plugin.
     ///
     /// # Errors
-    /// When there is something that is no credential. Somebody without any is no error here: the API server says what it thinks.
+    /// When a credential is not valid. It is no error if there is none: then the API server refuses us.
     pub async fn credential(&self) -> Result<Credential, Failure> {
         let what = self.what();
         let user = &self.user;
@@ -57,7 +57,7 @@ impl Identity {
     }
 }
 
-/// A client certificate that the kubeconfig holds or names.
+/// The client certificate that the kubeconfig contains or names.
 fn of_kubeconfig(user: &AuthInfo, what: &str) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, Failure> {
     let pem = |data: Option<&str>, path: Option<&str>| match (data, path) {
         (Some(data), _) => Some(STANDARD.decode(data.trim()).ok()),

@@ -1,4 +1,4 @@
-//! What of Kubernetes and OpenShift a text holds: told apart at a look, and every secret in it.
+//! Finds Kubernetes and OpenShift credentials in a text: whether it is a kubeconfig or has a token, and every secret in it.
 
 use std::path::Path;
 
@@ -12,29 +12,29 @@ use kube::config::{AuthInfo, Kubeconfig};
 use super::{Identity, kubeconfig::text_of};
 use crate::{files, jwt::Claims, origin::Origin, secret::Secret};
 
-/// A secret that must not be seen.
+/// A secret that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// A token.
+    /// A bearer token.
     Token(Secret),
-    /// A password, a key or a line of one.
+    /// A password, a key, or one line of a key.
     Value(Secret),
 }
 
-/// In bytes: a file that is larger is no kubeconfig, as `store` reads none.
+/// In bytes: a larger file is not taken for a kubeconfig; `files` reads none either.
 const LARGEST: u64 = 1 << 20;
 
-/// The lists of a kubeconfig. One of its files may hold a single one of them.
+/// The lists of a kubeconfig. With several merged files, one may contain only one list.
 const LISTS: [&str; 3] = ["clusters", "users", "contexts"];
 
-/// What a kubeconfig calls its secrets; the later ones are those of auth providers.
+/// The fields of a kubeconfig that hold secrets; the last four are those of auth providers.
 const SECRETS: [&str; 7] = ["token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret"];
 
-/// What is a secret by the name of its variable, where a plugin gets one.
+/// Parts of the names of secret variables, in the environment that a kubeconfig gives its plugin.
 const SECRET_NAMES: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "KEY"];
 
-/// The secrets of a text that is a kubeconfig or holds a token of Kubernetes or OpenShift, as it is or in base64; none where it is
-/// something else. Files that it names are looked for from `directory`.
+/// The secrets of a text that is a kubeconfig or contains a Kubernetes or OpenShift token, plain or in base64; none if it is
+/// something else. Relative paths in it are resolved from `directory`.
 #[must_use]
 pub fn of_text(text: &str, directory: &Path) -> Option<Vec<Held>> {
     let mut held: Vec<_> = tokens(text).map(Held::Token).collect();
@@ -48,7 +48,8 @@ pub fn of_text(text: &str, directory: &Path) -> Option<Vec<Held>> {
     of_text(decoded(text)?.expose(), directory)
 }
 
-/// The same of a file; a token must be all that it holds, and for an API server: those for others are used by the job's own tools.
+/// The same for a file. A token counts only if it is the whole file and meant for an API server: the job's own tools may need
+/// others.
 #[must_use]
 pub fn of_file(path: &Path) -> Option<Vec<Held>> {
     let text = read(path)?;
@@ -59,7 +60,7 @@ pub fn of_file(path: &Path) -> Option<Vec<Held>> {
     (is_token || is_one(&text) || decoded(text.expose()).as_ref().is_some_and(is_one)).then_some(held)
 }
 
-/// All that the CI identity holds, and the files that it is in.
+/// All secrets of the CI identity, and of the kubeconfig files that it comes from.
 #[must_use]
 pub fn of_identity(identity: &Identity) -> Vec<Held> {
     let mut held = of_user(&identity.user, Path::new("/"));
@@ -69,14 +70,14 @@ pub fn of_identity(identity: &Identity) -> Vec<Held> {
     held
 }
 
-/// A file, if it may hold anything of these. It is looked at before it is opened: there may be no end of it, or nobody at the other
-/// one; what the kernel makes up says that it is empty, and may wait for something to happen.
+/// Reads a file if it may contain a credential. Its type and size are checked before it is opened: a device may be endless, a pipe
+/// may block, and files of the kernel report size 0 and may block, too.
 fn read(path: &Path) -> Option<Secret> {
     path.metadata().ok().filter(|file| file.is_file() && (1..=LARGEST).contains(&file.len()))?;
     text_of(files::read_bytes(path).ok()?.to_vec()).ok().map(Secret::new)
 }
 
-/// Whether a text is a kubeconfig, whole or in some other text.
+/// Whether a text is a kubeconfig, or contains one.
 fn is_kubeconfig(text: &str) -> bool {
     let has = |name: &&str| values(text, name).next().is_some();
     if LISTS[..2].iter().all(has) && ["contexts", "current-context"].iter().any(has) {
@@ -91,7 +92,7 @@ fn is_kubeconfig(text: &str) -> bool {
         })
 }
 
-/// What stands after each `name:` of a text, as YAML or JSON.
+/// What comes after each `name:` in a text, as YAML or JSON write it.
 fn values<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(name).filter_map(move |(at, _)| {
         let rest = text[at + name.len()..].trim_start_matches(['"', '\'', '\\']);
@@ -99,14 +100,14 @@ fn values<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// Every secret of every user.
+/// Every secret of every user of a kubeconfig.
 fn of_kubeconfig(text: &str, directory: &Path) -> Vec<Held> {
     let config = Kubeconfig::from_yaml(text).ok().filter(|config| !config.auth_infos.is_empty());
     if let Some(config) = config {
         let users = config.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
         return users.flat_map(|user| of_user(user, directory)).collect();
     }
-    // What only others can read, or what holds one: by its words.
+    // kube cannot parse it, or it is inside another text: the secrets are found by the names of their fields.
     let word = |value: &str| {
         let value = value.trim_start_matches([' ', '"', '\'', '\\']);
         let end = value.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '}' | '\\'));
@@ -135,7 +136,7 @@ fn of_user(user: &AuthInfo, directory: &Path) -> Vec<Held> {
     held
 }
 
-/// A key as it is written, and each line of it: all but its first and last one, which all keys have.
+/// A key, and each of its lines except the first and last, which are the same in all PEM keys.
 fn of_key(key: &Secret) -> Vec<Held> {
     let pem = decoded(key.expose());
     let pem = pem.as_ref().unwrap_or(key).expose();
@@ -144,7 +145,7 @@ fn of_key(key: &Secret) -> Vec<Held> {
     whole.into_iter().chain(lines.map(|line| Secret::new(line.to_owned()))).map(Held::Value).collect()
 }
 
-/// The tokens in a text that are Kubernetes' or OpenShift's by their look.
+/// The tokens in a text that look like Kubernetes or OpenShift tokens.
 fn tokens(text: &str) -> impl Iterator<Item = Secret> {
     let may_have = text.contains("sha256~") || text.contains("eyJ");
     let text = if may_have { text } else { "" };
@@ -155,14 +156,15 @@ fn tokens(text: &str) -> impl Iterator<Item = Secret> {
         .filter(|word| word.expose().starts_with("sha256~") || Claims::of(word).is_some_and(|claims| claims.service_account().is_some()))
 }
 
-/// By default an API server is meant where the issuer is, or the name that a cluster has for it. A token of old is for all.
+/// Whether a token is meant for an API server: its audience is its issuer (the default), or the name of the API server in the
+/// cluster. A legacy token has no audience and counts as well.
 fn is_for_an_api_server(token: &Secret) -> bool {
     let Some(claims) = Claims::of(token) else { return true };
     let is_its = |audience: &&str| claims.iss.as_deref() == Some(audience) || audience.contains("kubernetes.default.svc");
     claims.audiences().is_empty() || claims.audiences().iter().any(is_its)
 }
 
-/// The text that is there in base64, of either alphabet and with any line breaks.
+/// The text that this text encodes in base64, in either alphabet and with any line breaks.
 fn decoded(text: &str) -> Option<Secret> {
     const ANY: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let compact = Secret::new(text.split_whitespace().collect());

@@ -15,7 +15,7 @@ use crate::{
     secret::Secret,
 };
 
-/// Where kubelet mounts it.
+/// Where kubelet mounts the pod's service account token.
 /// See <https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/#directly-accessing-the-rest-api>.
 pub(super) const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -63,7 +63,7 @@ pub(super) fn find(env: &Env, mount: &Path) -> Result<Option<Identity>, Failure>
         },
         user: AuthInfo {
             token: Some(token_of(&Secret::new(read("token")?))),
-            // Kubelet renews it; a 401 is a reason to look again.
+            // Kubelet renews the file; after a 401 it is read again.
             token_file: Some(token.to_string_lossy().into_owned()),
             ..AuthInfo::default()
         },

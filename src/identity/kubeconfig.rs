@@ -1,4 +1,4 @@
-//! A CI identity that stands in a kubeconfig: files or text, one context of it.
+//! A CI identity from a kubeconfig, given as files or as text: one of its contexts.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ use crate::{
     shown::Kind,
 };
 
-/// A kubeconfig that somebody names as the CI identity, or that `KUBECONFIG` does.
+/// A kubeconfig that a setting names or contains, or that `KUBECONFIG` names.
 pub(super) struct Named;
 
 impl Source for Named {
@@ -71,13 +71,14 @@ impl Source for Named {
 
     fn offered(&self, context: &Context) -> Result<Option<Identity>, Failure> {
         let Some(list) = context.env.get("KUBECONFIG") else { return Ok(None) };
-        // What does not exist is passed over, as kubectl does it: `revoke` has removed the kubeconfig of the pass before this one.
+        // Missing files are ignored, as kubectl does: `revoke` may have removed the kubeconfig of an earlier pass.
         let paths = context.env.paths(list).into_iter().filter(|path| path.exists());
         let (passes, others): (Vec<_>, Vec<_>) = paths.partition(|path| PassExtension::of_file(path).is_some());
         if !others.is_empty() {
             return from_files(&others, context.options.text(&o::CONTEXT), "`KUBECONFIG`").map(Some);
         }
-        // A pass is never a CI identity: it could make more passes of itself. But it knows which one requested it.
+        // The kubeconfig of a pass is never a CI identity: a pass could then create more passes. But it says where the CI identity
+        // was found that requested it.
         let before = passes.first().and_then(|path| PassExtension::of_file(path)).and_then(|mark| mark.identity);
         let before = before.map(|origin| source::of(&origin).again(&origin, context, Word::Ours)).transpose()?.flatten();
         Ok(before.map(|mut before| {
@@ -91,7 +92,7 @@ impl Source for Named {
     }
 }
 
-/// The kubeconfig of a person's own, where nothing else is there: on a plain shell only.
+/// The user's own `~/.kube/config`, where nothing else is found: only on a plain shell.
 pub(super) struct OfHome;
 
 impl Source for OfHome {
@@ -116,7 +117,7 @@ impl Source for OfHome {
     }
 }
 
-/// An identity from files, merged as kubectl merges them: the first to say something wins.
+/// An identity from files, merged as kubectl does it: the first file to set a value wins.
 fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<Identity, Failure> {
     let shown = paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
     let failed = |cause: String| {
@@ -128,7 +129,7 @@ fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<
     };
     let mut merged: Option<Kubeconfig> = None;
     for path in paths {
-        // A list may name files that do not exist, as kubectl's may; a single one may not.
+        // In a list, files may be missing, as for kubectl; a single file must exist.
         if paths.len() > 1 && !path.exists() {
             continue;
         }
@@ -155,7 +156,7 @@ fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<
     select(&config, context, origin, why).map_err(|failure| failure.within(format!("cannot use the kubeconfig {shown}")))
 }
 
-/// A kubeconfig file, with its paths as kubectl takes them: seen from where the file is.
+/// Reads a kubeconfig file. As for kubectl, relative paths in it start from the file's directory.
 fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
     let text = text_of(files::read_bytes(path)?.to_vec()).map(Secret::new)?;
     let mut config = Kubeconfig::from_yaml(text.expose()).map_err(|error| anyhow!(why(&error)))?;
@@ -170,7 +171,7 @@ fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
     }
     for user in config.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
         [&mut user.client_certificate, &mut user.client_key, &mut user.token_file].into_iter().for_each(seen);
-        // A bare name is one of `PATH`.
+        // A command without a slash is looked up in `PATH`.
         if let Some(exec) = user.exec.as_mut().filter(|exec| exec.command.as_ref().is_some_and(|command| command.contains('/'))) {
             seen(&mut exec.command);
         }
@@ -178,7 +179,7 @@ fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
     Ok(config)
 }
 
-/// The text of a file that an editor or a shell of Windows may have written: by its byte order mark.
+/// The text of a file, decoded by its byte order mark: editors and shells of Windows may write UTF-16.
 pub fn text_of(mut bytes: Vec<u8>) -> anyhow::Result<String> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<_> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
@@ -196,7 +197,7 @@ pub fn text_of(mut bytes: Vec<u8>) -> anyhow::Result<String> {
     }
 }
 
-/// An identity from a kubeconfig that a variable or input holds, as it is or in base64.
+/// An identity from a kubeconfig's text, plain or in base64.
 fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Identity, Failure> {
     let what = format!("cannot use the kubeconfig of {source}");
     let compact: String = text.expose().split_whitespace().collect();
@@ -212,7 +213,7 @@ fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Ident
     select(&config, context, Origin::KubeconfigText, why).map_err(|failure| failure.within(what))
 }
 
-/// An empty text is an unset one, as client-go has it; kube would send an empty token or look for an empty certificate.
+/// Treats empty fields as not set, as client-go does. kube would send an empty token, or try to parse an empty certificate.
 fn without_blanks(mut config: Kubeconfig) -> Kubeconfig {
     let blank = |field: &mut Option<String>| drop(field.take_if(|text| text.is_empty()));
     blank(&mut config.current_context);
@@ -233,7 +234,7 @@ fn without_blanks(mut config: Kubeconfig) -> Kubeconfig {
     config
 }
 
-/// Takes one context's cluster and user, and refuses what could only fail later and less clearly.
+/// Selects the cluster and user of one context, and refuses what would only fail later and less clearly.
 fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl Fn(&str) -> String) -> Result<Identity, Failure> {
     if let Some(mark) = PassExtension::of_config(config) {
         return Err(Failure::new(Code::IdentityPass, format!("it is the pass `{}` of jobpass, which is never a CI identity", mark.lease))
@@ -259,7 +260,7 @@ fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl 
     })?;
     let user = context.user.as_deref().unwrap_or_default();
     let user = config.auth_infos.iter().find(|named| named.name == user).and_then(|named| named.auth_info.clone()).ok_or_else(|| {
-        // kube and kubectl would go on as nobody, and the API server would speak of `system:anonymous`.
+        // kube and kubectl would go on without a credential, and the error would be about `system:anonymous`.
         Failure::new(Code::IdentityKubeconfig, format!("its context `{name}` names the user `{user}`, which is not there"))
     })?;
     let why = why(name);
@@ -274,7 +275,7 @@ fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl 
     })
 }
 
-/// The user with everything in it that kube would only stumble over.
+/// Checks the user, and reads its token file.
 fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
     if let Some(provider) = &user.auth_provider {
         return Err(Failure::new(
@@ -288,13 +289,13 @@ fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
     {
         let text = files::read_text(path.as_ref())
             .map_err(|error| Failure::new(Code::IdentityToken, format!("cannot read its token file `{path}`")).cause(error))?;
-        // kube would send the newline at its end too.
+        // kube would send the file's trailing newline as part of the token.
         user.token = Some(token_of(&Secret::new(text)));
     }
     Ok(user)
 }
 
-/// The error in our words: kube's own ones quote the file, which may hold secrets.
+/// The reason in our own words: kube's errors quote the file, which may contain secrets.
 fn why(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::Parse(error) => match error.location() {

@@ -1,4 +1,4 @@
-//! A pod's own credential: known wherever it is named from, and shown to the pod's own API server only.
+//! A pod's own credential: recognised under any path, and sent only to the pod's own API server.
 
 use std::path::Path;
 
@@ -14,13 +14,13 @@ use crate::{
     secret::Secret,
 };
 
-/// Below which a pod's tokens are mounted; the first leads to the second nearly everywhere.
+/// The directories under which a pod's tokens are mounted; on nearly every system the first is a link to the second.
 const SECRETS: [&str; 2] = ["/var/run/secrets", "/run/secrets"];
 
-/// By which names every pod knows its own API server.
+/// The names under which every pod can reach its own API server.
 const NAMES: [&str; 4] = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
 
-/// Whether a file is one that a pod has from its node, by whatever way it is named.
+/// Whether a file is one of the pod's mounted secrets, whatever path names it.
 fn is_mounted(path: &Path) -> bool {
     let token = Path::new(in_cluster::MOUNT).join("token");
     let is_same = || stat(path).is_ok_and(|one| stat(&token).is_ok_and(|other| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)));
@@ -33,14 +33,14 @@ fn is_of_this_pod(token: &Secret) -> bool {
     mounted.is_ok_and(|mounted| !mounted.trim().is_empty() && Secret::new(mounted).trimmed() == token.trimmed())
 }
 
-/// Whether an identity's credential is a pod's own.
+/// Whether an identity's credential is the pod's own.
 pub(super) fn is_own(identity: &Identity) -> bool {
     let AuthInfo { token, token_file, .. } = &identity.user;
     token_file.as_ref().is_some_and(|path| is_mounted(path.as_ref()))
         || token.as_ref().is_some_and(|token| is_of_this_pod(&token.clone().into()))
 }
 
-/// Gives a token of this pod, which somebody named as a token, the pod's own API server and authority.
+/// If the identity token is this pod's own, sets the pod's own API server and certificate authority.
 pub(super) fn directed(mut identity: Identity, env: &Env) -> Result<Identity, Failure> {
     if is_own(&identity) {
         let pod = in_cluster::find(env, Path::new(in_cluster::MOUNT))?;
@@ -54,7 +54,7 @@ pub(super) fn directed(mut identity: Identity, env: &Env) -> Result<Identity, Fa
     Ok(identity)
 }
 
-/// Refuses to show a pod's own token, whoever named it, to anybody but the pod's own API server.
+/// Refuses to send a pod's own token, whoever named it, to any server but the pod's own API server.
 pub(super) fn guard(identity: &Identity, env: &Env) -> Result<(), Failure> {
     if !is_own(identity) {
         return Ok(());
@@ -68,7 +68,7 @@ pub(super) fn guard(identity: &Identity, env: &Env) -> Result<(), Failure> {
     Err(stray(identity))
 }
 
-/// The same for a token that a credential plugin printed: the pod's own authority is what matters.
+/// The same for a token that a credential plugin printed: here it is enough that the pod's certificate authority checks the server.
 pub(super) fn guard_token(identity: &Identity, token: &Secret, token_is_from: &str) -> Result<(), Failure> {
     if !is_of_this_pod(token) || is_checked_by_the_pods(identity) {
         return Ok(());
@@ -89,7 +89,7 @@ fn is_checked_by_the_pods(identity: &Identity) -> bool {
     is_checked && mounted.zip(own).is_some_and(|(mounted, own)| certificates(mounted.as_bytes()) == certificates(&own))
 }
 
-/// Refuses a kubeconfig that came as a text, from wherever that is, and names files that a pod has mounted.
+/// Refuses a kubeconfig that was given as text if it names files that are mounted in the pod: its author need not be the pod's.
 pub(super) fn names_none(config: &Kubeconfig) -> Result<(), Failure> {
     let users = config.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
     let of_users = users.flat_map(|user| {

@@ -1,4 +1,4 @@
-//! An exec plugin of a kubeconfig: a program that is asked for the credential.
+//! Runs the exec plugin of a kubeconfig: a program that prints the credential.
 //!
 //! See <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>.
 #![expect(clippy::disallowed_methods, reason = "a kubeconfig's exec plugin is the one program that is started for an identity")]
@@ -20,15 +20,15 @@ use crate::{
     secret::Secret,
 };
 
-/// What a plugin answers.
+/// The credential that a plugin prints.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
     /// A bearer token.
     pub(super) token: Option<Secret>,
-    /// A client certificate, PEM.
+    /// A client certificate as PEM.
     pub(super) client_certificate_data: Option<String>,
-    /// Its key, PEM.
+    /// The key of the certificate as PEM.
     pub(super) client_key_data: Option<Secret>,
 }
 
@@ -37,11 +37,11 @@ struct ExecCredential {
     status: Option<Status>,
 }
 
-/// Runs the plugin. It has no terminal and no stdin, as a job has nobody to answer. A caller who has lost patience kills it.
+/// Runs the plugin, without a terminal and stdin, as nobody in a job can answer questions. It is killed if the future is dropped.
 ///
 /// # Errors
-/// When it cannot be started, fails, or answers with no credential. Of its output only the last line of its stderr is repeated:
-/// its stdout may hold the credential.
+/// When it cannot be started, fails, or prints no credential. The message repeats only the last line of its stderr: its stdout may
+/// contain the credential.
 pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Result<Status, Failure> {
     let program = exec.command.as_deref().unwrap_or_default();
     let plugin = format!("its credential plugin `{program}`");
@@ -75,7 +75,7 @@ pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Res
     })
 }
 
-/// How many plugins are being waited for: their end must not be taken notice of by anybody else.
+/// How many plugins are running: meanwhile `child` must not reap orphans, or it could take a plugin's exit status.
 static ASKED: AtomicUsize = AtomicUsize::new(0);
 
 struct Asking;
@@ -93,13 +93,13 @@ impl Drop for Asking {
     }
 }
 
-/// Whether a plugin is being waited for.
+/// Whether a plugin is running.
 #[must_use]
 pub fn is_asking() -> bool {
     ASKED.load(Ordering::SeqCst) > 0
 }
 
-/// What the plugin is told.
+/// The JSON that the plugin gets in `KUBERNETES_EXEC_INFO`.
 fn info(exec: &ExecConfig, cluster: &Cluster) -> serde_json::Value {
     let mut spec = json!({"interactive": false});
     if exec.provide_cluster_info

@@ -1,4 +1,5 @@
-//! Where a credential may go: server, authority and "no check" come from a source of at least the credential's own rank.
+//! Where a credential may be sent: the server, its authority and "no check" must come from a source of at least the credential's
+//! rank.
 
 use super::{Identity, mounted, server, source};
 use crate::{
@@ -9,24 +10,25 @@ use crate::{
     origin::{Origin, Word},
 };
 
-/// What the CI identity is looked for.
+/// What the CI identity is needed for.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
-    /// To begin a pass: a setting that has no say is a mistake of the call.
+    /// To begin a pass: a setting that may not decide is an error of the call.
     Begin,
-    /// To end one that says by what identity it was requested: a setting that has no say must not keep it alive.
+    /// To end a pass, with the origin that its lease remembers: a setting that may not decide is ignored, so that it cannot keep
+    /// the pass alive.
     End(Option<(&'a Origin, Word)>),
 }
 
-/// How far a source is out of reach for those who can set a variable of the job: the later, the further.
+/// The rank of a source: the higher, the harder it is to change for somebody who can only set variables of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Variable,
     Input,
     Flag,
-    /// The credential's own kubeconfig, which says where it goes.
+    /// The kubeconfig that contains the credential, and the server that it is for.
     Kubeconfig,
-    /// The credential's own pod.
+    /// The pod that the credential belongs to.
     Pod,
 }
 
@@ -45,8 +47,9 @@ impl Rank {
         if mounted::is_own(identity) { Self::Pod } else { source::of(&identity.origin).rank(identity, context) }
     }
 
-    /// Whether a value of this rank may say where a credential of another one goes. A flag stands in the line that starts us, and
-    /// whoever writes that line hands over the kubeconfig too: it may put another server into it. Nobody may for a pod.
+    /// Whether a setting of this rank may decide where a credential is sent. A flag may do that even for a kubeconfig: whoever
+    /// writes the command line also chooses the kubeconfig, and could change the server in it. For a pod's credential no setting
+    /// may.
     fn may_direct(self, credential: Self) -> bool {
         match credential {
             Self::Pod => false,
@@ -56,13 +59,13 @@ impl Rank {
     }
 }
 
-/// The settings that say where an identity's credential goes, as far as they have a say.
+/// The settings that may decide where an identity's credential is sent.
 #[derive(Default)]
 pub(super) struct Directions<'a> {
     pub(super) server: Option<&'a Given>,
     pub(super) authority: Option<&'a Given>,
     pub(super) is_unchecked: bool,
-    /// Those that have none, and why.
+    /// The settings that may not decide, and why.
     pub(super) passed_over: Vec<Failure>,
 }
 
@@ -70,7 +73,7 @@ impl<'a> Directions<'a> {
     /// Sorts the settings for this identity.
     ///
     /// # Errors
-    /// When one has no say and is no mistake that a pass may be ended without, or two exclude each other.
+    /// When a setting may not decide and cannot be ignored, or two exclude each other.
     pub(super) fn of(identity: &Identity, context: &'a Context, purpose: Purpose<'_>) -> Result<Self, Failure> {
         let options = &context.options;
         let credential = Rank::of_credential(identity, context);
@@ -106,7 +109,7 @@ impl<'a> Directions<'a> {
     }
 }
 
-/// Whether a setting says what the identity says itself.
+/// Whether a setting only repeats what the identity itself says.
 fn changes_nothing(setting: &Setting, given: &Given, identity: &Identity, context: &Context) -> bool {
     let source = given.source.to_string();
     if setting.name == o::SERVER.name {

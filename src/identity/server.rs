@@ -1,4 +1,4 @@
-//! The API server's address in one plain form, and its certificate authority in whatever form it was given.
+//! Normalises the API server's URL, and reads its certificate authority in any form.
 
 use anyhow::{Context, anyhow, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -17,7 +17,7 @@ use crate::{
     shown::Kind,
 };
 
-/// The plain form: `https`, no trailing slash; a path prefix, as Rancher has one, stays.
+/// The plain form of a URL: `https`, without a trailing slash; a path prefix, as of Rancher, is kept.
 pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
     let hint = "write it as `https://api.example.com:6443`";
     let refused = |why: &str| Failure::new(Code::IdentityServer, format!("the API server of {source} is no address")).cause(why).hint(hint);
@@ -53,12 +53,12 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
             .hint("take the address that `oc whoami --show-server` prints, such as `https://api.CLUSTER.DOMAIN:6443`"));
     }
     let path = uri.path_and_query().map_or("", PathAndQuery::path).trim_end_matches('/');
-    // The same server in one form only, as `revoke` compares it with the one of the lease.
+    // One form for one server, as `revoke` compares it with the server of the lease.
     let authority = authority.as_str().to_ascii_lowercase();
     Ok(format!("https://{}{path}", authority.strip_suffix(":443").unwrap_or(&authority)))
 }
 
-/// A certificate authority given as PEM text, as base64 of it, or as a file.
+/// Reads a certificate authority that is given as PEM text, as base64 of it, or as a file.
 pub(super) fn authority(given: &str, source: &str, env: &Env) -> Result<Vec<u8>, Failure> {
     let refused = |cause: anyhow::Error| refused(source, &cause);
     let path = env.absolute(given.as_ref());
@@ -73,13 +73,13 @@ pub(super) fn authority(given: &str, source: &str, env: &Env) -> Result<Vec<u8>,
     authority_in(pem, source)
 }
 
-/// A certificate authority that is PEM for sure.
+/// Checks a certificate authority that is known to be PEM.
 pub(super) fn authority_in(pem: Vec<u8>, source: &str) -> Result<Vec<u8>, Failure> {
     checked_authority(&pem).map_err(|cause| refused(source, &cause))?;
     Ok(pem)
 }
 
-/// The certificate authority that a cluster has of its own, as PEM.
+/// The certificate authority in a kubeconfig's cluster, as PEM; none if it has none.
 pub(super) fn pem_of(cluster: &Cluster) -> anyhow::Result<Option<Vec<u8>>> {
     match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
         (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|_| anyhow!("its base64 cannot be read")),
@@ -97,7 +97,7 @@ fn refused(source: &str, cause: &anyhow::Error) -> Failure {
         .hint("give a file, PEM text or base64 of it: the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace")
 }
 
-/// Refuses what holds no certificate before anybody is called.
+/// Refuses PEM without a certificate before anything is sent.
 pub(super) fn checked_authority(pem: &[u8]) -> anyhow::Result<()> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {

@@ -1,4 +1,5 @@
-//! As whom a pass is ended: the CI identity that the settings give, and where a variable or an input has spoiled it the one without.
+//! Which CI identity ends a pass: the one that the settings give, or, where a bad variable or input spoils it, the one without
+//! that.
 
 use crate::{
     context::Context,
@@ -9,26 +10,26 @@ use crate::{
     pass::Revocation,
 };
 
-/// How the API server is reached: what is tried without first, each alone. That it is not checked comes first of all, so that nothing
-/// else is dropped in its favour.
+/// Settings of how the API server is reached. Each is left out alone first. "No check of the certificate" comes first, so that no
+/// other setting is dropped in its favour.
 const WAYS: [&Setting; 4] = [&o::INSECURE_SKIP_TLS_VERIFY, &o::CONTEXT, &o::SERVER, &o::CERTIFICATE_AUTHORITY];
 
-/// As whom.
+/// Settings of who we are.
 const WHO: [&Setting; 4] = [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN, &o::KUBECONFIG, &o::IDENTITY_KUBECONFIG];
 
-/// Finds the CI identity. A variable or an input that is no good, or that is for another API server than the pass, is passed over where
-/// there is one without it; a flag never is.
+/// Finds the CI identity that ends a pass. A variable or input that is invalid, or that leads to another API server than the
+/// pass's, is ignored if there is an identity without it. A flag is never ignored.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no CI identity.
 pub fn identity(context: &Context, revocation: &Revocation, passed_over: impl Fn(&Failure)) -> Result<Identity, Failure> {
     let remembered = revocation.known.then_some((&revocation.lease.identity, revocation.word));
     let options = &context.options;
     let find = |context: &Context| Identity::find(context, Purpose::End(remembered));
-    // What others could have written chooses no server.
+    // A lease file that others could have written must not choose the server.
     let is_told = revocation.known && revocation.word == Word::Ours;
     let is_meant = |identity: &Identity| !is_told || identity.server() == revocation.lease.server;
-    // Those without a say are passed over by whoever finds it.
+    // Reports the settings that `Identity::find` itself has ignored.
     let told = |(identity, without): (Identity, Vec<Failure>)| {
         without.iter().for_each(&passed_over);
         identity
@@ -52,7 +53,7 @@ pub fn identity(context: &Context, revocation: &Revocation, passed_over: impl Fn
     first.map(told)
 }
 
-/// Why it did not do with these settings.
+/// The warning that says why these settings were ignored.
 fn why(options: &Options, first: Option<Failure>, spoiled: &[&Setting]) -> Failure {
     let names: Vec<_> = spoiled.iter().map(|setting| options.named(setting)).collect();
     let what = format!("{} cannot be used to end this pass", names.join(", "));

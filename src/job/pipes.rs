@@ -1,4 +1,4 @@
-//! What a flag hands over by a pipe, as `--kubeconfig <(…)` does: read once, before anything is asked for, while signals are heard.
+//! Flags that name a pipe, such as `--kubeconfig <(…)`: it is read once, before anything is requested, while signals are heard.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::{
     signals::Signals,
 };
 
-/// What the CI identity may come by.
+/// The flags by which the CI identity may come through a pipe.
 pub const IDENTITY: [&Setting; 3] = [&o::KUBECONFIG, &o::IDENTITY_TOKEN_FILE, &o::CERTIFICATE_AUTHORITY];
 
-/// What names a pass.
+/// The flag by which a lease may come through a pipe.
 pub const LEASE: [&Setting; 1] = [&o::LEASE_FILE];
 
-/// Reads those of these settings that are flags and name a pipe. Without `signals` a signal ends us as it ends anybody.
+/// Reads those of these settings that are flags and name a pipe. Without `signals`, a signal kills the process as usual.
 ///
 /// # Errors
-/// When one of them cannot be read, nobody writes in time, or a signal comes first.
+/// When a pipe cannot be read, does not end in time, or a signal comes first.
 pub async fn read(context: &Context, settings: &[&'static Setting], limit: Duration, signals: Option<&mut Signals>) -> Result<(), Failure> {
     let work = async {
         for setting in settings {
@@ -50,7 +50,7 @@ async fn read_one(context: &Context, setting: &'static Setting, limit: Duration)
     })?;
     let bytes = bytes.map_err(|cause| failed(&cause))?;
     let text = if setting.name == o::CERTIFICATE_AUTHORITY.name {
-        // The certificates themselves are ASCII; what stands beside them may be in any encoding.
+        // The certificates are ASCII; comments beside them may be in any encoding.
         String::from_utf8_lossy(&bytes).into_owned()
     } else {
         text_of(bytes.to_vec()).map_err(|cause| failed(&cause))?
@@ -59,7 +59,7 @@ async fn read_one(context: &Context, setting: &'static Setting, limit: Duration)
     Ok(())
 }
 
-/// Whether the CI identity came by a pipe, so that nobody can find it again.
+/// Whether the CI identity came through a pipe, so that a later `revoke` cannot find it again.
 #[must_use]
 pub fn is_identity_piped(context: &Context) -> bool {
     [&o::KUBECONFIG, &o::IDENTITY_TOKEN_FILE].into_iter().any(|setting| context.options.piped(setting).is_some())

@@ -1,19 +1,19 @@
-//! What became of a pass, as it is told: to whoever reads the log, in the receipt, and by the exit status.
+//! Tells what became of a pass: in the log, in the receipt, and by the exit status.
 
 use crate::{context::Context, failure::Failure, files, handover, options as o, out::Out, pass::Revoked, platform::github, receipt::Proof};
 
-/// How the one who reads the log learns of a pass that could not be ended.
+/// How the user learns of a pass that could not be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {
-    /// By the error of this call, and by nothing else.
+    /// By the error that the verb returns, and by nothing else.
     Returned,
-    /// By warnings.
+    /// By warnings in the log.
     Warned,
-    /// By warnings that stand on the run's page, too: what the job does not fail for.
+    /// By warnings that GitHub shows on the page of the run: there the job itself does not fail.
     Annotated,
 }
 
-/// Tells what became of a pass, and returns what failed.
+/// Tells what became of a pass, and returns the failure if it could not be ended.
 #[must_use]
 pub fn tell(context: &Context, revoked: Revoked, telling: Telling, out: &Out) -> Option<Failure> {
     let Context { options, env, .. } = context;
@@ -25,7 +25,7 @@ pub fn tell(context: &Context, revoked: Revoked, telling: Telling, out: &Out) ->
             let what = if known {
                 format!("the pass{whose} is not revoked")
             } else {
-                // Only its name is known: it may never have been begun.
+                // We know only a derived name, and the pass may never have begun.
                 format!("a pass{whose} may be left alive")
             };
             let valid = life.map(|life| format!("{life}; the lease is `{}`", receipt.lease));
@@ -68,7 +68,7 @@ pub fn tell(context: &Context, revoked: Revoked, telling: Telling, out: &Out) ->
     failure
 }
 
-/// Warns of a pass that may be left alive.
+/// Warns that a pass may be left alive.
 pub fn warn_of(out: &Out, unknown: &Failure, telling: Telling) {
     warn(out, &[unknown.brief()], telling);
     if let Some(hint) = unknown.advice() {
@@ -76,12 +76,12 @@ pub fn warn_of(out: &Out, unknown: &Failure, telling: Telling) {
     }
 }
 
-/// Warns of a setting without which `revoke` goes on.
+/// Warns of a setting that `revoke` ignores.
 pub fn passed_over(out: &Out, setting: &Failure) {
     out.warn(format!("{}; it is passed over", setting.brief()));
 }
 
-/// Warns of what belongs together; as one annotation where the run's page is to show it.
+/// Prints several warnings that belong together; as one annotation where the page of the run must show them.
 pub fn warn(out: &Out, warnings: &[String], telling: Telling) {
     match telling {
         Telling::Annotated => out.say_as(warnings.join("\n"), |text| github::annotation("warning", text)),

@@ -1,7 +1,8 @@
-//! The mark of a pass: what `request` leaves in the platform's own directory, so that `revoke` knows that there was a pass, also where
-//! the directory is gone that holds it, or the variable that names it.
+//! The mark of a pass: a small file that `request` leaves in the platform's own directory. It tells `revoke` that there was a pass,
+//! even if the store is gone, or the variable that names its directory.
 //!
-//! It is a hint that nobody has signed: it makes `revoke` look at one more place, and say what it has not found. It ends nothing.
+//! The mark is an unsigned hint: it makes `revoke` look in one more place and report a pass that it does not find. It never ends a
+//! pass.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,17 +23,18 @@ use crate::{
 pub struct Mark {
     api_version: String,
     kind: String,
-    /// Name of its lease.
+    /// The name of the lease.
     pub name: String,
-    /// Whose token it is.
+    /// The service account whose token the job got.
     pub service_account: ServiceAccount,
-    /// The job that it was requested in, as the platform names it.
+    /// The job that requested the pass, by the platform's own key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
-    /// Its directory.
+    /// The path of the store.
     #[serde(rename = "place")]
     pub store: String,
-    /// The last moment that any of its tokens may live, by this machine's clock, which also asks: it decides of a hint only.
+    /// The last moment that any of its tokens may live, by this machine's clock. That is good enough for a hint, which the same
+    /// machine reads.
     pub expires_at: Timestamp,
 }
 
@@ -53,14 +55,14 @@ impl Mark {
         }
     }
 
-    /// Leaves it, where that is possible: a job does not fail for want of a hint.
+    /// Writes the mark where possible. A job does not fail because a hint cannot be written.
     pub fn leave(&self, base: &Base) {
         if let Ok(text) = serde_json::to_string(self) {
             let _ = store::write_mark(base, &self.name, &text);
         }
     }
 
-    /// Takes it away.
+    /// Removes the mark.
     pub fn remove(base: &Base, name: &str) {
         store::remove_mark(base, name);
     }
@@ -78,13 +80,13 @@ impl Mark {
         self.api_version == API_VERSION && self.kind == "Mark" && is_name(&self.name) && is_label(namespace) && is_subdomain(name)
     }
 
-    /// `namespace/name` of the lease.
+    /// The lease's id: `namespace/name` of the Secret.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}/{}", self.service_account.namespace, self.name)
     }
 
-    /// What is said of a pass that is neither where it was kept nor anywhere else.
+    /// The failure for a pass whose lease is neither in the store that the mark names nor anywhere else.
     #[must_use]
     pub fn lost(&self) -> Failure {
         let id = self.id();

@@ -1,24 +1,24 @@
-//! Who has named a lease: whether a Secret of that name can be anybody else's.
+//! Who gave a lease its name: that decides whether a Secret with this name can belong to somebody else.
 
-/// Who has named the lease that is to end.
+/// Where the name of the lease to be ended comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// This process, which has begun it.
+    /// This process has begun the lease.
     Here,
-    /// The runner's state of our own step.
+    /// The state that GitHub's runner keeps for our own step.
     State,
-    /// The key of this job, from which the name follows; what a file says besides is that file's word.
+    /// Derived from this job's key. The other content of a lease file that was found under this name is not authenticated.
     Key,
-    /// The key of this job, whose file nobody else can have written.
+    /// Derived from this job's key, and the lease file is sealed: only this job can have written it.
     Seal,
-    /// A lease file that anybody could have written who can write where it lies.
+    /// An unsealed lease file: anybody who can write to its directory could have written it.
     File,
-    /// A flag.
+    /// A flag of `revoke`.
     Flag,
 }
 
 impl Named {
-    /// Whether the name is ours alone: whatever Secret has it is to go, whoever made it and whatever uid we were told.
+    /// Whether the name is ours alone. Then any Secret with that name is deleted, whoever made it and whatever uid we know.
     #[must_use]
     pub fn is_ours_alone(self) -> bool {
         match self {
@@ -27,8 +27,8 @@ impl Named {
         }
     }
 
-    /// Whether what is known of the lease's times is nobody else's word. What a job's key finds is on a volume that other jobs have
-    /// written to; a file that this user keeps, or names, is the user's own.
+    /// Whether the times in the lease can be believed. A lease that was found by the job's key may be on a volume that other jobs
+    /// can write to. A file that the user keeps or names is the user's own responsibility.
     #[must_use]
     pub fn vouches_for_times(self) -> bool {
         match self {

@@ -15,31 +15,32 @@ use crate::{
     spec::TokenSpec,
 };
 
-/// The type of a lease Secret; admission policies know it by this.
+/// The `type` of a lease Secret, by which admission policies recognise it.
 pub const SECRET_TYPE: &str = "jobpass.dev/lease";
 
-/// The annotation that says who made a lease: the policies of `deploy/` let only that identity delete it.
+/// The annotation with the user name that made a lease: the policies of `deploy/` let only that identity delete it.
 pub const IDENTITY: &str = "identity";
 
-/// The annotation that says how long any token of it may live, in seconds from its creation by the server's own clock.
+/// The annotation with the longest life of any token of the lease: seconds from its creation, by the server's clock.
 pub const LIFETIME: &str = "lifetime";
 
-/// What one foreign text may take, in bytes: with all keys they stay below the 16 kB that the policies of `deploy/` allow.
+/// In bytes: the most that one text from outside may take. All annotations together then stay below the 16 kB that the policies of
+/// `deploy/` allow.
 const LONGEST: usize = 1024;
 
-/// No user name is longer; one that is cannot be cut, as it is compared.
+/// In bytes: a longer user name is left out. It cannot be shortened, as the policies compare it.
 const LONGEST_NAME: usize = 4096;
 
-/// Who makes a lease.
+/// The identity that makes a lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Maker {
-    /// The user name that the API server sees, if it is known.
+    /// Our user name as the API server sees it, if it is known.
     pub name: Option<String>,
     /// The namespace of our pod, if we ask as its service account.
     pub pod_namespace: Option<String>,
 }
 
-/// The Secret that the token is bound to: empty, and a note for the audit log of who made it for what.
+/// The Secret as it is sent: it has no data, only labels and annotations that say for the audit log who made it for what.
 #[must_use]
 pub fn secret(lease: &Lease, spec: &TokenSpec, context: &Context, maker: &Maker) -> LeaseSecret {
     let Context { env, platform, .. } = context;
@@ -53,7 +54,7 @@ pub fn secret(lease: &Lease, spec: &TokenSpec, context: &Context, maker: &Maker)
     let notes = [
         (LIFETIME, Some(spec.lifetime.unwrap_or(spec.ttl).as_secs().to_string())),
         (IDENTITY, name),
-        // For people: the lifetime counts, as our clock may be wrong.
+        // Only for people: programs use the lifetime, as our clock may be wrong.
         ("expires-at", Some(instant(lease.expires_at))),
         ("service-account", Some(spec.service_account.to_string())),
         ("platform", Some(platform.to_string())),
@@ -63,7 +64,8 @@ pub fn secret(lease: &Lease, spec: &TokenSpec, context: &Context, maker: &Maker)
         ("actor", actor.as_deref().map(plain)),
     ];
     let notes = notes.into_iter().filter_map(|(name, text)| Some((format!("jobpass.dev/{name}"), text?)));
-    // An owner that the garbage collector does not find means collection at once: only where it surely is in this namespace.
+    // The garbage collector deletes an object at once if its owner does not exist in the namespace. So the pod becomes the owner
+    // only where it surely is there.
     let owner = match (platform, &maker.pod_namespace, tekton::pod(env)) {
         (Platform::Tekton, Some(namespace), Some((name, uid))) if *namespace == lease.service_account.namespace => {
             Some(vec![OwnerReference { api_version: "v1".into(), kind: "Pod".into(), name, uid, ..OwnerReference::default() }])
@@ -84,7 +86,7 @@ pub fn secret(lease: &Lease, spec: &TokenSpec, context: &Context, maker: &Maker)
     }
 }
 
-/// A foreign text without control characters, and not too long.
+/// A text from outside without control characters, cut to the longest length.
 fn plain(text: &str) -> String {
     let mut text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     text.truncate(text.floor_char_boundary(LONGEST));

@@ -1,7 +1,7 @@
-//! The seal of a GitLab job: by it no other job can foresee a lease's name, or write a lease file that is taken for this job's.
+//! The seal of a GitLab job: with it no other job can predict a lease's name, or write a lease file that passes for this job's.
 //!
-//! Its key is `CI_JOB_TOKEN`, which all stages of one job share, `after_script` too, and no two jobs. It is never used to ask
-//! anybody for anything, and never said.
+//! The key is `CI_JOB_TOKEN`: all stages of a job have the same one, `after_script` too, and no two jobs do. It is never sent
+//! anywhere as a credential, and never printed.
 
 use ring::hmac;
 
@@ -14,19 +14,19 @@ use crate::{
     spec::ServiceAccount,
 };
 
-/// What a job can put its name to.
+/// What a job can seal its lease files with.
 #[derive(Clone, Debug)]
 pub enum Seal {
-    /// With a key that no other job has.
+    /// A key that no other job has.
     Keyed(hmac::Key),
-    /// There should be a key, and there is none.
+    /// There should be a key, but there is none; the text says why.
     Missing(&'static str),
-    /// On this platform there is none.
+    /// This platform has no secret of the job.
     None,
 }
 
 impl Seal {
-    /// That of this job.
+    /// The seal of this job.
     #[must_use]
     pub fn of(context: &Context) -> Self {
         match context.platform {
@@ -38,7 +38,7 @@ impl Seal {
         }
     }
 
-    /// Why a lease file is not known for this job's own, where it should be.
+    /// Why a lease file cannot be authenticated as this job's own.
     #[must_use]
     pub fn why_not(&self) -> &'static str {
         match self {
@@ -52,13 +52,13 @@ impl Seal {
     #[must_use]
     pub fn name(&self, key: &str, account: &ServiceAccount) -> String {
         match self {
-            // Neither a variable nor an argument can hold a zero byte.
+            // The zero byte separates the two without ambiguity, as neither a variable nor an argument can contain one.
             Self::Keyed(seal) => format!("{PREFIX}{}", hex(&tag(seal, "name", &format!("{key}\0{account}")).as_ref()[..16])),
             Self::Missing(_) | Self::None => derived(key, account),
         }
     }
 
-    /// A lease's JSON as its file holds it: with the seal, where there is one.
+    /// A lease's JSON as its file holds it: with the seal, where there is a key.
     #[must_use]
     pub fn json(&self, lease: &Lease) -> String {
         let seal = match self {
@@ -68,11 +68,11 @@ impl Seal {
         Lease { seal, ..lease.clone() }.json()
     }
 
-    /// How far a lease that stood in a file is believed.
+    /// How far the content of a lease file is believed.
     #[must_use]
     pub fn word(&self, platform: Platform, lease: &Lease) -> Word {
         match (platform, self) {
-            // A directory of this user, or of this job.
+            // The file is in a directory of this user or this job.
             (Platform::Github | Platform::Local, _) => Word::Ours,
             (Platform::Gitlab | Platform::Tekton, Self::Keyed(seal)) => {
                 let told = lease.seal.as_deref().and_then(unhex).unwrap_or_default();
@@ -84,7 +84,7 @@ impl Seal {
     }
 }
 
-/// All that a lease says but the seal itself.
+/// The content that is sealed: the lease without the seal itself.
 fn content(lease: &Lease) -> String {
     Lease { seal: None, ..lease.clone() }.json()
 }
@@ -93,7 +93,7 @@ fn tag(seal: &hmac::Key, label: &str, text: &str) -> hmac::Tag {
     hmac::sign(seal, message(label, text).as_bytes())
 }
 
-/// What is said for one purpose is nothing for another.
+/// The label separates the purposes: a tag made for one never verifies for another.
 fn message(label: &str, text: &str) -> String {
     format!("jobpass.dev/v1\0{label}\0{text}")
 }
@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn the_name_is_the_documented_one() {
-        // printf 'jobpass.dev/v1\0name\0gitlab.com/1/2\0ci/deploy-bot' | openssl dgst -sha256 -hmac glcbt-64_0123456789abcdef
+        // The name is from: printf 'jobpass.dev/v1\0name\0gitlab.com/1/2\0ci/deploy-bot' | openssl dgst -sha256 -hmac
+        // glcbt-64_0123456789abcdef
         let name = seal("glcbt-64_0123456789abcdef\n").name("gitlab.com/1/2", &account());
         assert_eq!(name, "jobpass-6e3a282803ec83dff95820835a45959c");
     }

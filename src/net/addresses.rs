@@ -1,7 +1,8 @@
-//! The addresses of a name, one further with each connection: where the first one is dead, the next connection begins with another.
+//! Resolves names: each new connection begins with another address of the name, so that a dead first address costs one connection
+//! only.
 //!
-//! The system is asked by a thread of its own. Where none can be started, as a command may have taken all that its user may have,
-//! what was known before is good enough to end a pass.
+//! The lookup blocks, so it gets a thread of its own. Where no thread can be started, as the command may have used up the user's
+//! process limit, the last known addresses are used: that is enough to end a pass.
 
 use std::{
     future::{Future, ready},
@@ -20,7 +21,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tokio::sync::oneshot;
 use tower::Service;
 
-/// What the system has last said, and how often it was asked.
+/// The last lookup's result, and how many lookups there were.
 #[derive(Clone, Default)]
 pub(super) struct Addresses {
     known: Arc<Mutex<Option<Known>>>,
@@ -62,7 +63,7 @@ impl Service<Name> for Addresses {
     }
 }
 
-/// The same list, begun further on; the first connection takes it as the system gives it.
+/// The list rotated by one more address each time; the first connection takes it as the system gives it.
 fn turned(mut addresses: Vec<SocketAddr>, turn: usize) -> Vec<SocketAddr> {
     if !addresses.is_empty() {
         let first = turn % addresses.len();

@@ -1,4 +1,4 @@
-//! One way to connect: our TLS over our transport, below kube's client.
+//! Makes connections: our TLS over our transport, below kube's client.
 
 use std::{
     sync::{
@@ -32,36 +32,36 @@ use crate::{
     secret::Secret,
 };
 
-/// A connection that was idle for so long is not used again: what stands between may have forgotten it, and a new one costs little.
+/// A connection that was idle for so long is not reused: a firewall may have dropped it, and a new one costs little.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A client with a connection of its own: nothing is sent before the first request, and requests go over it one after the other.
+/// A client with one connection of its own, opened at its first request. Requests go over it one after the other.
 #[derive(Clone)]
 pub struct Line {
-    /// What requests are sent by.
+    /// Sends the requests.
     pub client: Client,
     connected: Arc<AtomicBool>,
 }
 
 impl Line {
-    /// Whether there ever was a connection: before the first one, the API server has heard nothing of us.
+    /// Whether it was ever connected: before that, the API server cannot have received anything.
     #[must_use]
     pub fn was_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 }
 
-/// How to connect, and the line that is in use.
+/// Everything needed to connect to one target, and the line in use.
 pub struct Connector {
-    /// The one that a request starts on.
+    /// The line on which the next request starts.
     pub line: Line,
-    /// Whether a request is under way; if that is so when the next one begins, the former was interrupted.
+    /// Whether a request is under way. If so when the next one begins, the earlier one was interrupted.
     pub is_busy: bool,
-    /// The bearer token that we show, if it is one.
+    /// The bearer token that we send, if there is one.
     pub token: Option<Secret>,
-    /// Whether we show a client certificate.
+    /// Whether we present a client certificate.
     pub has_certificate: bool,
-    /// Who is reached.
+    /// The server.
     pub target: Target,
     config: Config,
     settings: ClientConfig,
@@ -74,7 +74,7 @@ impl Connector {
     /// Prepares the connection. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the target or the credential is none.
+    /// When the target or the credential is not valid.
     pub fn new(target: Target, credential: Credential) -> Result<Self, Failure> {
         let (server, transport, server_name) = parts(&target)?;
         let settings = tls::settings(&target, &credential)?;
@@ -101,13 +101,13 @@ impl Connector {
         })
     }
 
-    /// One more line beside the one in use: its first request makes a new connection, to the next of the server's addresses.
+    /// Another line beside the one in use: its first request opens a new connection, to the next address of the server.
     #[must_use]
     pub fn another(&self) -> Option<Line> {
         line(&self.config, https(self.settings.clone(), self.server_name.clone(), self.transport.clone())).ok()
     }
 
-    /// The certificate that the server presents, by one handshake of its own that ends before anything is sent.
+    /// The certificate that the server presents: makes a separate handshake and ends it before anything is sent.
     pub async fn presented(&self) -> Option<CertificateDer<'static>> {
         let seen = Arc::new(Mutex::new(None));
         let mut settings = self.settings.clone();
@@ -120,16 +120,16 @@ impl Connector {
 }
 
 impl Target {
-    /// Refuses a target that is none, before anybody is asked for a credential.
+    /// Checks the target, before a plugin is asked for a credential.
     ///
     /// # Errors
-    /// When its address or its name is none, or nobody can be trusted to be its proxy.
+    /// When its URL or its certificate name is not valid, or there are no root certificates to check its proxy with.
     pub fn check(&self) -> Result<(), Failure> {
         parts(self).map(drop)
     }
 }
 
-/// The address, the way to it, and the name that its certificate is for.
+/// The parsed URL, the transport to it, and the name that its certificate must have.
 fn parts(target: &Target) -> Result<(Uri, Transport, Option<ServerName<'static>>), Failure> {
     let refused = |why: &str| Failure::new(Code::NetworkTarget, &target.what).cause(why);
     let server = target.server.parse().map_err(|_| refused("its server is no address"))?;
@@ -148,7 +148,7 @@ fn line(config: &Config, https: HttpsConnector<Transport>) -> Result<Line, kube:
     });
     let http = legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build::<_, Body>(https);
     let headers = config.extra_headers_layer()?;
-    // Neither kube's retries (ours know the verb) nor its tracing (it logs bodies) are added.
+    // kube's own layers are left out: its retries do not know our verbs, and its tracing logs response bodies.
     let client = ClientBuilder::new(http, String::new()).with_layer(&config.base_uri_layer()).with_layer(&headers).build();
     Ok(Line { client, connected })
 }

@@ -1,4 +1,4 @@
-//! No answer at all: why the transport failed, told apart, and what to do about it.
+//! Transport errors: why there was no answer, and what the user can do about it.
 
 use std::{error::Error, io, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransportError {
-    /// Nobody was reached.
+    /// No connection could be made; the text says why.
     Unreachable(String),
     /// The server's certificate is not trusted.
     Certificate(String),
@@ -22,18 +22,18 @@ pub enum TransportError {
     Tls(String),
     /// The connection ended before the whole answer was there.
     Cut,
-    /// It went on and on: nobody's answer whom we ask.
+    /// The answer exceeds our size limit, so it is none of an API server.
     TooLarge,
-    /// The time was up before there was a connection: nothing was sent.
+    /// The deadline came before there was a connection: nothing was sent.
     Unconnected,
-    /// The time was up.
+    /// The deadline came after the connection was made: the request may have been sent.
     Late,
-    /// The request could not be made.
+    /// The request could not be built.
     Unsendable,
 }
 
 impl TransportError {
-    /// Finds the reason in kube's, hyper's and rustls' chain of errors.
+    /// Finds the reason in the error chain of kube, hyper and rustls.
     #[must_use]
     pub fn of(error: &kube::Error) -> Self {
         let mut connecting = false;
@@ -50,7 +50,7 @@ impl TransportError {
                 connecting |= client.is_connect();
             }
             innermost = error.to_string();
-            // An io::Error passes over the error that it wraps when it is asked for its source.
+            // `io::Error::source` skips the error that it wraps; `get_ref` returns it.
             next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
                 Some(inner) => Some(inner as &(dyn Error + 'static)),
                 None => error.source(),
@@ -59,7 +59,7 @@ impl TransportError {
         if connecting { Self::Unreachable(one_line(&words(innermost).to_lowercase())) } else { Self::Cut }
     }
 
-    /// Whether the same request may find a better moment.
+    /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
@@ -68,7 +68,7 @@ impl TransportError {
         }
     }
 
-    /// Whether the server may have carried the request out all the same.
+    /// Whether the server may have carried out the request nevertheless.
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
         match self {
@@ -77,13 +77,13 @@ impl TransportError {
         }
     }
 
-    /// Whether it is about the server's certificate.
+    /// Whether the server's certificate was the reason.
     #[must_use]
     pub fn is_about_certificate(&self) -> bool {
         matches!(self, Self::Certificate(_))
     }
 
-    /// In a few words.
+    /// The reason in a few words; `timeout` is named where the time was up.
     #[must_use]
     pub fn brief(&self, timeout: Duration) -> String {
         match self {
@@ -109,7 +109,7 @@ impl TransportError {
         }
     }
 
-    /// As the user reads it.
+    /// The failure for the user.
     #[must_use]
     pub fn failure(&self, what: &str, target: &Target, leaf: Option<String>, timeout: Duration) -> Failure {
         let server = &target.server;

@@ -1,4 +1,4 @@
-//! The certificate that a server presented, for the message about one that we do not trust.
+//! The certificate that a server presented, for the message about a certificate that we do not trust.
 
 use std::sync::{Arc, Mutex};
 
@@ -22,7 +22,7 @@ pub fn describe(certificate: &CertificateDer<'_>) -> String {
     format!("issuer `{}`, SHA-256 {hex}", one_line(&issuer))
 }
 
-/// Notes the certificate that is presented and refuses it, so that the handshake ends there.
+/// A verifier that records the server's certificate and refuses it, so that the handshake ends there.
 #[derive(Debug)]
 pub(super) struct Witness {
     pub(super) seen: Arc<Mutex<Option<CertificateDer<'static>>>>,

@@ -1,4 +1,5 @@
-//! The system's roots, read by ourselves: what is trusted is what was read, and a hash of it tells whether it is still the same.
+//! The system's root certificates. We read the files ourselves, so that a hash of them can tell later whether they are still the
+//! same.
 
 use std::{path::Path, sync::Arc};
 
@@ -16,10 +17,10 @@ use crate::{
     name::hex,
 };
 
-/// Whether the system's roots are files. Elsewhere the system itself answers for them, and no variable replaces them.
+/// Whether the system keeps its roots in files. Elsewhere the system itself verifies, and no variable can replace its roots.
 pub(super) const ARE_FILES: bool = cfg!(target_os = "linux");
 
-/// Where the distributions keep all of them in one file, the first of which counts: Debian and Alpine, Fedora and RHEL, SUSE.
+/// Files with all roots, by distribution (Debian and Alpine, Fedora and RHEL, SUSE); the first that can be read is used.
 const FILES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -28,23 +29,23 @@ const FILES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// And where each is a file of its own.
+/// Directories with one root in each file.
 const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
-/// Certificates that are trusted where no certificate authority is given.
+/// The certificates that are trusted where no certificate authority is given.
 #[derive(Clone)]
 pub struct Roots {
-    /// They themselves.
+    /// The certificates, as rustls uses them.
     pub store: Arc<RootCertStore>,
-    /// SHA-256 of them all, in hex.
+    /// SHA-256 over all certificates, in hex.
     pub(super) sha256: String,
 }
 
 impl Roots {
-    /// Those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, else the usual ones, if there are any.
+    /// The roots that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, else the system's usual ones, if there are any.
     ///
     /// # Errors
-    /// When one of the two is set and there is no certificate: whoever has set it means it.
+    /// When one of the two variables is set but leads to no certificate: falling back would ignore the user's choice.
     pub(super) fn of(env: &Env) -> Result<Option<Self>, Failure> {
         const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
         let set: Vec<_> = VARIABLES.into_iter().filter(|name| env.get(name).is_some()).map(|name| format!("`{name}`")).collect();
@@ -62,7 +63,7 @@ impl Roots {
             pem.extend(all_in(&directory));
             pem
         }));
-        // Elsewhere the variables do not count.
+        // Where roots are not files, the variables do not count.
         if roots.is_some() || !ARE_FILES {
             return Ok(roots);
         }
@@ -70,7 +71,7 @@ impl Roots {
         Err(unread.into_iter().fold(failure, Failure::cause))
     }
 
-    /// Those of the system's own places.
+    /// The roots in the system's usual places.
     pub(super) fn usual() -> Option<Self> {
         let mut pem = FILES.iter().find_map(|file| files::read_public(file.as_ref()).ok()).unwrap_or_default();
         for directory in DIRECTORIES {
@@ -84,13 +85,13 @@ impl Roots {
         let mut hash = digest::Context::new(&digest::SHA256);
         certificates.iter().map(CertificateDer::as_ref).for_each(|certificate| hash.update(certificate));
         let mut store = RootCertStore::empty();
-        // A system may have some that rustls does not take.
+        // A system may have certificates that rustls cannot parse; they are left out.
         let (taken, _) = store.add_parsable_certificates(certificates);
         (ARE_FILES && taken > 0).then(|| Self { store: Arc::new(store), sha256: hex(hash.finish().as_ref()) })
     }
 }
 
-/// What a directory has under the names that OpenSSL looks for: eight digits of a hash and a number.
+/// The content of all files in a directory that have OpenSSL's names: eight hex digits of a hash, a dot and a number.
 fn all_in(directory: &Path) -> Vec<u8> {
     let is_hash = |name: &str| {
         let parts = name.split_once('.').filter(|(hash, number)| hash.len() == 8 && !number.is_empty());
@@ -104,10 +105,10 @@ fn all_in(directory: &Path) -> Vec<u8> {
     pem
 }
 
-/// More than any system has; a directory of somebody's own is not endless.
+/// More files than any system has; the limit is for a directory that somebody else names.
 const MOST: usize = 4096;
 
-/// The certificates in a PEM text, in one order, however they are written.
+/// The certificates in a PEM text, sorted and without duplicates, so that the hash does not depend on their order.
 #[must_use]
 pub fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     let mut certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();

@@ -1,4 +1,4 @@
-//! The TLS settings: whom we trust, and what we show.
+//! The TLS settings: which server certificates we accept, and which client certificate we present.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use rustls::{
 use super::{Credential, Target, Trust, Way};
 use crate::failure::{Code, Failure};
 
-/// ring's cryptography; of its cipher suites the one first that costs least where the server leaves the choice to us.
+/// ring's cryptography. AES-128 comes first, as it costs least, where the server leaves the choice to us.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     let mut provider = ring::default_provider();
     provider.cipher_suites.sort_by_key(|suite| *suite != ring::cipher_suite::TLS13_AES_128_GCM_SHA256);
@@ -25,7 +25,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// The settings for a target, with our client certificate if we have one.
 ///
 /// # Errors
-/// When there is nobody to trust, or the certificate does not fit its key.
+/// When there are no certificates to trust, or the client certificate does not fit its key.
 pub(super) fn settings(target: &Target, credential: &Credential) -> Result<ClientConfig, Failure> {
     let refused = |why: &str| Failure::new(Code::NetworkTarget, &target.what).cause(why);
     let provider = provider();
@@ -47,7 +47,7 @@ pub(super) fn settings(target: &Target, credential: &Credential) -> Result<Clien
     }
 }
 
-/// The settings for a proxy: the system's roots, and nothing of ours is shown.
+/// The settings for a proxy: it is checked against the system's roots, and gets no client certificate.
 pub(super) fn of_proxy(way: &Way) -> Option<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
     Some(by_system(builder, way)?.with_no_client_auth())
@@ -55,13 +55,13 @@ pub(super) fn of_proxy(way: &Way) -> Option<ClientConfig> {
 
 type Trusting<State> = ConfigBuilder<ClientConfig, State>;
 
-/// Trusts the system's roots, as they were read when the way was chosen.
+/// Trusts the system's roots, as they were read when the way to the server was chosen.
 #[cfg(target_os = "linux")]
 fn by_system(builder: Trusting<WantsVerifier>, way: &Way) -> Option<Trusting<WantsClientCert>> {
     way.roots.as_ref().map(|roots| builder.with_root_certificates(roots.store.clone()))
 }
 
-/// Trusts what the system trusts.
+/// Lets the system verify the certificate.
 #[cfg(not(target_os = "linux"))]
 fn by_system(builder: Trusting<WantsVerifier>, _: &Way) -> Option<Trusting<WantsClientCert>> {
     rustls_platform_verifier::BuilderVerifierExt::with_platform_verifier(builder).ok()
@@ -75,7 +75,7 @@ fn roots(pem: &[u8]) -> Option<RootCertStore> {
     (!roots.is_empty()).then_some(roots)
 }
 
-/// Trusts everybody: the loud opt-in `--insecure-skip-tls-verify`.
+/// Accepts every certificate: `--insecure-skip-tls-verify`.
 #[derive(Debug)]
 struct Everybody(Arc<CryptoProvider>);
 

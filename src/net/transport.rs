@@ -1,4 +1,4 @@
-//! The transport below TLS: TCP without Nagle's delay, straight or through a proxy.
+//! The transport below TLS: TCP without Nagle's delay, directly or through a proxy.
 #![expect(clippy::disallowed_methods, reason = "this is the one door to the network")]
 
 use std::{
@@ -18,15 +18,15 @@ use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::{Way, addresses::Addresses, tls};
 
-/// The way to the API server below TLS, whatever it is made of: one type, so that the client is compiled once.
+/// The transport, whether direct or through a proxy. It is one boxed type so that the client is compiled only once.
 pub(super) type Transport = BoxCloneSyncService<Uri, Stream, BoxError>;
 
-/// What can be read, written and asked whether it is a proxy's.
+/// A connection's traits, in one that can be boxed.
 trait Io: hyper::rt::Read + hyper::rt::Write + Connection + Send + Unpin {}
 
 impl<T: hyper::rt::Read + hyper::rt::Write + Connection + Send + Unpin> Io for T {}
 
-/// A connection of any transport.
+/// A connection over any transport.
 pub(super) struct Stream(Box<dyn Io>);
 
 impl hyper::rt::Read for Stream {
@@ -55,7 +55,7 @@ impl Connection for Stream {
     }
 }
 
-/// Makes the transport: straight, or through a proxy. None where a proxy is to be reached by TLS and there is nobody to trust.
+/// Makes the transport, directly or through a proxy. None where the proxy is reached by TLS and there are no root certificates.
 pub(super) fn transport(way: &Way) -> Option<Transport> {
     let mut tcp = HttpConnector::new_with_resolver(Addresses::default());
     tcp.enforce_http(false);
@@ -72,7 +72,7 @@ pub(super) fn transport(way: &Way) -> Option<Transport> {
             }
         }
         Some("https") => {
-            // The proxy is somebody else than the API server: the system's roots, and nothing of ours is shown to it.
+            // The proxy is not the API server: it is checked against the system's roots, and gets none of our credentials.
             let tls = HttpsConnectorBuilder::new().with_tls_config(tls::of_proxy(way)?).https_only();
             let tls = tls.enable_http1().wrap_connector(erased(tcp));
             erased(with_credentials(Tunnel::new(proxy.clone(), tls), user))

@@ -1,4 +1,4 @@
-//! The way to a server as far as nobody has said it who knows that server: the proxy and the roots of the environment.
+//! The way to a server as the environment gives it: the proxy and the root certificates.
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -10,41 +10,42 @@ use crate::{
     failure::{Code, Failure},
 };
 
-/// By which way the API server is reached, and against what its certificate is checked where no certificate authority is given.
+/// The proxy through which the API server is reached, and the roots for its certificate where no certificate authority is given.
 #[derive(Clone, Default)]
 pub struct Way {
-    /// The proxy, if any.
+    /// The proxy's address, if there is one.
     pub proxy: Option<Uri>,
-    /// The system's roots, where they are needed and it has them in files.
+    /// The system's roots, where they are needed and are files.
     pub roots: Option<Roots>,
-    /// How it is known again.
+    /// What is saved to recognise the same way later.
     pub mark: Mark,
 }
 
-/// What a main step keeps of its way, so that no step after it can lead its post step another one. There is no user or password in it.
+/// What the main step of our GitHub action saves of its way, so that no later step of the job can lead the post step another way by
+/// setting variables. It contains no user name or password.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mark {
-    /// Scheme, host and port of the environment's proxy.
+    /// Scheme, host and port of the proxy from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proxy: Option<String>,
-    /// SHA-256 of the system's roots that were used.
+    /// SHA-256 of the system's roots that were used, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     roots: Option<String>,
 }
 
-/// Where a server is, and what is known of the way to it.
+/// A server and what its kubeconfig says of the way to it.
 pub struct Address<'a> {
-    /// Its address.
+    /// Its URL.
     pub server: &'a str,
-    /// A proxy of its own.
+    /// The kubeconfig's `proxy-url`, if it has one.
     pub proxy: Option<&'a str>,
-    /// Whether it is known whom to trust without the system's roots.
+    /// Whether its certificate can be checked without the system's roots.
     pub has_trust: bool,
 }
 
 impl Mark {
-    /// Whether the environment has said anything of the way.
+    /// Whether nothing of the way came from the environment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -52,10 +53,10 @@ impl Mark {
 }
 
 impl Way {
-    /// The way that the environment says.
+    /// The way according to the environment and the server's own proxy.
     ///
     /// # Errors
-    /// When its proxy is none, or its root certificates are none.
+    /// When the proxy's address is not valid, or the environment's root certificates cannot be read.
     pub fn of(address: &Address<'_>, env: &Env) -> Result<Self, Failure> {
         let proxy = proxy(address, env)?;
         let roots = if needs_roots(address, proxy.as_ref()) { Roots::of(env)? } else { None };
@@ -64,10 +65,10 @@ impl Way {
         Ok(Self { proxy, roots, mark })
     }
 
-    /// The same way once more, and what of the environment is passed over for it.
+    /// The same way again for the post step, and warnings about what the environment says now and is ignored.
     ///
     /// # Errors
-    /// When the roots are others by now: whoever is trusted then may be a stranger, and is not asked.
+    /// When the roots have changed: whoever they trust may be a stranger, so nothing is sent.
     pub fn again(address: &Address<'_>, env: &Env, mark: &Mark) -> Result<(Self, Vec<&'static str>), Failure> {
         let mut passed_over = Vec::new();
         let is_own = address.proxy.is_some();
@@ -89,7 +90,7 @@ impl Way {
     }
 }
 
-/// Of the environment's roots and the usual ones those that were used before.
+/// Chooses those roots that were used before: the environment's, or else the system's usual ones.
 fn same(before: Option<&str>, now: Option<Roots>, usual: impl Fn() -> Option<Roots>) -> Result<(Roots, Option<&'static str>), Failure> {
     let is_same = |roots: &Roots| before == Some(roots.sha256.as_str());
     if let Some(now) = now.filter(is_same) {
@@ -103,19 +104,19 @@ fn same(before: Option<&str>, now: Option<Roots>, usual: impl Fn() -> Option<Roo
     })
 }
 
-/// Whether anybody is checked against the system's roots: a proxy always is.
+/// Whether the system's roots are needed: for the server, or for a proxy that is reached by TLS.
 fn needs_roots(address: &Address<'_>, proxy: Option<&Uri>) -> bool {
     !address.has_trust || proxy.is_some_and(|proxy| proxy.scheme_str() == Some("https"))
 }
 
-/// Scheme, host and port: all that a proxy's address has but its user and password.
+/// Scheme, host and port of a proxy's address, without its user name and password.
 fn known(proxy: &Uri) -> String {
     let port = proxy.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", proxy.scheme_str().unwrap_or_default(), proxy.host().unwrap_or_default().to_ascii_lowercase())
 }
 
-/// Which proxy, if any: the server's own, else `HTTPS_PROXY` unless `NO_PROXY` names the API server. Chosen here, as kube fails on
-/// a `NO_PROXY` that curl and Go take, and holds it against the proxy's own address.
+/// The proxy, if any: the kubeconfig's own, else `HTTPS_PROXY` unless `NO_PROXY` names the API server. We choose it ourselves
+/// because kube fails on forms of `NO_PROXY` that curl and Go accept, and compares it with the proxy's own address.
 fn proxy(address: &Address<'_>, env: &Env) -> Result<Option<Uri>, Failure> {
     let Ok(server) = address.server.parse() else { return Ok(None) };
     chosen(address.proxy, &server, env)
@@ -136,7 +137,7 @@ fn chosen(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option<Uri>, Fai
     let Some((name, proxy)) = either("HTTPS_PROXY", "https_proxy") else { return Ok(None) };
     let none = either("NO_PROXY", "no_proxy").map_or("", |(_, text)| text);
     let matcher = Matcher::builder().https("http://proxy.invalid").no(none).build();
-    // The matcher takes `*` for names only, not for addresses.
+    // The matcher takes `*` for names only, not for IP addresses.
     if matcher.intercept(server).is_none() || none.split(',').any(|entry| entry.trim() == "*") {
         return Ok(None);
     }
@@ -205,7 +206,7 @@ wQIgLE8Msm61f+1qE/D0fT7rJmkqo36un9V4GKDmGeUV1bo=
 -----END CERTIFICATE-----
 ";
 
-    /// Roots of a certificate authority of its own.
+    /// The roots with one certificate in them.
     fn roots(of: &str) -> Roots {
         Roots::new(of.as_bytes()).expect("a certificate")
     }

@@ -1,25 +1,25 @@
-//! A verb as the command line takes it: its name, its help, and the settings that it reads.
+//! How the command line knows a verb: its name, its help, and the settings that it reads.
 
 use super::{CERTIFICATE_AUTHORITY, CONTEXT, IDENTITY_TOKEN_FILE, INSECURE_SKIP_TLS_VERIFY, KUBECONFIG, SERVER, Setting};
 
 /// How a verb is called.
 pub struct Call {
-    /// Its name.
+    /// The name of the verb on the command line.
     pub name: &'static str,
-    /// What it does, in one line.
+    /// What it does, in one line of help.
     pub about: &'static str,
-    /// What stands below its flags.
+    /// The text below its flags in `--help`.
     pub after: &'static str,
-    /// The settings that it reads, in the order of its help; those of the connection come last, under a heading of their own.
+    /// The settings that it reads, in the order of its help. Connection settings come last, under their own heading.
     pub settings: &'static [&'static Setting],
-    /// What else its help says of a setting, by name.
+    /// Help texts that differ from the setting's own, by the setting's name.
     pub otherwise: &'static [(&'static str, &'static str)],
-    /// Whether our action starts it, and says for which of its steps.
+    /// Whether our GitHub action starts it, so that it takes the hidden flag `--action`.
     pub in_action: bool,
-    /// Whether it takes a command.
+    /// Whether it takes a command after `--`.
     pub takes_command: bool,
 }
 
-/// How the API server is reached and as whom, as far as flags say it.
+/// The connection settings that are flags: how the API server is reached and as whom.
 pub const REACHED: [&Setting; 6] =
     [&SERVER, &CERTIFICATE_AUTHORITY, &KUBECONFIG, &CONTEXT, &IDENTITY_TOKEN_FILE, &INSECURE_SKIP_TLS_VERIFY];

@@ -1,17 +1,17 @@
-//! A value that somebody has set, and where it came from.
+//! The value of a setting, and where it came from.
 
 use std::fmt;
 
-/// Where a value came from, as a message names it.
+/// Where a value came from, by the name that messages use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A flag.
+    /// A flag, by its name without `--`.
     Flag(&'static str),
-    /// An input of the GitHub action.
+    /// An input of the GitHub action, by its name.
     Input(&'static str),
-    /// A `JOBPASS_*` variable.
+    /// A `JOBPASS_*` variable, by its full name.
     Variable(String),
-    /// The default.
+    /// The default of the setting of this name.
     Default(&'static str),
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for Source {
 /// A value and where it came from.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// The text; a list has one element a line.
+    /// The text; the items of a list are on lines of their own.
     pub text: String,
     /// Where it came from.
     pub source: Source,

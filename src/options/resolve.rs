@@ -1,4 +1,4 @@
-//! How each setting comes to its value: flag, action input, `JOBPASS_*` variable, default; and what has a form that no value has.
+//! How each setting gets its value: flag, action input, `JOBPASS_*` variable, default; and which values are refused for their form.
 
 use super::{
     ALL, ALL_LEASES, CERTIFICATE_AUTHORITY, Flags, Given, IF_HERE, Kind, OUTPUT, Options, SERVER, STRICT, Setting, Source, TTL, WAIT_DEAD,
@@ -10,13 +10,13 @@ use crate::{
     secret::Secret,
 };
 
-/// No path, name or address is longer, and what is would fill the log of whoever repeats it.
+/// In bytes: no path, name or address is longer, and a longer text would fill the log where a message repeats it.
 const LONGEST: usize = 4096;
 
-/// What somebody has said of a setting outside of the command line.
+/// What an input or a variable says of a setting.
 enum Said {
     Text(Secret, Source),
-    /// Bytes that are no text.
+    /// Bytes that are not UTF-8.
     Bytes(Source),
 }
 
@@ -24,18 +24,18 @@ impl Options {
     /// Resolves every setting, for a verb that takes these flags.
     ///
     /// # Errors
-    /// When one that the verb reads has a form that no value of it has. What only others read is theirs to refuse.
+    /// When a setting that this verb reads has an invalid form. Settings of other verbs are not checked here.
     pub fn resolve(flags: &Flags, env: &Env) -> Result<Self, Failure> {
         let mut options = Self::tolerant(flags, env)?;
         let bad = options.bad.keys().copied().find(|name| is_read(flags, name) || is_read_in_time(flags, name));
         bad.and_then(|name| options.bad.remove(name)).map_or(Ok(options), Err)
     }
 
-    /// The same for a verb that no variable and no input may keep from its work. What is no good is as if nobody had set it: nothing
-    /// of a lower rank takes its place.
+    /// The same for `revoke`, which no invalid variable or input may stop. An invalid one counts as not set, and no source of a
+    /// lower rank takes its place.
     ///
     /// # Errors
-    /// When it is a flag, which stays a mistake of the call.
+    /// When a flag is invalid, as then the call itself is wrong.
     pub fn tolerant(flags: &Flags, env: &Env) -> Result<Self, Failure> {
         let phase = phase(flags);
         let mut options = Self { phase, ..Self::default() };
@@ -71,14 +71,14 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a verb that hands out data is to do so as JSON, whatever else is wrong with its call.
+    /// Whether the answer must be JSON, as far as that can be told from a call that may be invalid otherwise.
     #[must_use]
     pub fn ask_for_json(flags: &Flags, env: &Env) -> bool {
         let given = flag(&OUTPUT, flags).or_else(|| outside(&OUTPUT, phase(flags), env)?.plain().ok());
         flags.contains_key(OUTPUT.name) && given.is_some_and(|given| given.text == "json")
     }
 
-    /// Why settings of the verb that takes these flags are passed over.
+    /// Why some settings of the verb that takes these flags are ignored.
     pub fn passed_over<'a>(&'a self, flags: &'a Flags) -> impl Iterator<Item = &'a Failure> {
         self.bad.iter().filter(|(name, _)| is_read(flags, name)).map(|(_, bad)| bad)
     }
@@ -93,24 +93,24 @@ impl Said {
     }
 }
 
-/// The step of our action that its shim has started us for.
+/// The step of our action, from the flag `--action`.
 fn phase(flags: &Flags) -> Option<Phase> {
     flags.get(action::FLAG).and_then(|step| Phase::named(step.as_deref()?))
 }
 
-/// What a flag says.
+/// The value that a flag gives, if it is given.
 fn flag(setting: &Setting, flags: &Flags) -> Option<Given> {
     let text = flag_text(flags.get(setting.name)?.as_deref())?;
     Some(Given { text, source: Source::Flag(setting.name) })
 }
 
-/// What an input of our action says, else a variable.
+/// The value of an input of our action, else of a variable.
 fn outside(setting: &Setting, phase: Option<Phase>, env: &Env) -> Option<Said> {
     let given = phase.and_then(|_| said(env, &setting.input(), || Source::Input(setting.name)));
     given.or_else(|| said(env, &setting.variable(), || Source::Variable(setting.variable())))
 }
 
-/// What a variable says. An empty one says nothing, as CI systems cannot unset.
+/// The value of a variable. An empty one counts as not set, as CI systems cannot unset variables.
 fn said(env: &Env, name: &str, source: impl Fn() -> Source) -> Option<Said> {
     match env.secret(name) {
         Some(text) => (!text.is_blank()).then(|| Said::Text(text, source())),
@@ -118,13 +118,14 @@ fn said(env: &Env, name: &str, source: impl Fn() -> Source) -> Option<Said> {
     }
 }
 
-/// Whether a verb that takes these flags reads a setting. Where it takes a server, it also takes secrets, which are no flags.
+/// Whether a verb that takes these flags reads this setting. Secrets are no flags: a verb that takes `--server` reads them, too.
 fn is_read(flags: &Flags, name: &str) -> bool {
     let is_secret = || ALL.iter().any(|setting| setting.name == name && setting.kind == Kind::Secret);
     flags.contains_key(name) || flags.contains_key(SERVER.name) && is_secret()
 }
 
-/// What only the end of a pass reads, when it is too late to refuse it: whoever begins one looks at it too.
+/// Settings that only `revoke` reads are checked by verbs that begin a pass, too: when `revoke` runs, it is too late to refuse
+/// them.
 fn is_read_in_time(flags: &Flags, name: &str) -> bool {
     flags.contains_key(TTL.name) && [&STRICT, &WAIT_DEAD, &ALL_LEASES, &IF_HERE].iter().any(|setting: &&Setting| setting.name == name)
 }
@@ -134,7 +135,7 @@ fn flag_text(flag: Option<&str>) -> Option<String> {
     flag.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// Only lists and PEM text have more than one line; anywhere else a line break would end up in a file of ours.
+/// Checks the form: only lists and PEM text may have several lines, as a line break would get into files that we write.
 fn checked(setting: &Setting, given: Given) -> Result<Given, Failure> {
     let several = setting.kind == Kind::List || setting.name == CERTIFICATE_AUTHORITY.name;
     if given.text.chars().any(|c| c.is_control() && !(several && matches!(c, '\n' | '\r' | '\t'))) {

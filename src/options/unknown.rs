@@ -1,12 +1,12 @@
-//! Variables that look like settings and are none: who has mistyped a name learns of it, and of the one that was meant.
+//! Variables that look like settings but are none: the user gets a warning, with the setting that was probably meant.
 
 use super::ALL;
 use crate::{env::Env, out::one_line};
 
-/// What begins the name of each of our variables.
+/// The prefix of all our variables.
 const PREFIX: &str = "JOBPASS_";
 
-/// Names that are no settings and all the same ours: what we export, what our manifests set, what our template reads.
+/// Names with our prefix that are no settings: what we export, what our manifests set, what our template reads.
 const OURS: &[&str] = &[
     "JOBPASS_COMMIT",
     "JOBPASS_CURL",
@@ -24,13 +24,13 @@ const OURS: &[&str] = &[
     "JOBPASS_URL",
 ];
 
-/// A name is this long at the most where it is repeated.
+/// In characters: a longer name is not repeated in a message.
 const LONGEST: usize = 60;
 
-/// So many changes of one character make one name into another that was meant; of a short name fewer do.
+/// How many typing errors a name may have to be taken for another one; fewer in short names.
 const NEAR: usize = 3;
 
-/// A warning for each variable that is no setting, never with its value.
+/// One warning for each variable that is no setting; never with its value.
 #[must_use]
 pub fn warnings(env: &Env) -> Vec<String> {
     let names: Vec<_> = ALL.iter().map(|setting| setting.variable()).chain(OURS.iter().map(|&name| name.to_owned())).collect();
@@ -50,7 +50,7 @@ fn warning(name: &str, names: &[String]) -> String {
     format!("`{name}` is no setting of jobpass{meant}")
 }
 
-/// What a pod has for each Service of its namespace: one may be called `jobpass`.
+/// Whether Kubernetes has set the variable for a Service named `jobpass` in the pod's namespace.
 /// See <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
 fn is_of_a_service(name: &str) -> bool {
     let name = &name[PREFIX.len() - 1..];
@@ -58,7 +58,7 @@ fn is_of_a_service(name: &str) -> bool {
         || ["_SERVICE_PORT_", "_PORT_"].iter().any(|part| name.contains(part))
 }
 
-/// How many characters must be added, taken away or changed, or change places with their neighbour.
+/// The edit distance: how many characters must be added, removed, changed or swapped with their neighbour.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut rows: [Vec<usize>; 3] = [Vec::new(), Vec::new(), (0..=other.len()).collect()];

@@ -1,4 +1,4 @@
-//! The end of a pass: the lease deleted, the token's death proved, the files removed.
+//! The end of a pass: deletes the lease, proves that the token is dead, removes the files.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,73 +20,74 @@ use crate::{
     store::{self, Store},
 };
 
-/// How long after the DELETE a probe waits: a token that is shown before the API server has seen the deletion is cached for 10 s.
+/// How long the probe waits after the DELETE: a token that is shown to an API server that has not yet seen the deletion is cached
+/// there for 10 s.
 const BEFORE_PROBE: Duration = Duration::from_millis(250);
 
-/// How long the API server remembers a token that it has accepted; its `Date` leaves out up to a second.
+/// How long the API server caches a token that it has accepted, plus a second, as its `Date` has whole seconds only.
 const CACHE: SignedDuration = SignedDuration::from_secs(10 + 1);
 
-/// How long a token lives on when a finalizer holds its Secret: `jwt.DefaultLeeway` and the cache.
+/// How long a token lives on while a finalizer holds its Secret: `jwt.DefaultLeeway` (60 s) and the cache (10 s), plus a second.
 const HELD: SignedDuration = SignedDuration::from_secs(70 + 1);
 
-/// What is known of a pass that is to end.
+/// A pass that is to be revoked, as far as it is known.
 #[derive(Debug)]
 pub struct Revocation {
-    /// Its lease; of one whose file is lost only the names are true.
+    /// The lease. If only its name is known, the other fields are placeholders.
     pub lease: Lease,
-    /// Who has named it.
+    /// Where the lease's name comes from: it decides whether another Secret of that name may be deleted.
     pub named: Named,
-    /// How far its file is believed.
+    /// How far the lease file is believed.
     pub word: Word,
-    /// Whether more than its name is known.
+    /// Whether the lease file or state was found; otherwise only the name is known.
     pub known: bool,
-    /// Its directory, if it is on this machine.
+    /// The store, if it is on this machine.
     pub store: Option<Store>,
-    /// Its token, if we have it ourselves.
+    /// The token, if this process holds it itself.
     pub token: Option<Secret>,
 }
 
-/// How a pass was ended.
+/// How the revocation of a pass went.
 #[derive(Debug)]
 pub struct Revoked {
-    /// What was done, and how far it is proved.
+    /// What was done, and how far the token's death is proved.
     pub receipt: Receipt,
-    /// Whether more than its name was known.
+    /// Whether more than the lease's name was known.
     pub known: bool,
     /// Why the lease could not be deleted.
     pub failure: Option<Failure>,
-    /// Of a pass that is not ended: how long its token lives, as far as that is known.
+    /// If the pass is not ended: how long its token lives, in words, as far as that is known.
     pub life: Option<String>,
-    /// What else the person who reads the log should know.
+    /// A warning for the person who reads the log.
     pub warning: Option<String>,
-    /// What could not be cleared away here; the pass is ended all the same.
+    /// Why files could not be removed here. The pass is ended nevertheless.
     pub leftover: Option<Failure>,
 }
 
-/// What became of the lease, and when that was by the server's clock.
+/// What became of the lease, and when, by the server's clock.
 struct Outcome {
     proof: Result<Proof, Failure>,
     at: Option<ServerTime>,
     warning: Option<String>,
 }
 
-/// How long ending may take, and how sure it must be.
+/// The conditions of a revocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// For everything.
+    /// The time limit for all steps together.
     pub timeout: Duration,
-    /// Whether to wait until the API server refuses the token.
+    /// Whether to wait until the API server refuses the token (`--wait-dead`).
     pub wait_dead: bool,
 }
 
 impl Revocation {
-    /// Whether nothing is known of it but what somebody has typed.
+    /// Whether nothing but a name is known, which somebody gave by a flag and may have mistyped.
     #[must_use]
     pub fn is_hearsay(&self) -> bool {
         !self.known && self.named == Named::Flag
     }
 
-    /// Deletes the lease, asks what the API server says to the token, and removes the files.
+    /// Deletes the lease, probes whether the API server still accepts the token, and removes the files.
     pub async fn carry_out(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Revoked {
         match self.connected(identity, terms, out).await {
             Ok(mut cluster) => {
@@ -101,7 +102,7 @@ impl Revocation {
         }
     }
 
-    /// The same over a connection that is there.
+    /// The same over an existing connection.
     pub(super) async fn carry_out_over(&self, cluster: &mut Cluster, terms: Terms) -> Revoked {
         let _watch = Watch::over(&self.lease, self.named, cluster, self.store.as_ref());
         let mut outcome = Outcome { proof: Ok(Proof::Removed), at: None, warning: None };
@@ -112,7 +113,7 @@ impl Revocation {
         self.revoked(outcome)
     }
 
-    /// What became of it. The files go in any case.
+    /// Makes the result of an outcome, and removes the files: the secret ones in any case.
     fn revoked(&self, outcome: Outcome) -> Revoked {
         let Outcome { proof, at, warning } = outcome;
         let (proof, failure) = match proof {
@@ -124,18 +125,18 @@ impl Revocation {
             ),
         };
         let life = failure.as_ref().filter(|_| self.known).map(|_| self.life(at));
-        // A name that was mistyped says nothing about the files that are here.
+        // If there is no such lease, the name may be mistyped, and the files here may belong to another pass: they stay.
         let is_nobodys = self.is_hearsay() && proof == Proof::Absent;
         let leftover = if is_nobodys { None } else { self.remove_files(proof.is_success()).err() };
         Revoked { receipt: Receipt::of(&self.lease, self.known, at, proof), known: self.known, failure, life, warning, leftover }
     }
 
-    /// Whether no token of it can live any more: by the server's clock alone, and by figures that nobody else can have written.
+    /// Whether no token of it can live any more. Only the server's clock counts, and only times that nobody else can have written.
     fn is_over(&self, now: Option<ServerTime>) -> bool {
         self.known && self.word == Word::Ours && self.named.vouches_for_times() && now.is_some_and(|now| self.lease.is_over(now))
     }
 
-    /// How long its token lives on. How long that still is, only the server's clock could tell.
+    /// How long its token lives on, in words. The minutes that are left can be told only by the server's clock.
     fn life(&self, now: Option<ServerTime>) -> String {
         match (self.lease.accepted_until(), now) {
             (Some(until), Some(now)) if until < now => format!("its token was valid until {until}, if its lease file is right"),
@@ -145,14 +146,14 @@ impl Revocation {
         }
     }
 
-    /// Whether its file says that it is on another API server.
+    /// Whether the lease file names another API server than the CI identity's.
     fn is_said_elsewhere(&self, identity: &Identity) -> bool {
         self.known && identity.server() != self.lease.server
     }
 
     async fn connected(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Result<Cluster, Failure> {
         let identity = identity?;
-        // A name that follows from this job is this job's on every server that it asks.
+        // A derived name belongs to this job on every API server, so the server that an unsealed file names can be ignored.
         let is_passed_over = self.word == Word::Hearsay && self.named.is_ours_alone();
         if self.is_said_elsewhere(&identity) && !is_passed_over {
             return Err(Failure::new(Code::LeaseOtherServer, format!("cannot revoke the lease `{}`", self.lease.id()))
@@ -171,7 +172,7 @@ impl Revocation {
             Deleted::Removed => Proof::Removed,
             Deleted::Absent if !terms.wait_dead => return Ok(Proof::Absent),
             Deleted::Absent => Proof::Absent,
-            // What we know of a token is the word of whoever told us the wrong uid.
+            // The lease file gave a wrong uid, so the hash of the token in it cannot be trusted either: no probe.
             Deleted::Anew => {
                 outcome.warning =
                     Some(format!("another Secret had the name of the lease `{}`, which is ours alone: it is deleted", self.lease.id()));
@@ -191,7 +192,7 @@ impl Revocation {
             match cluster.probe(&token).await {
                 Probed::Dead => return Ok(Proof::Dead),
                 Probed::Accepted => proof = Proof::Pending { until: after(CACHE) },
-                // The last answer that there was still stands.
+                // No answer: the last one stands.
                 Probed::Unknown(_) => {}
             }
             if !terms.wait_dead || !cluster.has_time() {
@@ -200,7 +201,7 @@ impl Revocation {
         }
     }
 
-    /// The token, if the file still holds the one that the lease knows.
+    /// The token to probe with: ours or that of the token file, if it is the one whose hash the lease has.
     fn token(&self) -> Option<Secret> {
         if let Some(token) = &self.token {
             return Some(token.clone()).filter(|token| self.lease.holds(token));
@@ -209,11 +210,11 @@ impl Revocation {
         Some(Secret::new(text)).filter(|token| self.lease.holds(token))
     }
 
-    /// After a failure the lease stays, so that it can be tried again; the secrets go in any case.
+    /// Removes the files. After a failure the lease file stays, so that it can be tried again; the secret files go in any case.
     fn remove_files(&self, revoked: bool) -> Result<(), Failure> {
         if let Some(path) = &self.lease.kubeconfig_out {
             let ours = |text: &str| PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.lease.id());
-            // Another pass's, or another program's by now: not ours to remove.
+            // If it is the file of another pass or program by now, it is not ours and stays.
             let _ = files::remove_user_file(&PathBuf::from(path), ours);
         }
         match &self.store {

@@ -11,12 +11,12 @@ use crate::{
     secret::Secret,
 };
 
-/// A file that the runner reads after the step; the name is that of the variable which holds its path.
+/// A file that the runner reads after the step. The path of each is in a variable.
 ///
 /// See <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#environment-files>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileCommand {
-    /// Values for our own post step only.
+    /// State for our own post step only.
     State,
     /// Outputs of this step.
     Output,
@@ -39,7 +39,7 @@ impl FileCommand {
     }
 }
 
-/// The runner empties it before and after each job, and it lies outside the workspace.
+/// Stores are below `RUNNER_TEMP`: the runner empties it before and after each job, and it is outside the workspace.
 pub(super) fn base(env: &Env) -> Result<Base, Failure> {
     let path = env.path("RUNNER_TEMP").ok_or_else(|| {
         Failure::new(Code::PlatformIncomplete, "`RUNNER_TEMP` is not set, so there is no place for the pass")
@@ -48,7 +48,7 @@ pub(super) fn base(env: &Env) -> Result<Base, Failure> {
     Ok(Base::at(path))
 }
 
-/// What the runner says of the run: <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>.
+/// The run, according to the runner's variables: <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>.
 #[expect(clippy::struct_field_names, reason = "each is named as the variable is that it comes from")]
 #[derive(Default, Deserialize)]
 struct Run {
@@ -67,7 +67,8 @@ impl Run {
     }
 }
 
-/// The run, its attempt and the job: enough to know our own leases in a directory that one runner uses for one job at a time.
+/// The run, its attempt and the job. That is enough to recognise our own leases, as a runner has one job at a time in its
+/// directory.
 pub(super) fn job_key(env: &Env) -> Option<String> {
     let Run { repository, run_id, run_attempt, job, .. } = Run::of(env);
     let part = Option::unwrap_or_default;
@@ -83,7 +84,7 @@ pub(super) fn provenance(env: &Env) -> Provenance {
     Provenance { run_id, repository, run_url, commit, actor }
 }
 
-/// The command that masks one value from the next line on.
+/// The workflow command that masks a value in all lines after it.
 #[must_use]
 pub fn mask_command(value: &Secret) -> Secret {
     let mut parts = vec!["::add-mask::"];
@@ -99,20 +100,20 @@ pub fn mask_command(value: &Secret) -> Secret {
     Secret::of_parts(&parts)
 }
 
-/// A text of several lines as one entry of the log that is also shown on the page of the run: `error`, `warning` or `debug`.
+/// A text as one annotation of the log, which is also shown on the page of the run; the level is `error`, `warning` or `debug`.
 #[must_use]
 pub fn annotation(level: &str, text: &str) -> String {
-    // What the runner shows before the text says the level already.
+    // The runner's own prefix shows the level already.
     let text = ["error: ", "warning: "].iter().find_map(|head| text.strip_prefix(head)).unwrap_or(text);
     let title = if level == "debug" { "" } else { " title=jobpass" };
     let text = text.trim_end().replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     format!("::{level}{title}::{text}")
 }
 
-/// One record of a file command, with a delimiter that nobody can foresee.
+/// One record of a file command, with a random delimiter that nobody can predict.
 ///
 /// # Errors
-/// When the value holds the delimiter or the name is no plain word.
+/// When the value contains the delimiter, or the name has other characters than letters, digits, `_` and `-`.
 pub fn record(name: &str, value: &str, random: &str) -> Result<String, Failure> {
     let (head, tail) = around(name, value, random)?;
     Ok(format!("{head}{value}{tail}"))
@@ -145,15 +146,15 @@ pub fn state(lease: &impl Serialize) -> String {
     format!("lease={}\n", serde_json::to_string(lease).unwrap_or_default())
 }
 
-/// What the runner will take for the state of our post step: the last record of that name, `NAME=VALUE` or `NAME<<DELIMITER`, the
-/// value's lines and the delimiter. None where there is no such record or the runner could not read the file.
+/// What the runner will give to our post step as the state: the value of the last record of that name, as `NAME=VALUE`, or as
+/// `NAME<<DELIMITER`, lines and the delimiter. None if there is no such record or the runner could not parse the file.
 ///
-/// See `EnvFileKeyValuePairs` in actions/runner's `FileCommandManager.cs`, and `IntraActionState` in its `ExecutionContext.cs`: a table in
-/// which `LEASE` is the same name, and stays as the first record has written it. Then there is no `STATE_lease`.
+/// See `EnvFileKeyValuePairs` in actions/runner's `FileCommandManager.cs`, and `IntraActionState` in its `ExecutionContext.cs`.
+/// That is a map without regard to case: if the first record writes `LEASE`, the key stays so, and there is no `STATE_lease`.
 #[must_use]
 pub fn state_of(text: &str) -> Option<String> {
     let mut state = None;
-    // The runner takes a byte order mark for none of the text.
+    // The runner ignores a byte order mark.
     let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).strip_suffix('\n')?.split('\n');
     while let Some(line) = lines.next() {
         let heredoc = line.split_once("<<").filter(|(name, _)| !name.contains('='));
@@ -182,15 +183,15 @@ pub fn state_of(text: &str) -> Option<String> {
     state
 }
 
-/// The record that takes a state back: an empty one counts as none.
+/// The record that clears the state: an empty value counts as none.
 pub const NO_STATE: &str = "lease=\n";
 
-/// A table of the job summary.
+/// A table for the job summary, as Markdown.
 #[must_use]
 pub fn summary(title: &str, rows: &[(&str, String)]) -> String {
     let mut text = format!("### {title}\n\n| | |\n|---|---|\n");
     for (name, value) in rows {
-        // What breaks a cell or could become markup is none of the characters that our values have; foreign text is made plain.
+        // Our values have none of these characters. In text from outside they could break the table or become markup.
         let value = value.replace(['|', '<', '>', '`', '\n', '\r', '['], " ");
         let _ = writeln!(text, "| {name} | `{value}` |");
     }

@@ -1,4 +1,4 @@
-//! GitLab CI: the directory beside the project, the job's own number, the experimental run-time mask.
+//! GitLab CI: the directory beside the project, the job's own key, the experimental run-time mask.
 
 use std::{
     path::{Component, Path, PathBuf},
@@ -37,7 +37,8 @@ impl Job {
 
 /// It lies on the build volume but outside the project directory, so artifacts, caches and `git clean` do not take it.
 pub(super) fn base(env: &Env, user: u32) -> Result<Base, Failure> {
-    // The build volume outlives the container, and the project's next job of any branch finds it: no token lies there that need not.
+    // The build volume outlives the container, and the project's next job of any branch can read it. So secret files are in memory
+    // where possible.
     let memory = local::session(env).unwrap_or_else(|| PathBuf::from(format!("/dev/shm/jobpass-{user}")));
     Ok(Base { memory: Some(memory), ..Base::at(temporary(env)?) })
 }
@@ -58,13 +59,13 @@ fn temporary(env: &Env) -> Result<PathBuf, Failure> {
     })
 }
 
-/// What artifacts, caches and commits are taken from.
+/// The directory from which artifacts, caches and commits are taken.
 pub(super) fn workspace(env: &Env) -> Option<PathBuf> {
     absolute(env, &env.path("CI_PROJECT_DIR")?)
 }
 
-/// A path of the runner's. Its SSH executor names them from the directory in which a login begins, while the script runs in the
-/// project or somewhere in it: <https://docs.gitlab.com/runner/executors/ssh/>. None where it does not.
+/// Makes a path of the runner absolute. The SSH executor gives paths relative to the login directory, while the script runs in the
+/// project directory or below it: <https://docs.gitlab.com/runner/executors/ssh/>. None if we run elsewhere.
 fn absolute(env: &Env, path: &Path) -> Option<PathBuf> {
     let Some(project) = env.path("CI_PROJECT_DIR").filter(|project| path.is_relative() && project.is_relative()) else {
         return Some(env.absolute(path));
@@ -75,16 +76,16 @@ fn absolute(env: &Env, path: &Path) -> Option<PathBuf> {
     Some(root.join(path).components().collect())
 }
 
-/// Where the runner keeps run-time masks; where a job may add to them (`proxy_exec`, experimental), it is there.
+/// The runner's database of run-time masks. It exists where a job may add masks (`proxy_exec`, experimental).
 ///
-/// Anywhere else `::add-mask::TOKEN` would publish the token. So one that an earlier job has left, or a script has made, is not
-/// believed: whoever reads our output for masks is above us, see [`listens`].
+/// Without a listening runner, `::add-mask::TOKEN` would publish the token. An earlier job or a script may have left such a file,
+/// so it is not enough: a runner process that reads our output must also be above us, see [`listens`].
 #[must_use]
 pub fn masking_database(env: &Env) -> Option<PathBuf> {
     env.path("RUNNER_TEMP_PROJECT_DIR").and_then(|path| absolute(env, &path)).map(|path| path.join("masking.db"))
 }
 
-/// Whether a process of this command line is the runner's, which reads masks in the output of the shell that it starts:
+/// Whether this is the command line of the runner's process that reads masks from the output of the job's shell:
 /// `commands/helpers/proxy_exec.go` of gitlab-runner.
 #[must_use]
 pub fn listens(words: &[&str]) -> bool {
@@ -92,7 +93,7 @@ pub fn listens(words: &[&str]) -> bool {
     program.rsplit('/').next().is_some_and(|name| name.starts_with("gitlab-runner")) && *verb == "proxy-exec"
 }
 
-/// Whether the runner traces the job's commands into its log.
+/// Whether the runner traces the job's commands into its log (`CI_DEBUG_TRACE`).
 #[must_use]
 pub fn is_traced(env: &Env) -> bool {
     // What the runner takes for true: Go's `strconv.ParseBool`.
@@ -103,13 +104,14 @@ pub(super) fn job_timeout(env: &Env) -> Option<Duration> {
     Job::of(env).job_timeout?.parse().ok().map(Duration::from_secs)
 }
 
-/// The shortest token that nobody guesses; the real ones are longer.
+/// In bytes: a shorter job token could be guessed; real ones are longer.
 const SHORTEST_TOKEN: usize = 16;
 
-/// The job's own token, one string for all its stages: <https://docs.gitlab.com/ci/jobs/ci_job_token/>. Only ever a key of ours.
+/// The job's `CI_JOB_TOKEN`, the same in all its stages: <https://docs.gitlab.com/ci/jobs/ci_job_token/>. We use it only as an HMAC
+/// key.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason why there is none.
 pub fn job_token(env: &Env) -> Result<Secret, &'static str> {
     let token = env.secret("CI_JOB_TOKEN").ok_or("`CI_JOB_TOKEN` is not set")?.trimmed();
     if token.size() < SHORTEST_TOKEN { Err("`CI_JOB_TOKEN` is too short to be a key") } else { Ok(token) }

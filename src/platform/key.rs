@@ -1,4 +1,4 @@
-//! The key that a person gives a job: the whole of it where it holds a UUID, else something that is added to the platform's own.
+//! The job key that a user gives by `--job-key`: with a UUID in it, it is the whole key; else it is added to the platform's own.
 
 use super::Platform;
 use crate::failure::{Code, Failure};
@@ -6,10 +6,10 @@ use crate::failure::{Code, Failure};
 /// The lengths of the parts of a UUID: <https://www.rfc-editor.org/rfc/rfc4122#section-3>.
 const PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 
-/// The characters of a whole one.
+/// The number of characters of a whole UUID.
 const LENGTH: usize = 36;
 
-/// The job's key: the platform's own, or what somebody asks for.
+/// The job key: the platform's own, or the one that `--job-key` asks for.
 pub(super) fn job_key(platform: Platform, own: Result<Option<String>, Failure>, asked: Option<&str>) -> Result<Option<String>, Failure> {
     let Some(text) = asked else { return own };
     if platform == Platform::Tekton && text.contains("$(") {
@@ -33,19 +33,19 @@ pub(super) fn job_key(platform: Platform, own: Result<Option<String>, Failure>, 
     }
 }
 
-/// Whether a key names its job by itself, wherever it is said.
+/// Whether a key identifies its job everywhere: it contains a UUID, and is not just an extension of the platform's own key.
 #[must_use]
 pub fn is_whole(key: &str, own: Option<&str>) -> bool {
     holds_uuid(key) && !own.is_some_and(|own| is_below(key, own))
 }
 
-/// Whether a key is the platform's own, or something that was added to it.
+/// Whether a key is the platform's own, or that one with something added.
 #[must_use]
 pub fn is_below(key: &str, own: &str) -> bool {
     key.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether there is a UUID in a text. One of zeros or of ones only is nobody's.
+/// Whether a text contains a UUID. One of only `0` or only `f` digits does not count, as it identifies nothing.
 #[must_use]
 pub fn holds_uuid(text: &str) -> bool {
     text.as_bytes().windows(LENGTH).any(|window| {

@@ -1,11 +1,11 @@
-//! A plain shell: a directory of the user's own, and nobody who masks.
+//! A plain shell: a directory of the user's own, and no masks.
 
 use std::path::PathBuf;
 
 use super::Base;
 use crate::env::Env;
 
-/// The session's directory in memory where there is one, else one of our own in the directory for temporary files.
+/// The session's directory in memory if there is one, else a private directory in the one for temporary files.
 pub(super) fn base(env: &Env, user: u32) -> Base {
     if let Some(path) = session(env) {
         return Base::at(path);
@@ -14,7 +14,8 @@ pub(super) fn base(env: &Env, user: u32) -> Base {
     Base { private: true, ..Base::at(temporary.join(format!("jobpass-{user}"))) }
 }
 
-/// The session's directory. A relative path in the variable is to be ignored: <https://specifications.freedesktop.org/basedir-spec/latest/>.
+/// `XDG_RUNTIME_DIR`. The specification demands that a relative path in it is ignored:
+/// <https://specifications.freedesktop.org/basedir-spec/latest/>.
 pub(super) fn session(env: &Env) -> Option<PathBuf> {
     env.path("XDG_RUNTIME_DIR").filter(|path| path.is_absolute())
 }

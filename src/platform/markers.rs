@@ -1,4 +1,4 @@
-//! The platforms that a job may be on, for the end of a pass: a variable may add one, and takes none away.
+//! The platforms that `revoke` considers: a variable can add one, but never remove one.
 
 use super::Platform;
 use crate::{
@@ -7,23 +7,23 @@ use crate::{
     options::{self as o, Options},
 };
 
-/// Where passes are looked for.
+/// The platforms on which passes are looked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Markers {
-    /// The platform whose ways count.
+    /// The platform that decides how `revoke` behaves.
     pub platform: Platform,
-    /// The others that are looked at too.
+    /// Other platforms on which passes are looked for as well.
     pub others: Vec<Platform>,
-    /// Why what a variable or an input says of it does not count alone.
+    /// The warning, if a variable or input names no platform, or another one than the runner's marker.
     pub passed_over: Option<Failure>,
 }
 
 impl Platform {
-    /// The platforms whose markers are there, or that a variable names; only the one that a flag names. Where there is none it is a
-    /// plain shell, also in a CI system that nobody knows: what is looked for is there or not.
+    /// The platforms whose markers are present, and the one that a variable names; if a flag names one, only that. Where there is
+    /// none, it is a plain shell, even on an unknown CI system: looking for passes there does no harm.
     ///
     /// # Errors
-    /// When a flag names none.
+    /// When a flag names no known platform.
     pub fn markers(options: &Options, env: &Env, in_tekton: impl Fn() -> bool) -> Result<Markers, Failure> {
         if options.flag(&o::PLATFORM).is_some() {
             let platform = Self::detect(options, env, in_tekton)?;
@@ -52,7 +52,7 @@ impl Platform {
         Ok(Markers { platform, others: platforms.collect(), passed_over })
     }
 
-    /// Its name as people write it.
+    /// The platform's name as people write it.
     fn shown(self) -> &'static str {
         match self {
             Self::Github => "GitHub",

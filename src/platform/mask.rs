@@ -1,4 +1,4 @@
-//! The forms of a token that a platform is asked to mask.
+//! The forms of a token that a platform must mask.
 
 use jobpass_scrub::{base64, signature};
 use zeroize::Zeroizing;

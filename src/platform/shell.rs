@@ -1,12 +1,13 @@
-//! The env file: what a shell sources to get the pass. It holds no secret itself.
+//! Renders the env file, which a shell sources to get the pass. It contains no secret itself.
 
 use std::{fmt::Write as _, path::Path};
 
 /// Renders the env file for bash, dash and busybox sh.
 ///
-/// The token is read from its file by the shell's own `read`, so that neither the file nor `set -v` shows it; xtrace is off while
-/// that happens and afterwards as it was. It goes through a variable of ours: a shell that will not have it in the other one, as
-/// that is read-only there or a number, names it in what it says. So that is tried first where nobody hears it.
+/// The shell's own `read` gets the token from its file, so that neither the env file nor `set -v` shows it. Tracing (`set -x`) is
+/// off meanwhile, and restored afterwards. The token first goes into a variable of ours: if the other variable is read-only or a
+/// number, the shell would print the token in its error message. So the assignment is first tried in a subshell with its messages
+/// discarded.
 #[must_use]
 pub fn env_file(variables: &[(&str, String)], token: Option<(&str, &Path)>) -> String {
     let mut text = String::from(
@@ -35,7 +36,7 @@ pub fn env_file(variables: &[(&str, String)], token: Option<(&str, &Path)>) -> S
     text + "case $jobpass_trace in 1) unset jobpass_trace; set -x ;; *) unset jobpass_trace ;; esac\n"
 }
 
-/// A word that every POSIX shell takes as it is.
+/// Quotes a word so that every POSIX shell takes it literally.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c));

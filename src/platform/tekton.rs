@@ -1,4 +1,4 @@
-//! Tekton: a directory in memory, the pod as the job.
+//! Tekton: a directory in memory, and the pod as the job.
 
 use std::path::PathBuf;
 
@@ -26,15 +26,15 @@ impl Task {
     }
 }
 
-/// Tekton's own entrypoint, which is process 1 of every step.
+/// The path of Tekton's entrypoint, which is process 1 of every step.
 pub const ENTRYPOINT: &str = "/tekton/bin/entrypoint";
 
-/// A memory volume that our manifests mount; every other writable directory of a step lies on the node's disk or outlives the pod.
+/// A memory volume that our manifests mount. Every other writable directory of a step is on the node's disk or outlives the pod.
 pub(super) fn base() -> Base {
     Base { must_be_in_memory: true, ..Base::at(PathBuf::from("/run/jobpass")) }
 }
 
-/// The pod is the job: a retry gets a new one.
+/// The pod's uid: a retry of the task gets a new pod.
 pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
     Task::of(env).pod_uid.ok_or_else(|| {
         Failure::new(Code::PlatformIncomplete, "`JOBPASS_POD_UID` is not set, so nothing names this job")
@@ -42,7 +42,7 @@ pub(super) fn job_key(env: &Env) -> Result<String, Failure> {
     })
 }
 
-/// The pod that we run in, if our manifests say: its name and uid.
+/// Name and uid of the pod that we run in, if our manifests have set them.
 #[must_use]
 pub fn pod(env: &Env) -> Option<(String, String)> {
     let Task { pod_name, pod_uid, .. } = Task::of(env);

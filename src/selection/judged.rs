@@ -1,4 +1,4 @@
-//! How far a lease that stands in a file is believed: whether this job has written it, and what counts of it if others could have.
+//! Judges lease files: whether this job has written one, and what of it counts if others could have.
 
 use super::Found;
 use crate::{
@@ -10,19 +10,19 @@ use crate::{
     platform::{Platform, key::is_below},
 };
 
-/// Whoever judges what stands in the lease files of one platform.
+/// Judges the lease files of one platform.
 pub(super) struct Judge<'a> {
     context: &'a Context,
     pub seal: Seal,
 }
 
-/// What is to be done about a lease.
+/// What to do about a lease.
 enum Sentence {
-    /// It is ended.
+    /// End it.
     End,
-    /// It may be this job's, but its name follows from nothing: only a Secret with the uid that stands there is deleted.
+    /// It may be this job's, but its name cannot be derived: only a Secret with the uid in the file is deleted.
     Doubt,
-    /// It is somebody else's.
+    /// It belongs to somebody else: leave it alone.
     Foreign,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Judge<'a> {
         Self { context, seal: Seal::of(context) }
     }
 
-    /// Leaves of what was found this job's own passes. What is only perhaps one is passed over where its own can be told apart.
+    /// Keeps only this job's own passes. Doubtful ones are ignored if a sealed one was found, and admitted otherwise.
     pub(super) fn own(&self, found: &mut Found, keys: &[String]) {
         let is_key = |key: &Option<String>| key.as_ref().is_some_and(|key| keys.contains(key));
         found.revocations.retain(|Revocation { lease, .. }| is_key(&lease.job_key) || is_key(&lease.job));
@@ -43,13 +43,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The same for passes of whatever job.
+    /// Judges passes that may belong to any job.
     pub(super) fn all(&self, found: &mut Found, keys: &[String]) {
         let doubtful = self.sifted(found, keys);
         self.admit(found, doubtful);
     }
 
-    /// Takes out what is somebody else's, and what is doubtful.
+    /// Removes leases of somebody else, and returns the doubtful ones apart.
     fn sifted(&self, found: &mut Found, keys: &[String]) -> Vec<Revocation> {
         let mut doubtful = Vec::new();
         if !self.context.platform.derives_names() {
@@ -58,7 +58,7 @@ impl<'a> Judge<'a> {
         for mut revocation in std::mem::take(&mut found.revocations) {
             match self.judged(&mut revocation, keys) {
                 Sentence::End => {
-                    // In a pod it is so always.
+                    // In a pod no lease file is sealed, so this is reported on GitLab only.
                     if self.context.platform == Platform::Gitlab && revocation.word == Word::Hearsay {
                         found.notes.push(self.note(&revocation, "only its name counts, which follows from the job"));
                     }
@@ -71,7 +71,7 @@ impl<'a> Judge<'a> {
         doubtful
     }
 
-    /// Lets what is doubtful be ended where there is a uid to know it by.
+    /// Admits doubtful leases that have a uid, so that only that very Secret is deleted; reports the others.
     fn admit(&self, found: &mut Found, doubtful: Vec<Revocation>) {
         for revocation in doubtful {
             if revocation.lease.uid.is_some() {
@@ -86,7 +86,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// One lease, to which a flag or its own name has led.
+    /// Judges one lease that a flag or its derived name has led to.
     pub(super) fn one(&self, mut revocation: Revocation) -> Revocation {
         let named = revocation.named;
         self.judged(&mut revocation, &[]);
@@ -96,7 +96,7 @@ impl<'a> Judge<'a> {
         revocation
     }
 
-    /// Takes what has no say out of a lease, and says who has named it.
+    /// Removes from a lease what others may have written and must not decide, and sets where its name comes from.
     fn judged(&self, revocation: &mut Revocation, keys: &[String]) -> Sentence {
         let lease = &mut revocation.lease;
         revocation.word = self.seal.word(self.context.platform, lease);
@@ -106,7 +106,7 @@ impl<'a> Judge<'a> {
             }
             return Sentence::End;
         }
-        // Others must not choose what is removed here.
+        // Others must not choose a file that we remove.
         lease.kubeconfig_out.take_if(|path| !self.context.env.names_path(path.as_ref()));
         revocation.named = Named::File;
         let Some(key) = lease.job_key.as_deref() else { return Sentence::Foreign };
@@ -114,7 +114,7 @@ impl<'a> Judge<'a> {
             revocation.named = Named::Key;
             return Sentence::End;
         }
-        // Of what has no seal the name at least follows from the key.
+        // Without a seal, the name must at least fit the job key in the file.
         let is_likely = lease.seal.is_some() || lease.name == Seal::None.name(key, &lease.service_account);
         if is_likely { Sentence::Doubt } else { Sentence::Foreign }
     }

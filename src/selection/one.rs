@@ -1,4 +1,4 @@
-//! One pass, from what names it: its lease file, the name of its lease, or the place where it is kept.
+//! Finds one pass: by its lease file, by the name of its lease, or by its store.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::{
     store::{self, Store},
 };
 
-/// The lease in a file that was named. A file that is not there is a pass that is over.
+/// The lease in a named file. None if the file does not exist.
 pub(super) fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) -> Result<Option<Revocation>, Failure> {
     let what = format!("cannot use the lease file `{}`", path.display());
     if let Some(text) = piped {
@@ -35,12 +35,12 @@ pub(super) fn from_file(path: &Path, piped: Option<Secret>, base: Option<Base>) 
     Ok(Some(Revocation { lease, named: Named::File, word: Word::Ours, known: true, store, token: None }))
 }
 
-/// A lease of which only the name is known, completed by its file if that is here.
+/// A lease of which only the name is known, completed from its file if that is here.
 pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str, name: &str, named: Named) -> Revocation {
     let store = place_of(bases, name);
     let here = store.as_ref().and_then(|store| store.read(store::LEASE).ok()?).and_then(|text| Lease::parse(&text).ok());
     let is_meant = |lease: &Lease| lease.name == name && lease.service_account.namespace == namespace;
-    // The files of a pass of another namespace are that one's.
+    // If the file is of a lease in another namespace, the files belong to that pass.
     let store = if here.as_ref().is_none_or(is_meant) { store } else { None };
     if let Some(lease) = here.filter(is_meant) {
         return Revocation { lease, named, word: Word::Ours, known: true, store, token: None };
@@ -52,7 +52,7 @@ pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str
         service_account: ServiceAccount { namespace: namespace.to_owned(), name: String::new() },
         server: String::new(),
         uid: None,
-        // Nothing is known of its times, and nothing said.
+        // Placeholders: its times are unknown and never shown.
         issued_at: Timestamp::UNIX_EPOCH,
         expires_at: Timestamp::UNIX_EPOCH,
         times: Times::Ours,
@@ -72,7 +72,7 @@ pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str
     Revocation { lease, named, word: Word::Ours, known: false, store, token: None }
 }
 
-/// The pass whose lease is in a place; none where there is no lease.
+/// The pass whose lease file is in a store; none if there is no lease file.
 pub(super) fn known(store: Store) -> Result<Option<Revocation>, Failure> {
     if !store.exists()? {
         return Ok(None);
@@ -94,7 +94,7 @@ pub(super) fn named(text: &str) -> Option<(&str, &str)> {
     text.split_once('/').filter(|(namespace, name)| is_label(namespace) && is_name(name))
 }
 
-/// The place of a lease in one of these directories: where it is, else where it would be.
+/// The store of a lease under these directories: where it exists, else where it would be.
 pub(super) fn place_of<'a>(bases: impl Iterator<Item = &'a Base>, name: &str) -> Option<Store> {
     let mut stores = bases.map(|base| Store::of(base, name));
     let first = stores.next()?;

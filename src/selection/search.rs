@@ -1,5 +1,5 @@
-//! Where `revoke` looks and which keys are this job's. A variable adds a directory or a key; only a flag takes others away, as any
-//! step of the job may have set the variable.
+//! Where `revoke` looks for passes, and which keys are this job's. A variable can only add a directory or a key. Only a flag can
+//! exclude others, as any step of the job may have set the variable.
 
 use std::path::Path;
 
@@ -16,27 +16,27 @@ use crate::{
 
 /// The search on one platform.
 pub(super) struct Search<'a> {
-    /// The job as it is on that platform.
+    /// The job as it looks on that platform.
     pub context: &'a Context,
-    /// Who judges what is found there.
+    /// Judges the lease files that are found there.
     pub judge: Judge<'a>,
-    /// The directories, that which `request` takes now first.
+    /// The directories to look in; the one that `request` would use now comes first.
     pub bases: Vec<Base>,
-    /// What names this job: as it was asked for, then as the platform says.
+    /// The job's keys: the one that was asked for, then the platform's own.
     pub keys: Vec<String>,
-    /// Why a key that was asked for, or the platform's own, does not name it.
+    /// Why there is no such key.
     nameless: Option<Failure>,
-    /// Whether a flag has asked for that key.
+    /// Whether `--job-key` was given as a flag.
     by_flag: bool,
-    /// What this job's requests have left to be found, where no flag says what is meant.
+    /// The marks that this job's requests have left; empty where a flag says what is meant.
     pub marks: Vec<Mark>,
 }
 
 impl<'a> Search<'a> {
-    /// What is to be looked at.
+    /// Prepares the search.
     ///
     /// # Errors
-    /// When neither the platform nor anybody else says where passes are kept.
+    /// When neither the platform nor a setting says where passes are kept.
     pub(super) fn of(context: &'a Context) -> Result<Self, Failure> {
         let Context { options, base, job_key, own_job_key, .. } = context;
         let bases = if options.flag(&o::DIR).is_some() {
@@ -70,7 +70,7 @@ impl<'a> Search<'a> {
         Ok(Self { context, judge: Judge::of(context), bases, keys, nameless, by_flag, marks })
     }
 
-    /// Says what does not name this job. Only a flag's mistake is one of the call.
+    /// Reports why a key is missing. It is an error only if the flag is wrong.
     pub(super) fn name(&self, found: &mut Found) -> Result<(), Failure> {
         match &self.nameless {
             Some(failure) if self.by_flag => return Err(failure.clone()),
@@ -81,7 +81,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// The passes to which marks lead, besides those that are known. Where one leads nowhere there is none of its name.
+    /// The passes to which marks lead, without those that are known already. A mark whose store is gone leads to none.
     pub(super) fn marked(&self, known: &[Revocation]) -> Vec<Revocation> {
         let marks = self.marks.iter().filter(|mark| !known.iter().any(|revocation| revocation.lease.name == mark.name));
         let stores = marks.filter_map(|mark| {
@@ -91,7 +91,7 @@ impl<'a> Search<'a> {
         stores.filter_map(|store| one::known(store).ok().flatten()).collect()
     }
 
-    /// Where it looks, as a message names it.
+    /// The directories it looks in, as messages name them.
     pub(super) fn stores(&self) -> impl Iterator<Item = String> {
         self.bases.iter().map(|base| format!("`{}`", base.path.join("jobpass").display()))
     }

@@ -1,19 +1,19 @@
-//! The variable that gets the token: none that means something to a platform, a shell or another program.
+//! Validates the name of the variable that gets the token: it must not mean anything to a platform, a shell or another program.
 
 use crate::{
     failure::{Code, Failure},
     options::Given,
 };
 
-/// The platforms' own variables, ours, and those by which a value could take over a program that the job starts.
+/// Variables of the platforms, our own, and those by which a value could take over a program that the job starts.
 ///
-/// Each platform's list is in its documentation; zizmor's `github-env` audit explains the rest.
+/// Each platform documents its own; zizmor's `github-env` audit explains the others.
 const OF_PROGRAMS: &str = "
     ALL_PROXY CI EDITOR HOME HTTPS_PROXY HTTP_PROXY JAVA_TOOL_OPTIONS KUBECONFIG LANG LANGUAGE LOGNAME NODE_OPTIONS NO_PROXY PAGER PATH
     PERL5OPT PYTHONPATH PYTHONSTARTUP RUBYOPT SHELL SSH_AUTH_SOCK SSL_CERT_DIR SSL_CERT_FILE TERM TMPDIR TZ USER VISUAL";
 
-/// What bash, ksh, mksh, zsh, dash and busybox sh set, refuse to set, compute with, print or run themselves: such a variable does
-/// not hold the token, or the shell says what is wrong with it by printing it.
+/// Variables that bash, ksh, mksh, zsh, dash or busybox sh set, refuse to set, evaluate, print or execute. Such a variable would
+/// not hold the token, or the shell would print it in an error message.
 ///
 /// See "Shell Variables" in bash's manual, "Parameters" in mksh's, and zshparam(1); zsh has some of them in lower case.
 const OF_SHELLS: &str = "
@@ -25,15 +25,15 @@ const OF_SHELLS: &str = "
     SAVEHIST SECONDS SHELLOPTS SHLVL SIGNALS SPROMPT SRANDOM STATUS STTY TIMEFMT TIMEFORMAT TMOUT TRY_BLOCK_ERROR
     TRY_BLOCK_INTERRUPT TTY TTYIDLE UID USERNAME USER_ID VENDOR WORDCHARS ZDOTDIR";
 
-/// The same for whole families of names.
+/// Forbidden prefixes: whole families of such names.
 const PREFIXES: &str = "
     ACTIONS_ BASH CI_ COMP_ COMPREPLY DOCKER_ DYLD_ FF_ GIT_ GITHUB_ GITLAB_ HISTC HISTEDIT HISTFILE HISTIGNORE HISTNO HISTSIZE HISTTIME
     INPUT_ JOBPASS_ KSH KUBERNETES_ LC_ LD_ MAIL NPM_CONFIG_ READLINE_ RUNNER_ STATE_ TEKTON_ XDG_ ZLE_ ZSH_";
 
-/// The name that was given.
+/// The name of the variable, checked.
 ///
 /// # Errors
-/// When it is none, or somebody else's.
+/// When it is no valid name, or belongs to a platform, a shell or another program.
 pub(super) fn variable(given: &Given) -> Result<String, Failure> {
     let name = &given.text;
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn variables_of_others_cannot_be_overwritten() {
         let of_platforms = "PATH path KUBECONFIG LD_PRELOAD GITHUB_TOKEN JOBPASS_LEASE KUBERNETES_SERVICE_HOST CI_JOB_TOKEN NODE_OPTIONS";
-        // In one of the shells each of them prints the token, holds something else, or fails.
+        // In at least one of the shells, each of these prints the token, holds something else, or makes the assignment fail.
         let of_shells = "_ RANDOM OPTIND SECONDS LINENO GROUPS BASHPID UID EUID PPID BASH_VERSINFO FUNCNAME LC_ALL LANG status KSHUID \
                          HISTCMD HISTSIZE SHELLOPTS MAILCHECK";
         for name in of_platforms.split(' ').chain(of_shells.split_ascii_whitespace()) {

@@ -1,4 +1,4 @@
-//! How a place comes into being; and how it goes where it never got as far as a lease.
+//! Creates a store; and removes one that was abandoned before it had a lease file.
 
 use std::{os::fd::OwnedFd, thread::sleep, time::Duration};
 
@@ -13,17 +13,18 @@ use crate::{
     files::{is_in_memory, is_ours, is_removed, open_or_make, reason, stat},
 };
 
-/// How often, and after what time, it is looked whether somebody who holds a new place only clears it away.
+/// How often, and at what interval, we check whether the process that holds the lock of a new store is only removing it.
 const LOOKS: (u32, Duration) = (20, Duration::from_millis(5));
 
-/// How often a directory is made again with which another pass has taken away that of all passes.
+/// How often the parent directory is created again after another pass has removed it.
 const TRIES: u32 = 100;
 
 impl Store {
-    /// Makes the directory, readable for nobody else, holds it (see [`Store::lock`]), and takes away what an earlier pass of the same lease left in it.
+    /// Creates the directory, readable for nobody else, locks it (see [`Store::lock`]), and removes what an earlier pass of the
+    /// same lease left in it.
     ///
     /// # Errors
-    /// When a part of the path is a link or somebody else's, or one of our names is taken by what is no file of ours.
+    /// When a part of the path is a link or belongs to somebody else, or a file that is not ours has one of our names.
     pub fn create(&self, readers: Readers) -> Result<Option<OwnedFd>, Failure> {
         let what = || format!("cannot make the place of the pass `{}`", self.path().display());
         let failed = |error: Errno| Failure::new(Code::StoreUnwritable, what()).cause(reason(error));
@@ -51,13 +52,13 @@ impl Store {
                 }
             }
         }
-        // Of an earlier pass, too; where it is somebody else's it is not looked at by anybody.
+        // Files in memory of an earlier pass are removed, too. Errors are ignored: a directory of somebody else is never read.
         self.memory_stores().for_each(|memory| drop(memory.clear()));
         Ok(locked.then_some(store))
     }
 
-    /// Makes the directory and holds it, before anything in it is touched: another process may have begun at the same moment. Says
-    /// whether it could be locked.
+    /// Creates the directory and locks it before anything in it is touched, as another process may begin at the same moment.
+    /// Returns also whether locking worked.
     fn held(&self, base: &OwnedFd, mode: Mode) -> Result<(OwnedFd, bool), Failure> {
         let what = || format!("cannot make the place of the pass `{}`", self.path().display());
         let hint = "name a directory of your own by `--dir`, or remove what is there";
@@ -66,34 +67,35 @@ impl Store {
             let (parent, store) =
                 self.made_in(base, mode).map_err(|cause| Failure::new(Code::StoreUnwritable, what()).chain(&cause).hint(hint))?;
             if mode.contains(Mode::RGRP) {
-                // Whatever the umask was: the group must get through to the files that it may read.
+                // Set again, whatever the umask was: the group must get through to the files that it may read.
                 rustix::fs::fchmod(&parent, mode).map_err(|error| Failure::new(Code::StoreUnwritable, what()).cause(reason(error)))?;
             }
             match self.locked(&store) {
                 Ok(locked) if !is_removed(&store) => return Ok((store, locked)),
-                // See `clear_abandoned`.
+                // The directory was removed, or is locked by `clear_abandoned`: try again.
                 Ok(_) | Err(_) if looks.next().is_some() => sleep(LOOKS.1),
                 locked => return locked.map(|locked| (store, locked)),
             }
         }
     }
 
-    /// Makes the directory of all places, and in it the one of this lease.
+    /// Creates the parent directory, and in it the one of this lease.
     fn made_in(&self, base: &OwnedFd, mode: Mode) -> anyhow::Result<(OwnedFd, OwnedFd)> {
         let mut tries = 0..TRIES;
         loop {
             let parent = open_or_make(base, &self.parent, Some(mode))?;
             match open_or_make(&parent, &self.name, Some(mode)) {
-                // Another pass ended at this moment, and took the directory with it that it found empty.
+                // Another pass ended at this moment and removed the empty parent directory.
                 Err(_) if is_removed(&parent) && tries.next().is_some() => {}
                 store => return Ok((parent, store?)),
             }
         }
     }
 
-    /// Removes it if nobody uses it and there is no lease in it: whoever made it was killed before anything was asked of a server.
+    /// Removes the store if no process uses it and it has no lease file: its process was killed before it asked any server.
     pub fn clear_abandoned(&self) {
-        // Held until it is gone; a lock on one that is gone already says nothing of what is there now.
+        // The lock is held until the store is removed. A lock on a directory that is removed already says nothing about a new one
+        // of the same name.
         if let Ok(Some(store)) = self.lock()
             && !is_removed(&store)
             && let Ok(None) = self.read(LEASE)
@@ -128,7 +130,7 @@ mod tests {
         store.clear_abandoned();
         assert!(store.path().exists(), "somebody is about to save the lease");
         drop(used);
-        // As left by a process that was killed while it saved the lease.
+        // The state after a process was killed while it saved the lease.
         store.write("lease.json.new", b"{", 0o600).expect("written");
         store.clear_abandoned();
         assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 0);

@@ -1,4 +1,4 @@
-//! A file of a place that the job's own tools change too: exchanged under the lock that kubectl, oc and helm take.
+//! Changes a file of the store that the job's own tools change, too, under the lock that kubectl, oc and helm use.
 
 use std::path::PathBuf;
 
@@ -13,25 +13,25 @@ use crate::{
     secret::Secret,
 };
 
-/// What client-go adds to the name of a kubeconfig that it is about to change: `lockFile` in `tools/clientcmd/config.go`.
+/// The suffix of client-go's lock file beside a kubeconfig that it changes: `lockFile` in `tools/clientcmd/config.go`.
 const LOCK: &str = ".lock";
 
-/// What became of a file that was to be exchanged.
+/// The result of changing a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// It holds what it is to hold.
+    /// The file has the new content.
     Done,
-    /// Another program changes it at this moment, or was killed while it did: this is its lock.
+    /// Another program is changing it, or was killed while it did; the path of its lock file.
     Busy(PathBuf),
-    /// It is left alone, for this reason.
+    /// The file was left unchanged; the reason.
     Left(String),
 }
 
 impl Store {
-    /// Exchanges one of the files for what `change` makes of its text, in one step and with the mode that it has: there is always a
-    /// whole one. `None` leaves it alone.
+    /// Replaces the text of a file by what `change` makes of it, atomically and with the file's mode. `None` from `change` leaves
+    /// the file unchanged.
     ///
-    /// Whoever finds the lock gives up, kubectl too: it is held for a few system calls and no longer.
+    /// Whoever finds the lock taken gives up at once, kubectl too. So we hold it for a few system calls only.
     pub fn exchange(&self, name: &str, change: impl Fn(&str) -> Option<Secret>) -> Exchange {
         let exchanged = || -> Result<Exchange, Errno> {
             let store = self.home(name).map_or_else(|| self.open(), |home| home.open())?;
@@ -44,7 +44,7 @@ impl Store {
                 Err(cause) => return Ok(Exchange::Left(cause.to_string())),
             };
             let Some(changed) = change(text.expose()) else {
-                // Half of it may not be written yet.
+                // A locked file may be half written, so the token may be missing only for the moment.
                 return Ok(if is_locked()? { busy() } else { Exchange::Left("it holds no token of this pass any more".to_owned()) });
             };
             if changed == text {
@@ -54,7 +54,7 @@ impl Store {
             create(&store, &new, changed.expose().as_bytes(), before.st_mode & 0o777)?;
             let renamed = match create(&store, &lock, b"", 0) {
                 Ok(()) => {
-                    // What came in between would be lost.
+                    // If the file was changed after we read it, that change would be lost.
                     let is_same = stat(&store, name).map(|now| now.is_some_and(|now| is_same(&before, &now)));
                     let renamed = match is_same {
                         Ok(true) => rustix::fs::renameat(&store, new.as_str(), &store, name).map(|()| Exchange::Done),
@@ -76,7 +76,7 @@ impl Store {
     }
 }
 
-/// Whether nobody has written to it, or put another file in its place.
+/// Whether the file was neither written to nor replaced.
 fn is_same(before: &Stat, now: &Stat) -> bool {
     let of = |stat: &Stat| (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
     of(before) == of(now)
@@ -122,7 +122,7 @@ mod tests {
         let lock = store.path().join("kubeconfig.lock");
         fs::write(&lock, "").expect("made");
         assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Busy(lock.clone()));
-        // Truncated, and not written yet.
+        // The file as kubectl leaves it between truncating and writing.
         fs::write(store.file(KUBECONFIG), "").expect("written");
         assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Busy(lock.clone()));
         assert!(lock.exists());

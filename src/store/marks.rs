@@ -1,4 +1,4 @@
-//! Small files beside the directory of all places, in a base: no secret is in one, and nothing depends on one being there.
+//! The mark files in a base directory: small hints beside the stores. They contain no secret, and nothing depends on them.
 
 use rustix::{
     fs::{AtFlags, Dir, Mode},
@@ -13,10 +13,10 @@ use crate::{
     platform::Base,
 };
 
-/// What follows the name of the lease that such a file is about.
+/// The suffix of a mark file; the name of its lease comes before it.
 const END: &str = ".mark";
 
-/// Writes the one of a lease in the place of a former one.
+/// Writes the mark of a lease, replacing an earlier one.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -33,7 +33,7 @@ pub fn write_mark(base: &Base, lease: &str, text: &str) -> Result<(), Failure> {
     create(&directory, &name, text.as_bytes(), Mode::from_raw_mode(0o600).bits()).map_err(failed)
 }
 
-/// All of this user's. What cannot be read is none.
+/// The texts of all marks of this user. Files that cannot be read are skipped.
 #[must_use]
 pub fn read_marks(base: &Base) -> Vec<String> {
     let Ok(directory) = Store::of(base, "").open_base() else { return Vec::new() };
@@ -44,7 +44,7 @@ pub fn read_marks(base: &Base) -> Vec<String> {
     names.iter().filter_map(|name| read_at(&directory, name).ok()?).collect()
 }
 
-/// Removes the one of a lease.
+/// Removes the mark of a lease.
 pub fn remove_mark(base: &Base, lease: &str) {
     if let Ok(directory) = Store::of(base, lease).open_base() {
         let _ = rustix::fs::unlinkat(&directory, lease.to_owned() + END, AtFlags::empty());

@@ -1,7 +1,7 @@
-//! The files that hold a token, kept apart from the lease: in memory, where only the command of `run` needs them.
+//! Keeps the secret files apart from the lease file, in memory, where only the command of `run` needs them.
 //!
-//! A job may be killed together with all that could tidy up after it. What lies on a volume then stays for the next job; what is
-//! in the memory of its container is gone with it.
+//! A job may be killed together with everything that could clean up. Files on a volume then stay for the next job, but the memory
+//! of a container is gone with it.
 
 use std::path::{Path, PathBuf};
 
@@ -14,15 +14,15 @@ use crate::{
     platform::Base,
 };
 
-/// What a directory in memory is called that is to be this user's own.
+/// The prefix of our directories in memory.
 const OWN: &str = "jobpass-";
 
-/// The memory that all users share, and every container has for itself.
+/// The file system in memory that all users of a machine share; each container has its own.
 const SHARED: &str = "/dev/shm";
 
 impl Store {
-    /// Keeps these files apart from now on, where the base names a directory for that; else beside the lease. Says where they are if
-    /// that is elsewhere than it should be: anybody may have taken the name first in a directory that all users share.
+    /// From now on keeps the secret files in memory, if the base names a directory for that. Returns a warning if they could not be
+    /// put there: in a directory that all users share, anybody may have taken our name first.
     #[must_use]
     pub fn with_secrets_in_memory(mut self) -> (Self, Option<String>) {
         let Some(usual) = self.base.memory.clone() else { return (self, None) };
@@ -31,7 +31,7 @@ impl Store {
         let mut all = memories(&usual).into_iter().chain([new]);
         let found = all.find(|path| self.is(&self.at(path)) || self.at(path).create(Readers::User).is_ok());
         if found.as_ref().is_some_and(|path| self.is(&self.at(path))) {
-            // They lie there already.
+            // The store itself is there already.
             return (self, None);
         }
         self.memory = found;
@@ -50,7 +50,7 @@ impl Store {
         (self, warning)
     }
 
-    /// The places that they may be in if they are apart: of this command's pass, or of an earlier one.
+    /// All stores in memory where the secret files may be: of this command's pass, or of an earlier one.
     pub(super) fn memory_stores(&self) -> impl Iterator<Item = Self> {
         let all = self.base.memory.as_deref().map(memories).unwrap_or_default();
         all.into_iter().map(|path| self.at(&path)).filter(|memory| !self.is(memory))
@@ -61,27 +61,27 @@ impl Store {
         Self::of(&base, &self.name)
     }
 
-    /// Whether both are one directory, by whatever names: the variables that name them may say the same, in other words, over links
-    /// or mounts. As long as neither is there, nothing of either is.
+    /// Whether both are the same directory on disk: two variables may name one directory in different ways, through links or
+    /// mounts. False while one of them does not exist.
     fn is(&self, other: &Self) -> bool {
         let identity = |store: &Self| rustix::fs::fstat(store.open().ok()?).ok().map(|stat| (stat.st_dev, stat.st_ino));
         identity(self).is_some_and(|own| identity(other) == Some(own))
     }
 
-    /// The place where such a file is written.
+    /// The store in memory to which this file is written, if it is a secret file that is kept apart.
     pub(super) fn home(&self, name: &str) -> Option<Self> {
         self.memory.as_deref().filter(|_| SECRETS.contains(&name)).map(|memory| self.at(memory))
     }
 
-    /// The places where such a file may be.
+    /// All stores where this file may be.
     pub(super) fn homes(&self, name: &str) -> impl Iterator<Item = Self> {
         let memory_stores: Vec<_> = if SECRETS.contains(&name) { self.memory_stores().collect() } else { Vec::new() };
         [self.clone()].into_iter().chain(memory_stores)
     }
 }
 
-/// The directories in memory where such files may be, the usual one first. Those whose names nobody could foresee are found by whom
-/// they belong to.
+/// All directories in memory that may hold our secret files, the usual one first. Those with a random suffix are recognised by
+/// their owner.
 fn memories(usual: &Path) -> Vec<PathBuf> {
     let (directory, name) = own(usual);
     let mut all = vec![usual.to_owned(), directory.join(&name)];
@@ -95,7 +95,7 @@ fn memories(usual: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Where other names are looked for, and what they begin with.
+/// The directory in which other names are looked for, and their prefix.
 fn own(usual: &Path) -> (PathBuf, String) {
     let named = usual.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with(OWN)).zip(usual.parent());
     named.map_or_else(
@@ -112,7 +112,7 @@ mod tests {
     use super::super::{KUBECONFIG, LEASE, TOKEN, tests::NAME};
     use super::*;
 
-    /// A volume, memory, and the place of a lease that may use both.
+    /// A volume, a directory in memory, and a store that may use both.
     fn store() -> (tempfile::TempDir, tempfile::TempDir, Store) {
         let (volume, memory) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir_in("/dev/shm").expect("in memory"));
         let store = Store::of(&Base { memory: Some(memory.path().join("jobpass-7")), ..Base::at(volume.path().to_owned()) }, NAME);
@@ -175,7 +175,7 @@ mod tests {
             }];
         for squat in squatted {
             squat();
-            // A name that is like those of ours.
+            // Somebody else's link with a name like ours.
             std::os::unix::fs::symlink("/etc", memory.path().join("jobpass-7-0")).expect("a link");
             store.create(Readers::User).expect("made");
             let (with_secrets_in_memory, warning) = store.clone().with_secrets_in_memory();
@@ -190,7 +190,7 @@ mod tests {
                 "{}",
                 with_secrets_in_memory.file(TOKEN).display()
             );
-            // Whoever only knows the lease; and a second one uses the same directory.
+            // A process that only knows the lease finds them; and a second call uses the same directory.
             assert_eq!(store.read(TOKEN).expect("read").as_deref(), Some("tok"));
             assert_eq!(store.clone().with_secrets_in_memory().0.file(TOKEN), with_secrets_in_memory.file(TOKEN));
             with_secrets_in_memory.clear().expect("cleared");

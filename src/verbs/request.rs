@@ -17,7 +17,7 @@ use crate::{
     spec::TokenSpec,
 };
 
-/// How it is called.
+/// The verb's command line.
 pub const CALL: Call = Call {
     name: "request",
     about: "Request a token for a service account and hand it to the job",
@@ -56,10 +56,10 @@ The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKE
     takes_command: false,
 };
 
-/// Validate, find out who asks, begin, hand over; undone if the hand-over fails.
+/// Validates the settings, finds the CI identity, begins the pass and hands it over; undoes it if that fails.
 ///
 /// # Errors
-/// When there is no pass; then nothing is left of it either, or the error says until when.
+/// When there is no pass; then nothing of it is left, or the error says until when something may live.
 pub async fn request(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     let runner = ForRunner::of(context, out);
     warn_of_unknown(context, out);
@@ -85,7 +85,7 @@ pub async fn request(context: &Context, out: &Out) -> Result<ExitCode, Failure> 
     }
 }
 
-/// The inputs of our action that only its post step uses: refused in the main step, where a refusal loses nothing.
+/// Checks those inputs of our action that only its post step uses, as an error there would come too late.
 fn check_post(context: &Context) -> Result<(), Failure> {
     action::revoke(&context.env)?;
     check_receipt(context)?;
@@ -97,7 +97,7 @@ fn check_post(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The action without a pass: its shim has put us on the PATH of the steps after it, and that is all.
+/// The action with `export: false`: its shim has put jobpass on the PATH for later steps, and nothing is requested.
 fn only_install(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     if let Some(input) = context.options.inputs().first() {
         let what = format!("input `{}` has no effect with `export: false`, which requests nothing", input.name);

@@ -1,4 +1,4 @@
-//! `jobpass require`: whether this job has a pass, answered from what is here, without asking anybody.
+//! `jobpass require`: checks whether this job has a pass, from local files alone.
 
 use std::{path::Path, process::ExitCode};
 
@@ -18,7 +18,7 @@ use crate::{
     spec, store,
 };
 
-/// How it is called.
+/// The verb's command line.
 pub const CALL: Call = Call {
     name: "require",
     about: "Fail clearly where this job has no pass, without asking the API server",
@@ -30,12 +30,12 @@ With --service-account the pass must be for that one.",
     takes_command: false,
 };
 
-/// Fails where the job has no pass that it could use: before a command does, less clearly or as somebody else.
+/// Fails if the job has no usable pass, before a command fails less clearly, or runs as somebody else.
 ///
 /// # Errors
-/// When there is none, it is over, or it is for another service account than the one that is named.
+/// When there is no pass, it is over, or it is for another service account than the one named.
 pub fn require(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
-    // Its name is checked first, so that a wrong one never looks like a missing pass.
+    // Checked first, so that a wrong name never looks like a missing pass.
     let wanted = spec::service_account(&context.options)?.map(|account| account.to_string());
     let files = current::token_files(context);
     if files.is_empty() {
@@ -73,12 +73,12 @@ pub fn require(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fails where the pass has a kubeconfig and kubectl would take another one.
+/// Fails if the pass has a kubeconfig, but kubectl would use another one.
 fn is_used(context: &Context, token: &Path) -> Result<(), Failure> {
     let ours = token.with_file_name(store::KUBECONFIG);
     let listed = context.env.get("KUBECONFIG").map(|list| context.env.paths(list)).unwrap_or_default();
     match listed.into_iter().find(|path| path.exists()) {
-        // Written elsewhere, or not at all: then another one is what was wanted.
+        // The kubeconfig was written elsewhere or not at all, so another one may be intended.
         _ if !ours.exists() => Ok(()),
         Some(first) if first == ours || PassExtension::of_file(&first).is_some() => Ok(()),
         first => Err(Failure::new(Code::PassUnused, "this job has a pass, but kubectl would not use it")

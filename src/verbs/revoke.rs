@@ -1,4 +1,4 @@
-//! `jobpass revoke`: find the passes, end each, tell what became of it.
+//! `jobpass revoke`: finds the passes, ends each, and reports the result.
 
 use std::{
     process::ExitCode,
@@ -27,16 +27,16 @@ use crate::{
     signals::{self, Signals},
 };
 
-/// What is said where there is no pass.
+/// The message where there is no pass.
 pub const NOTHING: &str = "nothing to revoke";
 
-/// How long it takes at least for each of several passes.
+/// The time that each of several passes gets at least.
 const LEAST: Duration = Duration::from_secs(2);
 
-/// How long `--wait-dead` may take: more than the API server's cache and its own clock.
+/// The time limit with `--wait-dead`: longer than the API server's cache and its leeway for clocks.
 const WAIT_DEAD: Duration = Duration::from_secs(25);
 
-/// How it is called.
+/// The verb's command line.
 pub const CALL: Call = Call {
     name: "revoke",
     about: "Revoke the job's tokens and prove that they are dead",
@@ -71,17 +71,17 @@ Nothing to revoke is success, unless a flag names it.",
     takes_command: false,
 };
 
-/// Find the passes, end each, print the receipts. On CI a job does not fail for a pass that ends by itself soon. `bad` are settings that
-/// are no good and without which it goes on.
+/// Finds the passes, ends each, and prints the receipts. On CI a job does not fail because of a pass that expires soon anyway.
+/// `bad` are invalid settings that are ignored.
 ///
 /// # Errors
-/// When it is not clear which passes are meant, or with `--strict` when one could not be ended.
+/// When it is not clear which passes are meant, or, with `--strict`, when one could not be ended.
 pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<ExitCode, Failure> {
     let limit = context.timeout().ok().flatten().unwrap_or(REVOKE);
     read_pipes(context, &pipes::LEASE, limit).await?;
-    // First of all: where there is nothing to revoke, nothing else needs to be right.
+    // Done before other settings are read: where there is nothing to revoke, an invalid one does not matter.
     let found = match selection::find(context) {
-        // A post step fails its job only where it is asked to.
+        // A post step fails its job only with `revoke: strict`.
         Err(failure) if context.is_post() => Found { unknown: vec![failure], ..Found::default() },
         found => found?,
     };
@@ -108,14 +108,14 @@ pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<Exi
     if !strict {
         return Ok(ExitCode::SUCCESS);
     }
-    // One of them is the error of this call, which says all that a warning would.
+    // The first one is returned as the error of this call, so it needs no warning.
     let mut failures = failed.into_iter().chain(unknown);
     let first = failures.next();
     failures.for_each(|unknown| warn_of(out, &unknown, Telling::Warned));
     first.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-/// Reads the pipes that these flags name. Only where there is one is a signal kept from ending us.
+/// Reads the pipes that these flags name. Signals are handled only where there is one.
 async fn read_pipes(context: &Context, settings: &[&'static Setting], limit: Duration) -> Result<(), Failure> {
     if settings.iter().all(|setting| context.options.flag(setting).is_none()) {
         return Ok(());
@@ -124,10 +124,10 @@ async fn read_pipes(context: &Context, settings: &[&'static Setting], limit: Dur
     pipes::read(context, settings, limit, Some(&mut signals)).await
 }
 
-/// Says what was found besides passes, and whether there is none.
+/// Reports what was found besides passes. Returns whether there is no pass.
 fn is_nothing(context: &Context, found: &Found, bad: &[Failure], out: &Out) -> bool {
     if found.is_empty() && context.is_post() {
-        // Of a main step that failed: what made it fail is not said once more.
+        // The main step has failed and has said why.
         out.say(NOTHING);
         return true;
     }
@@ -137,15 +137,16 @@ fn is_nothing(context: &Context, found: &Found, bad: &[Failure], out: &Out) -> b
     for note in &found.notes {
         out.warn(note);
     }
-    // As our template says at the end of each job, whose pass mostly is over.
+    // With `--if-here`, as in our GitLab template at the end of each job, "nothing to revoke" is the normal case and not worth a
+    // line.
     if found.is_empty() && context.options.flag(&o::IF_HERE).is_none() {
         out.say(format!("{NOTHING}: {}", nowhere(context.platform, &found.looked)));
     }
     found.is_empty()
 }
 
-/// What our post step is to do. What the call itself names is ended whatever else is said, and an input that has become nonsense since
-/// the main step keeps no pass alive.
+/// What our post step is to do. A pass that a flag names is ended in any case, and an input that has become invalid since the main
+/// step keeps no pass alive.
 fn wish(context: &Context, out: &Out) -> Revoke {
     let is_named = [&o::LEASE, &o::LEASE_FILE, &o::ALL_LEASES].iter().any(|setting| context.options.flag(setting).is_some());
     if !context.is_post() || is_named {
@@ -157,7 +158,7 @@ fn wish(context: &Context, out: &Out) -> Revoke {
     })
 }
 
-/// How long it may take, and how sure it must be.
+/// The time limit, and whether to wait for the token's death.
 fn terms(context: &Context, out: &Out) -> Result<Terms, Failure> {
     let mut wait_dead = tolerated(context, &o::WAIT_DEAD, context.options.switch(&o::WAIT_DEAD), out)?;
     if context.is_post() && wait_dead {
@@ -166,15 +167,15 @@ fn terms(context: &Context, out: &Out) -> Result<Terms, Failure> {
     }
     let asked = tolerated(context, &o::TIMEOUT, context.timeout(), out)?;
     let usual = if wait_dead { WAIT_DEAD } else { REVOKE };
-    // Whoever may set a variable may not take the time away that ending a pass needs.
+    // A variable may only lengthen the time: somebody who can set variables must not prevent a revocation.
     let timeout = asked.filter(|asked| *asked > usual || context.options.flag(&o::TIMEOUT).is_some()).unwrap_or(usual);
-    // The input is for the request; all posts of a job share their time.
+    // In the post step the input `timeout` is meant for the request, and all post steps of a job share their time.
     let timeout = if context.is_post() { timeout.min(REVOKE) } else { timeout };
     Ok(Terms { timeout, wait_dead })
 }
 
-/// What was read of a setting. A variable or an input that has become nonsense since the pass was requested must not keep it alive: it
-/// is passed over.
+/// The value of a setting. A variable or input that has become invalid since the pass was requested must not keep it alive: it is
+/// ignored.
 fn tolerated<T: Default>(context: &Context, setting: &Setting, read: Result<T, Failure>, out: &Out) -> Result<T, Failure> {
     let (value, bad) = match read {
         Err(failure) if context.is_post() => (T::default(), Some(failure)),
@@ -186,15 +187,15 @@ fn tolerated<T: Default>(context: &Context, setting: &Setting, read: Result<T, F
     Ok(value)
 }
 
-/// Ends one after the other, and returns what failed first. The signal that ends the job comes while it is being cleaned up: the passes
-/// are ended all the same.
+/// Ends one pass after the other, and returns the first failure. The first signal does not interrupt that: it often comes while the
+/// job is being cleaned up.
 async fn end_all(context: &Context, revocations: &[Revocation], terms: Terms, strict: bool, out: &Out) -> Result<Option<Failure>, Failure> {
     let end = Instant::now() + terms.timeout;
     read_pipes(context, &pipes::IDENTITY, terms.timeout).await?;
     let work = async {
         let mut failed = None;
         for revocation in revocations {
-            // The time is for all of them together, with a little for each that comes late.
+            // The passes share the time limit, but each gets at least a little.
             let left = end.saturating_duration_since(Instant::now()).max(LEAST);
             let telling = match &failed {
                 None if strict => Telling::Returned,
@@ -214,10 +215,10 @@ async fn end_all(context: &Context, revocations: &[Revocation], terms: Terms, st
     }
 }
 
-/// Ends one pass and tells what became of it. Whatever fails here is returned, so that the next one still gets its turn.
+/// Ends one pass and reports the result. A failure is returned in the `Ok`, so that the next pass gets its turn.
 ///
 /// # Errors
-/// When there is none, and all that was known of it is what somebody has typed.
+/// When there is no such lease, and only a flag has named it.
 async fn end_one(
     context: &Context,
     revocation: &Revocation,
@@ -233,7 +234,7 @@ async fn end_one(
     let revoked = revocation.carry_out(identity, terms, out).await;
     let is_of_this_pod = |key: &str| context.platform == Platform::Tekton && !revocation.known && !holds_uuid(key);
     if revoked.receipt.proof == Proof::Absent && context.options.text(&o::JOB_KEY).is_some_and(is_of_this_pod) {
-        // In a `finally` it would be another pod's pass that is meant.
+        // In a `finally` task the pass of another pod is meant, whose lease has another name.
         let failure =
             Failure::new(Code::LeaseOtherPod, "this pod has no pass of that job key, and a key without a UUID in it means no other pod's")
                 .hint("give a pass that another pod is to end a key such as `$(context.pipelineRun.uid)/TASK`");
@@ -256,7 +257,8 @@ async fn end_one(
     Ok(tell(context, revoked, telling, out))
 }
 
-/// The identity with the way to its server. A post step goes that of its main step, whatever a step between has set.
+/// The identity with the proxy and roots to its server. The post step uses those of its main step, whatever a step in between has
+/// set.
 fn on_its_way(context: &Context, mut identity: Identity, revocation: &Revocation, out: &Out) -> Result<Identity, Failure> {
     identity.way = if context.is_post() {
         let mark = revocation.lease.way.clone().unwrap_or_default();
@@ -271,7 +273,7 @@ fn on_its_way(context: &Context, mut identity: Identity, revocation: &Revocation
     Ok(identity)
 }
 
-/// Where there is no pass.
+/// The message part that says where no pass was found.
 fn nowhere(platform: Platform, looked: &[String]) -> String {
     let whose = match platform {
         Platform::Github | Platform::Gitlab | Platform::Tekton => " of this job",

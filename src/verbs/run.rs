@@ -19,7 +19,7 @@ use crate::{
     spec::TokenSpec,
 };
 
-/// How it is called.
+/// The verb's command line.
 pub const CALL: Call = Call {
     name: "run",
     about: "Run a command under a pass of its own: it alone gets the token, its output is scrubbed, and the pass ends with it",
@@ -61,10 +61,10 @@ Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_A
     takes_command: true,
 };
 
-/// Run the command under a pass of its own; its exit status is ours.
+/// Runs the command under a pass of its own, and returns its exit status.
 ///
 /// # Errors
-/// When the command was not run, or with `--strict` when its pass could not be ended.
+/// When the command was not run, or, with `--strict`, when its pass could not be ended.
 pub async fn run(context: &Context, command: &[OsString], out: &Out) -> Result<ExitCode, Failure> {
     warn_of_unknown(context, out);
     let spec = TokenSpec::of(context)?.renewable(context)?;
@@ -92,7 +92,7 @@ pub async fn run(context: &Context, command: &[OsString], out: &Out) -> Result<E
     let terms = Terms { timeout, wait_dead: false };
     let done = match Box::pin(child::run(pass, command, variables, &spec, out, terms, &mut signals)).await {
         Ok(done) => done,
-        // It may be a signal that has kept the command from its start.
+        // The reason may be a signal, so the platform may kill us soon.
         Err((failure, pass)) => return Err(pass.undo(context.platform.signal_budget(), failure, &handover).await),
     };
     if done.revoked.receipt.proof.is_success() {

@@ -1,4 +1,4 @@
-//! `jobpass scrub`: pass stdin on to stdout without secrets, for output that cannot be wrapped.
+//! `jobpass scrub`: copies stdin to stdout without secrets, for output of commands that cannot run under `jobpass run`.
 
 use std::{
     io::{self, Read, Write},
@@ -18,10 +18,10 @@ use crate::{
     selection, store,
 };
 
-/// As much as a pipe holds.
+/// In bytes: as much as a pipe holds.
 const PIECE: usize = 64 * 1024;
 
-/// How it is called.
+/// The verb's command line.
 pub const CALL: Call = Call {
     name: "scrub",
     about: "Pass stdin on to stdout, without the secrets that are named",
@@ -34,13 +34,13 @@ pub const CALL: Call = Call {
     takes_command: false,
 };
 
-/// Pass stdin on to stdout without the secrets of a pass or of variables.
+/// Copies stdin to stdout without the secrets of a pass or of variables.
 ///
 /// # Errors
-/// When nothing is named to hide, or the streams fail.
+/// When nothing to hide is named, or a stream fails.
 pub async fn scrub(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     hide_values(context, out);
-    // A signal ends a filter as it ends any.
+    // No signal handlers: like any filter it is simply ended by a signal.
     pipes::read(context, &pipes::LEASE, REQUEST, None).await?;
     let (patterns, warnings) = patterns(context)?;
     for warning in warnings {
@@ -50,10 +50,10 @@ pub async fn scrub(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is to be hidden: the token of a lease that was named, and the values of variables. Also what could not be hidden, and why.
+/// What to hide: the token of the named lease, and the values of variables; and warnings about what cannot be hidden.
 ///
 /// # Errors
-/// When neither is named, or the lease that was named has no token here.
+/// When neither is named, or there is no token of the named lease here.
 fn patterns(context: &Context) -> Result<(Patterns, Vec<String>), Failure> {
     let Context { options, env, .. } = context;
     let mut patterns = Patterns::new();
@@ -70,7 +70,7 @@ fn patterns(context: &Context) -> Result<(Patterns, Vec<String>), Failure> {
                 .cause("its pass is over, or was kept in another directory")
                 .hint("name the token's variable by `--scrub-env`"));
         }
-        // A job on CI may have several passes, of which the variable names the last one.
+        // A CI job may have several passes, while the variable names only the last one: the tokens of all are hidden.
         tokens.for_each(|token| patterns.token(token.expose()));
     } else if names.is_empty() {
         return Err(Failure::new(Code::UsageMissing, "there is nothing to hide")
@@ -79,10 +79,10 @@ fn patterns(context: &Context) -> Result<(Patterns, Vec<String>), Failure> {
     Ok((patterns, warnings))
 }
 
-/// Passes stdin on to stdout.
+/// Copies stdin to stdout through the scrubber.
 ///
 /// # Errors
-/// When one of them fails; a reader that is gone is no failure.
+/// When a stream fails; a reader of stdout that has gone away is no failure.
 fn pass_on(patterns: &Patterns) -> Result<(), Failure> {
     match copied(patterns) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

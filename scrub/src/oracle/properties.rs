@@ -1,4 +1,4 @@
-//! The scrubber against its oracle, on inputs that are made to be hard.
+//! Property tests: the scrubber against its oracle, on inputs that are made to be hard.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn set(scrubber: &mut Scrubber<Vec<u8>>, patterns: &[Pattern]) {
     scrubber.wrapped = Wrapped::new(patterns.into_iter().filter(|pattern| pattern.wraps));
 }
 
-/// What comes out, and how many bytes are held after each chunk.
+/// The scrubber's output, and how many bytes it holds back after each chunk.
 fn ours(patterns: &[Pattern], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
     let mut scrubber = scrubber(patterns);
     let mut held = Vec::new();
@@ -33,7 +33,7 @@ fn ours(patterns: &[Pattern], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
     (scrubber.finish().expect("a vector takes all"), held)
 }
 
-/// Letters of which there are so few that overlaps are frequent, or one pattern twice, or repeated.
+/// A random pattern of few different letters, so that it often overlaps with others or repeats itself.
 fn pattern() -> impl Strategy<Value = Pattern> {
     let bytes = prop_oneof![
         3 => vec(select(&b"ab"[..]), 1..6),
@@ -62,7 +62,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
     prop_oneof![3 => exact, 1 => spelled]
 }
 
-/// Some patterns; now and then one is the beginning, the end or the middle of another one.
+/// Several patterns; now and then one is the beginning, the end or the middle of another.
 fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
     let long = vec(pattern().prop_filter("as long as those that are broken into lines", |pattern| pattern.bytes.len() > 6), 1..4);
     (prop_oneof![vec(pattern(), 1..5), long], vec((any::<prop::sample::Index>(), 0..9_usize, 0..9_usize, any::<bool>()), 0..3)).prop_map(
@@ -80,7 +80,7 @@ fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
     )
 }
 
-/// A text that is made of pieces of the patterns, of what is like them, and of what is not; perhaps in lines of almost equal length.
+/// A text of pieces of the patterns, of pieces like them, and of others; perhaps broken into lines of almost equal length.
 fn text(patterns: &[Pattern]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let all: Vec<Vec<u8>> = forms(patterns).iter().map(|pattern| pattern.bytes.to_vec()).collect();
     let slice = (select(all.clone()), any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(|(bytes, from, to)| {
@@ -89,7 +89,8 @@ fn text(patterns: &[Pattern]) -> impl Strategy<Value = Vec<u8>> + use<> {
     });
     let beginning = (select(all.clone()), any::<prop::sample::Index>()).prop_map(|(bytes, to)| bytes[..to.index(bytes.len())].to_vec());
     let line_break = || select(vec![&b"\n"[..], b"\r\n", b"\r", b"\n\n"]);
-    // As an encoder does it, after other characters; there may be a space among them, which makes the first line narrower than it is.
+    // Broken into lines as an encoder does it, after other characters. A space among those makes the joinable part of the first
+    // line shorter.
     let folded = (select(all.clone()), 0..26_usize, prop_oneof![Just(0), 0..26_usize], 18..26_usize, line_break(), any::<bool>()).prop_map(
         |(bytes, before, space, width, line_break, closed)| {
             let mut line = b"x".repeat(before);
@@ -131,7 +132,8 @@ fn cut(text: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
     chunks
 }
 
-/// A chunk that ends with a line break goes on with the next one: of what may wrap the first character is passed on there.
+/// Joins a chunk that ends with a line break with the next one. For a pattern that may be wrapped, the scrubber passes on its first
+/// character at such a place, and the output would depend on the cut.
 fn not_at_a_break(chunks: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     for chunk in chunks {
@@ -147,7 +149,7 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![2 => Just(vec![1]), 3 => vec(1..40_usize, 1..8), 1 => Just(vec![1000])]
 }
 
-/// Twice the usual number, which `PROPTEST_CASES` changes; so many are needed to find every planted fault.
+/// Twice the usual number of cases (`PROPTEST_CASES` changes it): so many were needed to find every fault planted for a trial.
 fn config() -> ProptestConfig {
     let usual = ProptestConfig::default();
     ProptestConfig { cases: 2 * usual.cases, failure_persistence: None, ..usual }
@@ -163,7 +165,8 @@ proptest! {
         let (expected, expected_held) = oracle(&patterns, &chunks);
         prop_assert_eq!(output.escape_ascii().to_string(), expected.escape_ascii().to_string());
         prop_assert_eq!(held, expected_held, "held after each chunk");
-        // Broken into lines one may be, where a line was too narrow before a line break in it was hidden.
+        // Looked for without line breaks only: when a line break is hidden, lines grow together, and what was too narrow to be
+        // joined may then look like a wrapped secret.
         let patterns: Vec<_> = forms(&patterns).into_iter().map(|pattern| Pattern { wraps: false, ..pattern }).collect();
         for (start, pattern) in (0..output.len()).flat_map(|start| patterns.iter().map(move |pattern| (start, pattern))) {
             prop_assert!(!matches!(fate(&output, start, pattern), Fate::Whole(_)), "a secret is in the output");
@@ -199,10 +202,11 @@ proptest! {
     }
 }
 
-/// So many and so long that their beginnings fill more than one automaton, and the places that are looked at are as far apart as can be.
+/// Patterns so many and so long that their heads fill more than one automaton, and that the places looked at are as far apart as
+/// can be.
 #[test]
 fn it_does_what_the_oracle_says_of_many_long_patterns_too() {
-    // The same numbers each time; nothing but their spread matters.
+    // A fixed generator gives the same numbers each time; they only need to be spread well.
     let mut state = 1_u64;
     let mut number = |limit: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -216,7 +220,7 @@ fn it_does_what_the_oracle_says_of_many_long_patterns_too() {
     for (at, pattern) in patterns.iter().enumerate() {
         text.extend(letters(at % 67));
         let length = pattern.bytes.len();
-        // Whole, cut short, and with one byte that is another one.
+        // Each pattern once: whole, cut short, or with one byte changed.
         text.extend_from_slice(&pattern.bytes[..if at % 3 == 1 { length - 1 } else { length }]);
         if at % 3 == 2 {
             let last = text.len() - 1 - at % length;
