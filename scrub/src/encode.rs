@@ -20,7 +20,8 @@ pub(super) fn hex(bytes: &[u8], digits: &[u8; 16]) -> Bytes {
 
 /// The base64 text that always appears where these bytes are part of a longer text that was encoded.
 ///
-/// One for each alignment, and a second one where the alphabets differ, by how many bytes of the secret share a quantum with what stands before it; at each end a character that tells up to four bits of the secret is not in it.
+/// There is one result for each of the three alignments, and a second one where the two alphabets differ. A character whose six bits come
+/// partly from a neighbouring byte is left out: at each end up to four bits of the secret are therefore not searched for.
 pub fn base64(bytes: &[u8]) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
     [0, 2, 1].into_iter().flat_map(move |before| {
         let mut aligned = Zeroizing::new(Vec::with_capacity(before + bytes.len()));

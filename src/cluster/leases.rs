@@ -13,11 +13,11 @@ use crate::{clock::ServerTime, failure::Failure, lease::Lease, spec::ServiceAcco
 
 /// A lease Secret that was created.
 pub struct Made {
-    /// Its uid.
+    /// The uid of the Secret.
     pub uid: String,
-    /// When that was, if the server says so.
+    /// When the server created it (`creationTimestamp`), if it says so.
     pub at: Option<ServerTime>,
-    /// Whether it has taken the place of one that had its name.
+    /// Whether a Secret that had its name was deleted for it.
     pub replaced: bool,
 }
 
@@ -36,8 +36,9 @@ struct CreatedMetadata {
 impl Cluster {
     /// Creates the lease Secret.
     ///
-    /// A name that is taken is ours, from an answer that was lost or a run that was killed: 128 bits of it are our own, and the
-    /// policies let this identity make nothing else of that name. It is deleted, which kills whatever was bound to it, and made anew.
+    /// If the name is taken, the Secret is ours: of an answer that was lost, or a run that was killed. The name has 128 bits of our
+    /// own, and policies let this identity create nothing else under it. So it is deleted, which kills every token bound to it, and
+    /// created again.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
@@ -70,7 +71,7 @@ impl Cluster {
         }
     }
 
-    /// Deletes the lease Secret: with it every token that was bound to it ends.
+    /// Deletes the lease Secret, which ends every token that is bound to it.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
@@ -91,7 +92,7 @@ impl Cluster {
         let answer = self.ask(&request, &options).await?;
         self.hear(None, &answer);
         match Deleted::of(&answer, &lease.name, uid) {
-            // An earlier copy of this request has done it, and nobody has told us.
+            // An earlier copy of this request deleted it, but its answer was lost.
             Some(Deleted::Absent) if answer.after_another && uid.is_some() => Ok(Deleted::Removed),
             Some(deleted) => Ok(deleted),
             None if answer.is_success() => Err(unasked(&answer, &request)),

@@ -18,24 +18,24 @@ use crate::{
 
 /// A token that was granted.
 pub struct Granted {
-    /// The token.
+    /// The token, bound to the lease.
     pub token: Secret,
-    /// When it was issued.
+    /// When it was issued, by the server's clock (its `iat` claim).
     pub issued_at: Option<ServerTime>,
-    /// When it ends.
+    /// When it expires, by the server's clock.
     pub expires_at: ServerTime,
-    /// What the server warned of.
+    /// The texts of the answer's `Warning` headers.
     pub warnings: Vec<String>,
 }
 
-/// What the API server says to a token.
+/// Whether the API server still accepts a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probed {
-    /// 401.
+    /// It answered 401: the token is dead.
     Dead,
-    /// Any answer that an authenticated client gets.
+    /// It gave an answer that only an authenticated client gets.
     Accepted,
-    /// No answer that says either.
+    /// There was no answer, or one that says neither.
     Unknown(String),
 }
 
@@ -67,7 +67,7 @@ impl Cluster {
         let request = request.without_account(create_account(account));
         let body = TokenRequest {
             spec: Some(TokenRequestSpec {
-                // None lets the API server put in its own.
+                // Without an audience the API server sets its own.
                 audiences: (!spec.audiences.is_empty()).then(|| spec.audiences.clone()),
                 bound_object_ref: Some(BoundObjectReference {
                     api_version: Some("v1".into()),
@@ -88,14 +88,14 @@ impl Cluster {
         let claims = Claims::of(&token).unwrap_or_default();
         let issued_at = claims.issued_at().map(ServerTime::said);
         self.hear(issued_at, &answer);
-        // The later of the two, should they differ: the token's own end is the one that counts.
+        // If the two differ, the later one counts: the token itself decides when it ends.
         let expires_at = ServerTime::said(claims.expires_at().map_or(expiration_timestamp, |end| end.max(expiration_timestamp)));
         Ok(Granted { token, issued_at, expires_at, warnings: answer.warnings })
     }
 
-    /// Asks, on a connection of its own and as nobody else, what the API server says to a token.
+    /// Probes a token: asks the API server who it belongs to, on a new connection without our own credential.
     ///
-    /// Over our own connection a client certificate would answer for the token.
+    /// On our own connection a client certificate would authenticate us instead of the token.
     pub async fn probe(&self, token: &Secret) -> Probed {
         let credential = Credential::bearing(token.clone());
         let shown = credential.header.is_some().then(|| Connector::new(self.connector.target.clone(), credential));
