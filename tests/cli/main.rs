@@ -22,7 +22,6 @@ mod filtering;
 mod foreseen;
 mod generated;
 mod gitlab;
-mod harness;
 mod hiding;
 mod identities;
 mod kubeconfigs;
@@ -49,3 +48,5 @@ mod two_passes;
 mod usage;
 mod volume;
 mod whose;
+
+use jobpass_harness as harness;

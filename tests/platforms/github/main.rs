@@ -6,9 +6,8 @@
 
 mod act;
 mod emulated;
-#[path = "../../cli/harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "it is made for the scenarios of the command line")]
-mod harness;
 mod runner;
 #[path = "../shared.rs"]
 mod shared;
+
+use jobpass_harness as harness;

@@ -4,12 +4,11 @@
 //! or on the real control plane that `JOBPASS_TEST_CLUSTER` names.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../../cli/harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "it is made for the scenarios of the command line")]
-mod harness;
 mod image;
 mod local;
 mod runner;
 #[path = "../shared.rs"]
 mod shared;
 mod stages;
+
+use jobpass_harness as harness;

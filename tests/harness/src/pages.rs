@@ -2,16 +2,19 @@
 
 use std::{fs, path::Path};
 
+use super::root;
+
 /// One page.
-pub(crate) struct Page {
+pub struct Page {
     /// Its path below the repository's root.
-    pub(crate) path: String,
-    pub(crate) text: String,
+    pub path: String,
+    /// Its whole text.
+    pub text: String,
 }
 
 /// Every page that a person reads, README first.
-pub(crate) fn pages() -> Vec<Page> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+pub fn pages() -> Vec<Page> {
+    let root = root();
     let mut paths = Vec::new();
     for directory in ["", "docs", "tests"] {
         let entries = fs::read_dir(root.join(directory)).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -29,7 +32,7 @@ pub(crate) fn pages() -> Vec<Page> {
 }
 
 /// The block of code below the mark `<!-- KIND: NAME -->`. Where it stands on several pages it is the same on each.
-pub(crate) fn example(kind: &str, name: &str) -> String {
+pub fn example(kind: &str, name: &str) -> String {
     let mark = format!("<!-- {kind}: {name} -->\n```");
     let mut found: Option<(String, String)> = None;
     for Page { path, text } in pages() {
@@ -46,7 +49,7 @@ pub(crate) fn example(kind: &str, name: &str) -> String {
 }
 
 /// All marks, each once: kind and name.
-pub(crate) fn marks() -> Vec<(String, String)> {
+pub fn marks() -> Vec<(String, String)> {
     let mut marks = Vec::new();
     for line in pages().iter().flat_map(|page| page.text.lines()) {
         let mark = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")).and_then(|mark| mark.split_once(": "));

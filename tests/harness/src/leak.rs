@@ -30,7 +30,7 @@ pub(crate) fn forms(secret: &str) -> Vec<(String, String)> {
                 }
             }
         }
-        let hex = jobpass::name::hex(text.as_bytes());
+        let hex = hex(text.as_bytes());
         forms.extend([(format!("{name}-hex"), hex.to_uppercase()), (format!("{name}-hex"), hex)]);
     }
     // After the base64 of the whole, as a part of it would be found in the whole's place.
@@ -40,6 +40,10 @@ pub(crate) fn forms(secret: &str) -> Vec<(String, String)> {
     forms
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// The last segment of a JWT: with the other two, which are no secret, it is the token.
 fn signature(token: &str) -> Option<&str> {
     let (signed, signature) = token.rsplit_once('.')?;
@@ -47,7 +51,7 @@ fn signature(token: &str) -> Option<&str> {
 }
 
 /// The name of the first secret that is in the text in some form.
-pub(crate) fn find(text: &str, secrets: &[String]) -> Option<String> {
+pub fn find(text: &str, secrets: &[String]) -> Option<String> {
     // `base64` and the like break their lines: what is in the text without its line breaks leaks too.
     let joined = text.replace(['\r', '\n'], "");
     for (number, secret) in secrets.iter().enumerate() {
@@ -70,7 +74,7 @@ fn the_sweep_finds_every_form() {
         base64(&format!("a{token}")),
         base64(&format!("ab{token}\n")),
         base64("ab c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"),
-        jobpass::name::hex(token.as_bytes()),
+        hex(token.as_bytes()),
         base64(token).as_bytes().chunks(20).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\r\n"),
     ] {
         assert!(find(&leaking, &secrets).is_some(), "{leaking}");

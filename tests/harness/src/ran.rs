@@ -1,6 +1,14 @@
 //! How a call ended and what it left: output, requests, files. Every one of them is swept for secrets.
 
-use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    path::Path,
+    process::Output,
+};
+
+use assert_cmd::assert::{Assert, OutputAssertExt as _};
 
 use super::{
     Job,
@@ -10,42 +18,57 @@ use super::{
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
+    /// By itself, with this exit code.
     Code(i32),
+    /// By this signal.
     Signal(i32),
 }
 
 /// A call that has ended.
-pub(crate) struct Ran {
-    pub(crate) end: End,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct Ran {
+    /// How it ended.
+    pub end: End,
+    /// All that it wrote to stdout.
+    pub stdout: String,
+    /// All that it wrote to stderr.
+    pub stderr: String,
     /// jobpass's requests during the call.
-    pub(crate) requests: Vec<String>,
+    pub requests: Vec<String>,
+    output: Output,
     transcript: String,
 }
 
 impl Ran {
-    pub(super) fn of(job: &Job<'_>, shown: &str, end: End, stdout: String, stderr: String) -> Self {
+    pub(super) fn of(job: &Job<'_>, shown: &str, output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("all output is UTF-8");
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        let end = output.status.code().map_or_else(|| End::Signal(output.status.signal().unwrap_or_default()), End::Code);
         learn(job);
         let requests = job.world.new_requests();
         sweep(job, &stdout, &stderr);
-        let mut ran = Self { end, stdout, stderr, requests, transcript: String::new() };
+        let mut ran = Self { end, stdout, stderr, requests, output, transcript: String::new() };
         ran.transcript = ran.describe(job, shown);
         ran
     }
 
-    pub(crate) fn is_success(&self) -> bool {
+    /// Whether it ended by itself with exit code 0.
+    pub fn is_success(&self) -> bool {
         self.end == End::Code(0)
     }
 
+    /// What may be asserted of it; a failure shows the transcript.
+    pub fn assert(&self) -> Assert {
+        self.output.clone().assert().append_context("transcript", self.transcript.clone())
+    }
+
     /// Everything that is seen of the call, with words in the place of what differs from run to run.
-    pub(crate) fn transcript(&self) -> &str {
+    pub fn transcript(&self) -> &str {
         &self.transcript
     }
 
     /// What was said to the person who reads the log, with the words of the transcript.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         let part = |head: &str| {
             let (_, rest) = self.transcript.split_once(head)?;
             let end = rest.find("\n--- ").unwrap_or(rest.len());
@@ -72,17 +95,16 @@ impl Ran {
         for name in FILE_COMMANDS {
             part(name, &job.file_command(name));
         }
-        let made: Vec<_> = job.files().iter().filter_map(|path| shown_file(job, path)).collect();
+        let made: Vec<_> = job.files().iter().filter_map(|path| shown_file(path)).collect();
         part("files", &made.join("\n"));
         job.world.names().plain(text.trim_end())
     }
 }
 
 /// A file of ours with its mode; what the harness itself made is not shown.
-fn shown_file(job: &Job<'_>, path: &Path) -> Option<String> {
+fn shown_file(path: &Path) -> Option<String> {
     let ours = path.components().any(|part| part.as_os_str() == "jobpass") || path.file_name()?.to_str()?.starts_with("out");
     let mode = fs::symlink_metadata(path).ok()?.permissions().mode() & 0o7777;
-    let _ = job;
     ours.then(|| format!("{} {mode:04o}", path.display()))
 }
 

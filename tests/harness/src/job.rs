@@ -14,10 +14,14 @@ use super::{Command, Ran, World, command::jobpass, doors, random};
 
 /// A CI system, as its jobs see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum On {
+pub enum On {
+    /// A step of a GitHub Actions job.
     Github,
+    /// A GitLab CI job.
     Gitlab,
+    /// A step of a Tekton task.
     Tekton,
+    /// A plain shell.
     Local,
 }
 
@@ -25,8 +29,9 @@ pub(crate) enum On {
 pub(super) const FILE_COMMANDS: [&str; 4] = ["GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_STEP_SUMMARY"];
 
 /// One job.
-pub(crate) struct Job<'w> {
-    pub(crate) world: &'w World,
+pub struct Job<'w> {
+    /// Where it asks for its passes.
+    pub world: &'w World,
     on: On,
     directory: TempDir,
     /// A Tekton pod's memory volume; on GitLab what a container has in memory of its own.
@@ -36,7 +41,7 @@ pub(crate) struct Job<'w> {
 
 impl<'w> Job<'w> {
     /// A step of a GitHub Actions job with the CI identity's kubeconfig in a secret.
-    pub(crate) fn github(world: &'w World) -> Self {
+    pub fn github(world: &'w World) -> Self {
         let job = Self::new(world, On::Github);
         for (name, value) in [
             ("GITHUB_ACTIONS", "true"),
@@ -60,7 +65,7 @@ impl<'w> Job<'w> {
     }
 
     /// A GitLab CI job with the CI identity's kubeconfig in a file-type variable. It runs with the umask 0 of a container.
-    pub(crate) fn gitlab(world: &'w World) -> Self {
+    pub fn gitlab(world: &'w World) -> Self {
         let mut job = Self::new(world, On::Gitlab);
         job.new_container();
         for (name, value) in [
@@ -85,7 +90,7 @@ impl<'w> Job<'w> {
     }
 
     /// What follows runs in another container of the same GitLab job: of the former one only the build volume is left.
-    pub(crate) fn new_container(&mut self) {
+    pub fn new_container(&mut self) {
         let memory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir_in("/dev/shm");
         let memory = memory.expect("a directory in memory");
         self.world.names().exact(&memory.path().to_string_lossy(), "MEMORY");
@@ -94,7 +99,7 @@ impl<'w> Job<'w> {
     }
 
     /// A step of a Tekton task with a memory volume and the CI identity's token in a file.
-    pub(crate) fn tekton(world: &'w World) -> Self {
+    pub fn tekton(world: &'w World) -> Self {
         let mut job = Self::new(world, On::Tekton);
         job.memory = Some(TempDir::new_in("/dev/shm").expect("a directory in memory"));
         job.world.names().exact(&job.base().to_string_lossy(), "BASE");
@@ -113,7 +118,7 @@ impl<'w> Job<'w> {
     }
 
     /// A plain shell with the CI identity's kubeconfig in `KUBECONFIG`.
-    pub(crate) fn local(world: &'w World) -> Self {
+    pub fn local(world: &'w World) -> Self {
         let job = Self::new(world, On::Local);
         job.set("XDG_RUNTIME_DIR", job.base());
         job.set("KUBECONFIG", job.identity_file());
@@ -141,26 +146,27 @@ impl<'w> Job<'w> {
     }
 
     /// All platforms, each with a job of its own.
-    pub(crate) fn all(world: &'w World) -> [Self; 4] {
+    pub fn all(world: &'w World) -> [Self; 4] {
         [Self::github(world), Self::gitlab(world), Self::tekton(world), Self::local(world)]
     }
 
-    pub(crate) fn on(&self) -> On {
+    /// The CI system that it runs on.
+    pub fn on(&self) -> On {
         self.on
     }
 
     /// The directory of everything that the job has.
-    pub(crate) fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
     /// Where the sources are, and artifacts are taken from.
-    pub(crate) fn workspace(&self) -> PathBuf {
+    pub fn workspace(&self) -> PathBuf {
         self.directory.path().join("work")
     }
 
     /// Where passes are kept.
-    pub(crate) fn base(&self) -> PathBuf {
+    pub fn base(&self) -> PathBuf {
         match self.on {
             On::Github | On::Local => self.directory.path().join("runner"),
             On::Gitlab => self.directory.path().join("work.tmp"),
@@ -169,34 +175,35 @@ impl<'w> Job<'w> {
     }
 
     /// The file with the CI identity's kubeconfig.
-    pub(crate) fn identity_file(&self) -> PathBuf {
+    pub fn identity_file(&self) -> PathBuf {
         self.directory.path().join("identity.kubeconfig")
     }
 
     /// Sets a variable of the job.
-    pub(crate) fn set(&self, name: &str, value: impl AsRef<std::ffi::OsStr>) {
+    pub fn set(&self, name: &str, value: impl AsRef<std::ffi::OsStr>) {
         let value = value.as_ref().to_str().expect("UTF-8").to_owned();
         self.variables.borrow_mut().insert(name.to_owned(), value);
     }
 
     /// Takes a variable of the job away.
-    pub(crate) fn unset(&self, name: &str) {
+    pub fn unset(&self, name: &str) {
         self.variables.borrow_mut().remove(name);
     }
 
     /// Takes away those of these variables that the job has.
-    pub(crate) fn unset_if_set<const N: usize>(&self, names: [&str; N]) {
+    pub fn unset_if_set<const N: usize>(&self, names: [&str; N]) {
         for name in names {
             self.unset(name);
         }
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<String> {
+    /// A variable of the job.
+    pub fn get(&self, name: &str) -> Option<String> {
         self.variables.borrow().get(name).cloned()
     }
 
     /// The next step of a GitHub Actions job has new, empty files.
-    pub(crate) fn new_step(&self) {
+    pub fn new_step(&self) {
         for name in FILE_COMMANDS {
             let path = self.directory.path().join(format!("{name}-{}", random()));
             doors::write(&path, "");
@@ -205,17 +212,17 @@ impl<'w> Job<'w> {
     }
 
     /// What a file by which the step answers its runner holds.
-    pub(crate) fn file_command(&self, name: &str) -> String {
+    pub fn file_command(&self, name: &str) -> String {
         self.get(name).map(|path| fs::read_to_string(path).expect("the runner made it")).unwrap_or_default()
     }
 
     /// The state that the runner gives to the action's own post step.
-    pub(crate) fn state(&self) -> Option<String> {
+    pub fn state(&self) -> Option<String> {
         self.file_command("GITHUB_STATE").lines().filter_map(|line| line.strip_prefix("lease=")).next_back().map(str::to_owned)
     }
 
     /// `jobpass` with nothing yet; on GitLab under the umask of its containers.
-    pub(crate) fn jobpass(&self) -> Command<'_> {
+    pub fn jobpass(&self) -> Command<'_> {
         let variables = self.variables.borrow().clone();
         match self.on {
             On::Gitlab => Command::new(self, "/bin/sh", variables).before(&["-c", "umask 0; exec jobpass \"$@\"", "sh"]),
@@ -224,7 +231,7 @@ impl<'w> Job<'w> {
     }
 
     /// The same, with a fault of its own as soon as somebody has written to the pipe.
-    pub(crate) fn faulty(&self, pipe: &Path, arguments: &[&str]) -> Command<'_> {
+    pub fn faulty(&self, pipe: &Path, arguments: &[&str]) -> Command<'_> {
         let program = std::env::current_exe().expect("this process has a program");
         let command = Command::new(self, program, self.variables.borrow().clone());
         let command = command.before(&["--exact", "faults::a_jobpass_with_a_fault", "--nocapture"]);
@@ -232,7 +239,7 @@ impl<'w> Job<'w> {
     }
 
     /// The same in a pod that has this service-account token mounted, as its only identity. It takes a mount namespace, and so root.
-    pub(crate) fn in_pod(&self, token: &str) -> Command<'_> {
+    pub fn in_pod(&self, token: &str) -> Command<'_> {
         let mounted = self.directory.path().join("identity.mount");
         doors::make_directory(&mounted);
         for (name, text) in [("token", token), ("ca.crt", &self.world.ca_pem()), ("namespace", self.world.home())] {
@@ -252,27 +259,27 @@ impl<'w> Job<'w> {
     }
 
     /// `jobpass request` for this world's service account.
-    pub(crate) fn request(&self) -> Command<'_> {
+    pub fn request(&self) -> Command<'_> {
         self.jobpass().args(["request", "--service-account", &self.world.account()])
     }
 
     /// `jobpass run` for this world's service account, with a script as its command.
-    pub(crate) fn run(&self, script: &str) -> Command<'_> {
+    pub fn run(&self, script: &str) -> Command<'_> {
         self.run_with([], script)
     }
 
     /// The same with flags.
-    pub(crate) fn run_with<const N: usize>(&self, flags: [&str; N], script: &str) -> Command<'_> {
+    pub fn run_with<const N: usize>(&self, flags: [&str; N], script: &str) -> Command<'_> {
         self.jobpass().args(["run", "--service-account", &self.world.account()]).args(flags).args(["--", "sh", "-c", script])
     }
 
     /// `jobpass revoke`.
-    pub(crate) fn revoke(&self) -> Command<'_> {
+    pub fn revoke(&self) -> Command<'_> {
         self.jobpass().arg("revoke")
     }
 
     /// The post step of the action whose main step has just run.
-    pub(crate) fn post(&self) -> Command<'_> {
+    pub fn post(&self) -> Command<'_> {
         let post = self.revoke().args(["--action", "post"]);
         match self.state() {
             Some(state) => post.env("STATE_lease", state),
@@ -281,14 +288,14 @@ impl<'w> Job<'w> {
     }
 
     /// A script in one of the job's shells.
-    pub(crate) fn shell(&self, shell: &str, script: &str) -> Command<'_> {
+    pub fn shell(&self, shell: &str, script: &str) -> Command<'_> {
         let first: &[&str] = if shell == "busybox" { &["sh", "-c"] } else { &["-c"] };
         let shown = format!("{shell} <<'SCRIPT'\n{script}\nSCRIPT");
         Command::new(self, shell, self.variables.borrow().clone()).before(first).arg(script).shown(&shown)
     }
 
     /// Hands a pass to the job's next commands as the platform does: by the runner's file, or by sourcing the env file.
-    pub(crate) fn enter(&self, request: &Ran) {
+    pub fn enter(&self, request: &Ran) {
         assert!(request.is_success(), "{}", request.transcript());
         if self.on == On::Github {
             for (name, value) in records(&self.file_command("GITHUB_ENV")) {
@@ -298,11 +305,9 @@ impl<'w> Job<'w> {
             return;
         }
         let env_file = request.stdout.strip_suffix('\n').expect("one line");
-        let mut shell = doors::program("/bin/sh");
-        shell.args(["-ec", ". \"$1\"; env", "sh", env_file]).envs(&*self.variables.borrow());
-        let output = shell.output().expect("sh runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let mut shell = doors::tool("/bin/sh");
+        let sourced = shell.args(["-ec", ". \"$1\"; env", "sh", env_file]).envs(&*self.variables.borrow()).assert().success();
+        let text = String::from_utf8_lossy(&sourced.get_output().stdout);
         for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
             if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !matches!(name, "_" | "PWD" | "OLDPWD" | "SHLVL") {
                 self.set(name, value);
@@ -311,7 +316,7 @@ impl<'w> Job<'w> {
     }
 
     /// The places of passes that are left here.
-    pub(crate) fn places(&self) -> Vec<PathBuf> {
+    pub fn places(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.base().join("jobpass")).into_iter().flatten().flatten();
         let mut places: Vec<_> = entries.map(|entry| entry.path()).collect();
         places.sort();
@@ -319,14 +324,14 @@ impl<'w> Job<'w> {
     }
 
     /// The place of the only pass that is here.
-    pub(crate) fn place(&self) -> PathBuf {
+    pub fn place(&self) -> PathBuf {
         let places = self.places();
         assert_eq!(places.len(), 1, "{places:?}");
         places[0].clone()
     }
 
     /// Nothing is left of any pass: no Secret on the server, no file here.
-    pub(crate) fn assert_nothing_left(&self) {
+    pub fn assert_nothing_left(&self) {
         assert_eq!(self.world.secrets(), [""; 0], "Secrets are left");
         assert!(self.places().is_empty(), "files are left: {:?}", self.places());
         assert!(self.apart().is_none(), "files are left: {:?}", self.apart());
@@ -336,18 +341,18 @@ impl<'w> Job<'w> {
     }
 
     /// Where the files of `run` are that hold a token, if they are apart from the lease.
-    pub(crate) fn apart(&self) -> Option<PathBuf> {
+    pub fn apart(&self) -> Option<PathBuf> {
         let memory = self.memory.as_ref().filter(|_| self.on == On::Gitlab)?.path().join("jobpass");
         fs::read_dir(memory).into_iter().flatten().flatten().map(|entry| entry.path()).next()
     }
 
     /// The token of the only pass that is here.
-    pub(crate) fn token(&self) -> String {
+    pub fn token(&self) -> String {
         fs::read_to_string(self.apart().unwrap_or_else(|| self.place()).join("token")).expect("the pass has a token")
     }
 
     /// The name of the lease of the only pass that is here.
-    pub(crate) fn lease(&self) -> String {
+    pub fn lease(&self) -> String {
         self.place().file_name().expect("named").to_string_lossy().into_owned()
     }
 
@@ -380,7 +385,7 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
 /// The records of a file command, by the runner's grammar: `NAME=VALUE`, or `NAME<<DELIMITER`, the value's lines, the delimiter.
 ///
 /// `EnvFileKeyValuePairs` in actions/runner's `FileCommandManager.cs`.
-pub(crate) fn records(text: &str) -> Vec<(String, String)> {
+pub fn records(text: &str) -> Vec<(String, String)> {
     assert!(text.is_empty() || text.ends_with('\n'), "the next writer's record would begin in the middle of a line");
     let mut records = Vec::new();
     let mut lines = text.lines();

@@ -3,24 +3,24 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Job, Ran, doors, eventually, ran::End};
+use super::{Job, Ran, doors, eventually};
 
-/// The binary under test.
+/// The binary under test: what cargo says to the tests that it runs, or what lies beside a test that somebody starts by hand.
 pub(crate) fn jobpass() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_jobpass"))
+    assert_cmd::cargo::cargo_bin("jobpass")
 }
 
 /// A call that is being put together.
-pub(crate) struct Command<'j> {
+#[must_use = "it does nothing before it is started"]
+pub struct Command<'j> {
     job: &'j Job<'j>,
     program: OsString,
     /// What makes the program run the arguments; a transcript does not show it.
@@ -43,28 +43,32 @@ impl<'j> Command<'j> {
         self
     }
 
-    pub(crate) fn arg(mut self, argument: impl Into<String>) -> Self {
+    /// Adds an argument.
+    pub fn arg(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    pub(crate) fn args<const N: usize>(self, arguments: [&str; N]) -> Self {
+    /// Adds arguments.
+    pub fn args<const N: usize>(self, arguments: [&str; N]) -> Self {
         arguments.into_iter().fold(self, Self::arg)
     }
 
-    pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+    /// Sets a variable for this call alone.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
-    pub(crate) fn without(mut self, name: &str) -> Self {
+    /// Takes away a variable, which the job must have.
+    pub fn without(mut self, name: &str) -> Self {
         assert!(self.variables.remove(name).is_some(), "{name} is not set");
         self
     }
 
     /// The call's stdout takes nothing. (That a reader is gone cannot be played for sure: a process that another test is just
     /// starting may hold the pipe for a moment.)
-    pub(crate) fn full_stdout(mut self) -> Self {
+    pub fn full_stdout(mut self) -> Self {
         self.full = true;
         self
     }
@@ -75,19 +79,20 @@ impl<'j> Command<'j> {
     }
 
     /// Starts it and waits for its end.
-    pub(crate) fn run(self) -> Ran {
+    pub fn run(self) -> Ran {
         self.start().wait()
     }
 
     /// Starts it and waits for its end, which must be the good one.
-    pub(crate) fn succeed(self) -> Ran {
+    pub fn succeed(self) -> Ran {
         let ran = self.run();
-        assert!(ran.is_success(), "{}", ran.transcript());
+        ran.assert().success();
         ran
     }
 
-    /// Starts it.
-    pub(crate) fn start(self) -> Running<'j> {
+    /// Starts it. Not by `assert_cmd`, which waits for the end of what it starts, and would kill a call that hangs without the
+    /// command of its own.
+    pub fn start(self) -> Running<'j> {
         // A secret in an argument is readable for everybody on the machine.
         let shown = self
             .shown
@@ -133,15 +138,14 @@ impl Drain {
         String::from_utf8_lossy(&self.bytes.lock().expect("sound")).into_owned()
     }
 
-    fn all(self) -> String {
+    fn all(self) -> Vec<u8> {
         self.reader.join().expect("a reader ends");
-        let bytes = std::mem::take(&mut *self.bytes.lock().expect("sound"));
-        String::from_utf8(bytes).expect("all output is UTF-8")
+        std::mem::take(&mut *self.bytes.lock().expect("sound"))
     }
 }
 
 /// A call that was started. Dropped before its end it is killed.
-pub(crate) struct Running<'j> {
+pub struct Running<'j> {
     job: &'j Job<'j>,
     child: Option<Child>,
     out: Option<Drain>,
@@ -151,31 +155,31 @@ pub(crate) struct Running<'j> {
 
 impl Running<'_> {
     /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("not waited for");
         kill_process(Pid::from_child(child), signal).expect("our own child can be signalled");
     }
 
     /// The same, if it has not ended yet.
-    pub(crate) fn signal_if_there(&self, signal: Signal) {
+    pub fn signal_if_there(&self, signal: Signal) {
         let child = self.child.as_ref().expect("not waited for");
         let _ = kill_process(Pid::from_child(child), signal);
     }
 
     /// Waits until it has said this.
-    pub(crate) fn said(&self, words: &str) {
+    pub fn said(&self, words: &str) {
         let so_far = || [&self.out, &self.err].into_iter().flatten().map(Drain::so_far).collect::<String>();
         eventually(words, || so_far().contains(words));
     }
 
     /// Waits until nobody holds its output, and only then takes notice of its end: until then it is a zombie.
-    pub(crate) fn wait_for_output(self) -> Ran {
+    pub fn wait_for_output(self) -> Ran {
         eventually("its output ends", || [&self.out, &self.err].into_iter().flatten().all(|drain| drain.reader.is_finished()));
         self.wait()
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(mut self) -> Ran {
+    pub fn wait(mut self) -> Ran {
         let mut child = self.child.take().expect("not waited for");
         let mut status: Option<ExitStatus> = None;
         eventually("the call ends", || {
@@ -183,10 +187,9 @@ impl Running<'_> {
             status.is_some()
         });
         let status = status.expect("it has ended");
-        let text = |pipe: Option<Drain>| pipe.map(Drain::all).unwrap_or_default();
-        let (stdout, stderr) = (text(self.out.take()), text(self.err.take()));
-        let end = status.code().map_or_else(|| End::Signal(status.signal().unwrap_or_default()), End::Code);
-        Ran::of(self.job, &self.shown, end, stdout, stderr)
+        let bytes = |pipe: Option<Drain>| pipe.map(Drain::all).unwrap_or_default();
+        let output = Output { status, stdout: bytes(self.out.take()), stderr: bytes(self.err.take()) };
+        Ran::of(self.job, &self.shown, output)
     }
 }
 

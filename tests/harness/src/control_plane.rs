@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{LazyLock, OnceLock},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,18 +13,21 @@ use jobpass_sandbox::{
 };
 use serde_json::{Value, json};
 
-use super::{doors, eventually, random};
+use super::{doors, eventually, random, root};
 
 /// The commands that `tests/cluster/build` builds.
-const BINARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/cluster/jobpass-cluster");
+static BINARY: LazyLock<PathBuf> = LazyLock::new(|| root().join("target/cluster/jobpass-cluster"));
 
 /// What a cluster's owner applies.
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
+fn deploy(file: &str) -> String {
+    root().join("deploy").join(file).display().to_string()
+}
 
 /// A running `jobpass-cluster up`, seen as its admin.
-pub(crate) struct ControlPlane {
+pub struct ControlPlane {
     directory: PathBuf,
-    pub(crate) url: String,
+    /// Where it listens.
+    pub url: String,
     pub(crate) ca_pem: String,
     admin: Identity,
     /// The objects of `deploy/accounts.yaml` and `deploy/rights.manifest`.
@@ -33,12 +36,12 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     /// The control plane in a directory; the first call applies the policies and waits until they refuse.
-    pub(crate) fn at(directory: &Path) -> &'static Self {
+    pub fn at(directory: &Path) -> &'static Self {
         static ONE: OnceLock<ControlPlane> = OnceLock::new();
         ONE.get_or_init(|| {
             let mut plane = Self::read(directory);
             let rendered = ["accounts.yaml", "rights.manifest"]
-                .map(|file| plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &format!("{DEPLOY}/{file}")]))
+                .map(|file| plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &deploy(file)]))
                 .concat();
             // kubectl prints one List, or one object after another, depending on its version.
             let objects = serde_json::Deserializer::from_str(&rendered).into_iter::<Value>();
@@ -48,7 +51,7 @@ impl ControlPlane {
                     |object| if object["kind"] == "List" { object["items"].as_array().cloned().unwrap_or_default() } else { vec![object] },
                 )
                 .collect();
-            plane.kubectl(&["apply", "-f", &format!("{DEPLOY}/policy.yaml")]);
+            plane.kubectl(&["apply", "-f", &deploy("policy.yaml")]);
             plane.await_policies();
             plane
         })
@@ -73,16 +76,17 @@ impl ControlPlane {
     }
 
     /// The program that is kubectl, too.
-    pub(crate) fn binary() -> &'static Path {
-        Path::new(BINARY)
+    pub fn binary() -> &'static Path {
+        &BINARY
     }
 
     /// One request as the bearer of a token.
-    pub(crate) fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Response {
+    pub fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Response {
         client::request(&self.url, &self.ca_pem, method, path, Some(token), Some(body)).expect("the control plane answers")
     }
 
-    pub(crate) fn audit_log(&self) -> PathBuf {
+    /// The file to which it writes what it was asked, each request a line of JSON.
+    pub fn audit_log(&self) -> PathBuf {
         self.directory.join("audit.log")
     }
 
@@ -92,14 +96,14 @@ impl ControlPlane {
     }
 
     /// One request as the cluster's admin that must succeed.
-    pub(crate) fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+    pub fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let answer = self.admin(method, path, body);
         assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.json()["message"]);
         answer.json()
     }
 
     /// kubectl as the cluster's admin; returns what it prints.
-    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
         let (code, stdout, stderr) = kubectl(&self.directory.join("admin.kubeconfig"), &self.directory, arguments);
         assert_eq!(code, 0, "kubectl {arguments:?}: {stderr}");
         stdout
@@ -155,7 +159,7 @@ impl ControlPlane {
     }
 
     /// A token Secret of the service account `deploy-bot`, as people make it by hand; returns the token, which never ends.
-    pub(crate) fn eternal_token(&self, namespace: &str, name: &str) -> String {
+    pub fn eternal_token(&self, namespace: &str, name: &str) -> String {
         let metadata = json!({"name": name, "annotations": {"kubernetes.io/service-account.name": "deploy-bot"}});
         let secret = json!({"metadata": metadata, "type": "kubernetes.io/service-account-token"});
         self.must("POST", &format!("/api/v1/namespaces/{namespace}/secrets"), Some(&secret));
@@ -208,22 +212,21 @@ impl ControlPlane {
 
 /// kubectl with any kubeconfig: exit status, stdout, stderr.
 pub(crate) fn kubectl(kubeconfig: &Path, home: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = doors::program(BINARY);
+    let mut command = doors::tool(&*BINARY);
     command.arg("kubectl").arg("--kubeconfig").arg(kubeconfig).args(arguments).env("HOME", home).env("PATH", "/usr/bin:/bin");
-    let output = command.output().unwrap_or_else(|error| panic!("{BINARY} is not built (tests/cluster/build): {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{} is not built (tests/cluster/build): {error}", BINARY.display()));
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
 /// curl asking the server whom it takes a token for; returns the HTTP status.
 pub(crate) fn curl_whoami(url: &str, ca: &Path, token: &str) -> u16 {
-    let mut command = doors::program("curl");
+    let mut command = doors::tool("curl");
     command.env("PATH", "/usr/bin:/bin").args(["--silent", "--show-error", "--max-time", "30", "--cacert"]).arg(ca);
     command.args(["--config", "-", "--output", "/dev/null", "--write-out", "%{http_code}"]);
     command.args(["--json", r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#]);
     command.arg(format!("{url}/apis/authentication.k8s.io/v1/selfsubjectreviews"));
     // By its configuration and not as an argument, which every process of the machine can read.
-    let mut command = assert_cmd::Command::from_std(command);
     let output = command.write_stdin(format!("oauth2-bearer = \"{token}\"\n")).output().expect("curl runs");
     let status = String::from_utf8_lossy(&output.stdout).parse();
     status.unwrap_or_else(|_| panic!("curl: {}", String::from_utf8_lossy(&output.stderr)))

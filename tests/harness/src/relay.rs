@@ -51,7 +51,7 @@ struct Shared {
 }
 
 /// The relay of one world.
-pub(crate) struct Relay {
+pub struct Relay {
     address: SocketAddr,
     /// Where the relay's own connections come from.
     pub(crate) source: Ipv4Addr,
@@ -86,43 +86,43 @@ impl Relay {
     }
 
     /// `127.0.0.1:PORT`.
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         self.address.to_string()
     }
 
     /// How many connections there were.
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.shared.lock().connections
     }
 
     /// The n-th request does not reach the server until [`Relay::release`].
-    pub(crate) fn hold_request(&self, n: usize) {
+    pub fn hold_request(&self, n: usize) {
         self.plan(Plan::HoldRequest(n));
     }
 
     /// The n-th request reaches the server, and its answer does not reach jobpass until [`Relay::release`].
-    pub(crate) fn hold_answer(&self, n: usize) {
+    pub fn hold_answer(&self, n: usize) {
         self.plan(Plan::HoldAnswer(n));
     }
 
     /// Nothing of the n-th connection is passed on, counted from the first one of the world.
-    pub(crate) fn hold_connection(&self, n: usize) {
+    pub fn hold_connection(&self, n: usize) {
         self.shared.lock().stalled = Some(n);
     }
 
     /// A connection that is idle for so long is forgotten, without a word to either side.
-    pub(crate) fn forget_idle(&self, memory: Duration) {
+    pub fn forget_idle(&self, memory: Duration) {
         self.shared.lock().memory = Some(memory);
     }
 
     /// Waits until the request stands here that is to be held.
-    pub(crate) fn wait_held(&self) {
+    pub fn wait_held(&self) {
         let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), PATIENCE, |state| state.holding.is_none());
         assert!(!waited.expect("the relay's lock is sound").1.timed_out(), "no request came that is to be held");
     }
 
     /// Lets go what is held.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         let mut state = self.shared.lock();
         (state.plan, state.holding) = (None, None);
         drop(state);
@@ -130,14 +130,14 @@ impl Relay {
     }
 
     /// Ends all connections; what is held gets lost.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.shared.lock().cut();
         self.shared.changed.notify_all();
     }
 
     /// For now there is no server: all connections end, the new ones too. Its port stays its own, as another scenario's server
     /// would answer in its place.
-    pub(crate) fn lose_server(&self) {
+    pub fn lose_server(&self) {
         let mut state = self.shared.lock();
         state.gone = true;
         state.cut();
@@ -146,7 +146,7 @@ impl Relay {
     }
 
     /// The server is there again.
-    pub(crate) fn find_server(&self) {
+    pub fn find_server(&self) {
         self.shared.lock().gone = false;
     }
 

@@ -16,11 +16,16 @@ use rustix::process::Signal;
 use tokio::{net::TcpSocket, signal::unix::SignalKind};
 
 /// A program with an empty environment, and with no signal ignored, however the tests themselves were started.
-pub(crate) fn program(name: impl AsRef<OsStr>) -> process::Command {
+pub fn program(name: impl AsRef<OsStr>) -> process::Command {
     hear_signals();
     let mut command = process::Command::new(name);
     command.env_clear();
     command
+}
+
+/// The same for a program of the machine that is only waited for, and then asked how it went.
+pub fn tool(name: impl AsRef<OsStr>) -> assert_cmd::Command {
+    program(name).into()
 }
 
 /// A program inherits the signals that are ignored: `nohup` ignores HUP, a shell without job control INT and QUIT for what it
@@ -44,24 +49,24 @@ fn hear_signals() {
 }
 
 /// The directory of a running `jobpass-cluster up`, if the scenarios are to run there.
-pub(crate) fn control_plane() -> Option<PathBuf> {
+pub fn control_plane() -> Option<PathBuf> {
     std::env::var_os("JOBPASS_TEST_CLUSTER").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Whether the files that are made from the code are to be written.
-pub(crate) fn is_to_write() -> bool {
+pub fn is_to_write() -> bool {
     std::env::var_os("JOBPASS_TEST_WRITE").is_some_and(|value| value == "1")
 }
 
 /// What the process is to do that is started in the place of jobpass: where its fault is asked for, and the arguments.
-pub(crate) fn fault() -> Option<(PathBuf, Vec<OsString>)> {
+pub fn fault() -> Option<(PathBuf, Vec<OsString>)> {
     let pipe = std::env::var_os("FAULT_PIPE")?;
     let arguments = std::env::var("FAULT_ARGUMENTS").ok()?;
     Some((pipe.into(), std::iter::once("jobpass").chain(arguments.lines()).map(OsString::from).collect()))
 }
 
 /// The shells that must be there: `sh`, which every machine with jobpass's users has, and those that `.ci/run` installed.
-pub(crate) fn shells() -> Vec<String> {
+pub fn shells() -> Vec<String> {
     let listed = std::env::var("JOBPASS_TEST_SHELLS").unwrap_or_default();
     let mut shells = vec!["sh".to_owned()];
     shells.extend(listed.split_whitespace().filter(|shell| *shell != "sh").map(str::to_owned));
@@ -69,34 +74,34 @@ pub(crate) fn shells() -> Vec<String> {
 }
 
 /// Whether a scenario may make namespaces of the kernel.
-pub(crate) fn is_root() -> bool {
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// What a directory is called that is this user's alone.
-pub(crate) fn own(name: &str) -> String {
+pub fn own(name: &str) -> String {
     format!("{name}-{}", rustix::process::geteuid().as_raw())
 }
 
 /// Gives a file or directory to nobody, which only root can.
-pub(crate) fn give_away(path: &Path) {
+pub fn give_away(path: &Path) {
     std::os::unix::fs::lchown(path, Some(65534), Some(65534)).expect("root can");
 }
 
 /// How many runs of chaos there are: few where somebody waits for them.
-pub(crate) fn chaos() -> u64 {
+pub fn chaos() -> u64 {
     std::env::var("JOBPASS_TEST_CHAOS").ok().map_or(40, |count| count.parse().expect("JOBPASS_TEST_CHAOS is a number"))
 }
 
 /// A port on loopback that nobody listens on, and nobody else can take as long as this lives.
-pub(crate) fn refusing() -> TcpSocket {
+pub fn refusing() -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port on loopback");
     socket
 }
 
 /// Writes a file that only its owner may read.
-pub(crate) fn write(path: &Path, text: &str) {
+pub fn write(path: &Path, text: &str) {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).expect("the file can be made");
     file.write_all(text.as_bytes()).expect("the file can be written");
 }
@@ -107,12 +112,12 @@ pub(crate) fn full() -> fs::File {
 }
 
 /// Makes a directory and those above it.
-pub(crate) fn make_directory(path: &Path) {
+pub fn make_directory(path: &Path) {
     fs::create_dir_all(path).expect("the directory can be made");
 }
 
 /// Sets the permissions of a file.
-pub(crate) fn set_mode(path: &Path, mode: u32) {
+pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the mode can be set");
 }
 
@@ -129,27 +134,27 @@ pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStre
 }
 
 /// Whether a process still runs.
-pub(crate) fn is_running(pid: &str) -> bool {
+pub fn is_running(pid: &str) -> bool {
     // The third field is its state; a zombie has ended.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// The parent of a process.
-pub(crate) fn parent(pid: &str) -> String {
+pub fn parent(pid: &str) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let (_, rest) = stat.rsplit_once(") ").expect("its state");
     rest.split(' ').nth(1).expect("its parent").to_owned()
 }
 
 /// Sends TERM to a process of the scenario's own.
-pub(crate) fn terminate(pid: &str) {
+pub fn terminate(pid: &str) {
     let pid = rustix::process::Pid::from_raw(pid.parse().expect("a number")).expect("a process");
     rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
 }
 
 /// A connection to an address.
-pub(crate) fn dial(to: &str) -> std::io::Result<TcpStream> {
+pub fn dial(to: &str) -> std::io::Result<TcpStream> {
     TcpStream::connect(to)
 }
 
@@ -159,18 +164,18 @@ pub(crate) fn knock(at: SocketAddr) {
 }
 
 /// Makes a pipe with a name.
-pub(crate) fn pipe(path: &Path) {
+pub fn pipe(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0)
         .expect("a pipe can be made");
 }
 
 /// Holds a pipe open and neither reads nor writes.
-pub(crate) fn hold_pipe(path: &Path) -> fs::File {
+pub fn hold_pipe(path: &Path) -> fs::File {
     OpenOptions::new().read(true).write(true).open(path).expect("the pipe is there")
 }
 
 /// A writer of a pipe, as soon as somebody reads it.
-pub(crate) fn writer(path: &Path) -> fs::File {
+pub fn writer(path: &Path) -> fs::File {
     let mut writer = None;
     super::eventually("somebody reads the pipe", || {
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();

@@ -13,13 +13,12 @@ use serde_json::Value;
 pub(crate) struct Audit {
     path: PathBuf,
     start: u64,
-    source: String,
 }
 
 impl Audit {
-    pub(crate) fn from_now_on(path: PathBuf, source: Ipv4Addr) -> Self {
+    pub(crate) fn from_now_on(path: PathBuf) -> Self {
         let start = path.metadata().expect("the control plane writes an audit log").len();
-        Self { path, start, source: format!("\"{source}\"") }
+        Self { path, start }
     }
 
     /// Whether the log has a line with this text: it is written after the answer, so a reader has to wait for what it knows to come.
@@ -27,11 +26,12 @@ impl Audit {
         self.text().contains(text)
     }
 
-    /// jobpass's requests in the form of the sandbox's record.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    /// jobpass's requests from this address, in the form of the sandbox's record.
+    pub(crate) fn requests(&self, from: Ipv4Addr) -> Vec<String> {
+        let source = format!("\"{from}\"");
         let text = self.text();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let events = whole.lines().filter(|line| line.contains(&self.source)).filter_map(|line| serde_json::from_str(line).ok());
+        let events = whole.lines().filter(|line| line.contains(&source)).filter_map(|line| serde_json::from_str(line).ok());
         events
             .filter(|event: &Value| event["userAgent"].as_str().is_some_and(|agent| agent.starts_with("jobpass/")))
             .map(|event| line(&event))
