@@ -56,7 +56,7 @@ fn a_post_step_asks_no_stranger() {
     // None at all, and a pipe.
     let elsewhere = tempfile::tempdir().expect("a directory that is not searched for leaks");
     let pipe = elsewhere.path().join("pipe");
-    assert!(doors::program("mkfifo").arg(&pipe).status().expect("a program of every system").success());
+    doors::tool("mkfifo").arg(&pipe).assert().success();
     for none in ["/nowhere", "/dev/zero", &pipe.to_string_lossy()] {
         job.post().env("SSL_CERT_FILE", none).succeed();
         nobody();

@@ -59,7 +59,7 @@ impl Folder {
         let program = self.path("client");
         doors::write(&program, client);
         doors::set_mode(&program, 0o700);
-        let mut script = doors::program("sh");
+        let mut script = doors::tool("sh");
         script.arg(self.path("apply")).args(flags).env("PATH", "/usr/bin:/bin").env("KUBECTL", program).env("HOME", self.0.path());
         script.env("BOOK", self.path("book")).env("JOBPASS_APPLY_SECONDS", seconds.to_string());
         let output = script.output().expect("sh runs");

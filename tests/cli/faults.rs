@@ -23,7 +23,7 @@ fn a_jobpass_with_a_fault() {
 fn pipe() -> (TempDir, PathBuf) {
     let directory = TempDir::new().expect("a directory");
     let pipe = directory.path().join("pipe");
-    assert!(doors::program("/usr/bin/mkfifo").arg(&pipe).status().expect("it runs").success());
+    doors::tool("/usr/bin/mkfifo").arg(&pipe).assert().success();
     (directory, pipe)
 }
 

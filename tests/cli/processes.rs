@@ -96,7 +96,7 @@ fn a_runner_that_becomes_another_user_ends_the_command_by_that() {
         return;
     }
     in_a_session(&job, &world, TOLD);
-    doors::program("/bin/chown").args(["-R", "nobody"]).arg(job.directory()).status().expect("it runs");
+    doors::tool("/bin/chown").args(["-R", "nobody"]).arg(job.directory()).assert().success();
     job.unset("XDG_RUNTIME_DIR");
     // `su` sends TERM to its shell, which waits for the job's lines and has a trap, and two seconds later KILL.
     let running = job.shell("sh", "exec su -s /bin/sh -c 'trap \"exit 1\" TERM; sh ./inner; :' nobody").start();

@@ -106,10 +106,9 @@ impl<'w> Repository<'w> {
     }
 
     fn git(&self, arguments: &[&str]) {
-        let mut git = doors::program("git");
+        let mut git = doors::tool("git");
         git.args(arguments).env("PATH", path()).env("HOME", self.directory.path()).current_dir(self.at("repository"));
-        let output = git.stdin(Stdio::null()).output().expect("git is there");
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        git.assert().success();
     }
 
     /// Starts act.

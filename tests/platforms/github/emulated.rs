@@ -513,8 +513,7 @@ fn system() -> String {
 fn release(runner: &Runner, text: &str) {
     let (source, target) = (runner.temp().join("source"), runner.tree().join("bin").join(system()).join("jobpass"));
     doors::write(&source, text);
-    let copied = doors::program("/usr/bin/install").args(["-D", "-m", "755"]).arg(&source).arg(&target).status().expect("it runs");
-    assert!(copied.success());
+    doors::tool("/usr/bin/install").args(["-D", "-m", "755"]).arg(&source).arg(&target).assert().success();
 }
 
 /// Writes the SHA-256 of a text into the shim's table.

@@ -23,8 +23,7 @@ fn it_runs_where_there_is_nothing_but_itself() {
     let at = |path: &str| image.path().join(path);
     doors::make_directory(&at("builds"));
     // By another process: one that we write ourselves another test's child may hold open.
-    let copied = doors::program("/usr/bin/install").arg(&binary).arg(at("jobpass")).status().expect("it runs");
-    assert!(copied.success());
+    doors::tool("/usr/bin/install").arg(&binary).arg(at("jobpass")).assert().success();
     doors::write(&at("identity"), &world.kubeconfig());
     let account = world.account();
     let mut job = doors::program("unshare");

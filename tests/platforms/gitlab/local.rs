@@ -157,11 +157,10 @@ impl<'w> Project<'w> {
     }
 
     fn git(&self, directory: &str, arguments: &[&str]) -> String {
-        let mut git = doors::program("git");
-        git.args(arguments).env("PATH", self.path()).env("HOME", self.at("home")).current_dir(self.at(directory)).stdin(Stdio::null());
-        let output = git.output().expect("git is there");
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+        let mut git = doors::tool("git");
+        git.args(arguments).env("PATH", self.path()).env("HOME", self.at("home")).current_dir(self.at(directory));
+        let done = git.assert().success();
+        String::from_utf8_lossy(&done.get_output().stdout).trim_end().to_owned()
     }
 
     /// Makes a repository of a directory; returns its commit.

@@ -14,7 +14,7 @@ fn planted(job: &Job<'_>, mode: u32) -> PathBuf {
 
 /// Runs a program of this machine.
 fn done(program: &str, arguments: &[&str], path: &Path) {
-    assert!(doors::program(program).args(arguments).arg(path).status().expect("it runs").success(), "{program} {arguments:?}");
+    doors::tool(program).args(arguments).arg(path).assert().success();
 }
 
 fn assert_taken(world: &World, job: &mut Job<'_>, server: &Server, asked: &[&str]) {
