@@ -10,7 +10,7 @@ use crate::{
     failure::{Code, Failure},
     identity::Identity,
     name::{PREFIX, hex, is_name, random_hex},
-    net::way::Mark,
+    net::way::Fingerprint,
     options as o,
     origin::Origin,
     out::API_VERSION,
@@ -82,7 +82,7 @@ pub struct Lease {
     pub connection: Option<Vec<String>>,
     /// Only on GitHub: the proxy and root certificates of the main step. Any step can change those in the environment, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub way: Option<Mark>,
+    pub way: Option<Fingerprint>,
     /// Only on GitLab: the HMAC that shows that this job has written the file; see [`seal`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
@@ -252,7 +252,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Cont
         store: store.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
         connection: on_github.then(|| context.options.connection()),
-        way: on_github.then(|| identity.way.mark.clone()).filter(|way| !way.is_empty()),
+        way: on_github.then(|| identity.way.fingerprint.clone()).filter(|way| !way.is_empty()),
         seal: None,
     }
 }

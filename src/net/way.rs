@@ -18,14 +18,14 @@ pub struct Way {
     /// The system's roots, where they are needed and are files.
     pub roots: Option<Roots>,
     /// What is saved to recognise the same way later.
-    pub mark: Mark,
+    pub fingerprint: Fingerprint,
 }
 
 /// What the main step of our GitHub action saves of its way, so that no later step of the job can lead the post step another way by
 /// setting variables. It contains no user name or password.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Mark {
+pub struct Fingerprint {
     /// Scheme, host and port of the proxy from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proxy: Option<String>,
@@ -44,7 +44,7 @@ pub struct Address<'a> {
     pub has_trust: bool,
 }
 
-impl Mark {
+impl Fingerprint {
     /// Whether nothing of the way came from the environment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -61,19 +61,19 @@ impl Way {
         let proxy = proxy(address, env)?;
         let roots = if needs_roots(address, proxy.as_ref()) { Roots::of(env)? } else { None };
         let environments = proxy.as_ref().filter(|_| address.proxy.is_none());
-        let mark = Mark { proxy: environments.map(known), roots: roots.as_ref().map(|roots| roots.sha256.clone()) };
-        Ok(Self { proxy, roots, mark })
+        let fingerprint = Fingerprint { proxy: environments.map(known), roots: roots.as_ref().map(|roots| roots.sha256.clone()) };
+        Ok(Self { proxy, roots, fingerprint })
     }
 
     /// The same way again for the post step, and warnings about what the environment says now and is ignored.
     ///
     /// # Errors
     /// When the roots have changed: whoever they trust may be a stranger, so nothing is sent.
-    pub fn again(address: &Address<'_>, env: &Env, mark: &Mark) -> Result<(Self, Vec<&'static str>), Failure> {
+    pub fn again(address: &Address<'_>, env: &Env, fingerprint: &Fingerprint) -> Result<(Self, Vec<&'static str>), Failure> {
         let mut passed_over = Vec::new();
         let is_own = address.proxy.is_some();
         let proxy = match proxy(address, env) {
-            Ok(proxy) if is_own || proxy.as_ref().map(known) == mark.proxy => proxy,
+            Ok(proxy) if is_own || proxy.as_ref().map(known) == fingerprint.proxy => proxy,
             Err(failure) if is_own => return Err(failure),
             Ok(_) | Err(_) => {
                 passed_over.push("the environment's proxy is not that of the main step: the API server is asked without one");
@@ -82,11 +82,11 @@ impl Way {
         };
         let mut roots = None;
         if ARE_FILES && needs_roots(address, proxy.as_ref()) {
-            let (same, others) = same(mark.roots.as_deref(), Roots::of(env).ok().flatten(), Roots::usual)?;
+            let (same, others) = same(fingerprint.roots.as_deref(), Roots::of(env).ok().flatten(), Roots::usual)?;
             passed_over.extend(others);
             roots = Some(same);
         }
-        Ok((Self { proxy, roots, mark: mark.clone() }, passed_over))
+        Ok((Self { proxy, roots, fingerprint: fingerprint.clone() }, passed_over))
     }
 }
 

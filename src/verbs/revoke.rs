@@ -261,8 +261,8 @@ async fn end_one(
 /// set.
 fn on_its_way(context: &Context, mut identity: Identity, revocation: &Revocation, out: &Out) -> Result<Identity, Failure> {
     identity.way = if context.is_post() {
-        let mark = revocation.lease.way.clone().unwrap_or_default();
-        let (way, passed_over) = Way::again(&identity.address(), &context.env, &mark)?;
+        let fingerprint = revocation.lease.way.clone().unwrap_or_default();
+        let (way, passed_over) = Way::again(&identity.address(), &context.env, &fingerprint)?;
         for what in passed_over {
             out.warn(what);
         }
