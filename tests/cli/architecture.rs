@@ -8,7 +8,7 @@ use std::{
 
 use jobpass::failure::Code;
 
-fn sources(directory: &str) -> Vec<(String, String)> {
+pub(super) fn sources(directory: &str) -> Vec<(String, String)> {
     fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).expect("a directory of the sources").flatten() {
             let path = entry.path();
@@ -24,7 +24,7 @@ fn sources(directory: &str) -> Vec<(String, String)> {
 }
 
 /// A source without its tests and comments.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }

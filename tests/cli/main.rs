@@ -30,6 +30,7 @@ mod makers;
 mod matrix;
 mod migrating;
 mod misplaced;
+mod newcomer;
 mod operators;
 mod outputs;
 mod pages;

@@ -28,6 +28,20 @@ pub fn tool(name: impl AsRef<OsStr>) -> assert_cmd::Command {
     program(name).into()
 }
 
+/// The cargo that runs these tests, in the environment in which it was started: what it has compiled is good for that one only. It
+/// takes what the scenarios leave, which would otherwise meet a compiler's timing.
+pub fn cargo() -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new("nice");
+    command.args(["-n", "19"]).arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // By these it tells a test of its package; the build script of ring runs again where they have changed.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// A program inherits the signals that are ignored: `nohup` ignores HUP, a shell without job control INT and QUIT for what it
 /// puts into the background. One that is handled is the default again for a program that is started, so the ignored ones get a
 /// handler that does nothing: for the tests themselves that is the same.
