@@ -1,5 +1,7 @@
 //! A failure as users see it: its kind, what we could not do, why, and what to do now; its rendering and its exit code.
 //!
+//! The words stand where it fails: `Failure::new(Code::…, what).cause(…).hint(…)`. The row of its [`Code`] has its name and exit status.
+//!
 //! Inside a module a cause is an `anyhow::Error`, as long as nobody knows yet what could not be done because of it. Where it leaves
 //! the module, it becomes a [`Failure`]. Only `files` hands causes out: its callers know what a file was for.
 

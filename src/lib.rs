@@ -45,6 +45,18 @@
 //! - `job`: what the verbs share.
 //! - `verbs`: the recipes, one file a verb.
 //! - `cli`: the command line, made of the verbs' tables.
+//!
+//! # The doors
+//!
+//! Bytes leave by few files, and by nothing else: `out` (stdout and stderr), `files` (files; `store` also renames and removes, by
+//! descriptors that `files` has opened), `net/transport.rs` (connections; `net/addresses.rs` looks names up), `child/process.rs` and
+//! `identity/plugin.rs` (processes). `env` alone reads the environment. The lints of `clippy.toml` and the test
+//! `each_door_is_opened_by_one_file` in `tests/cli/architecture.rs` hold that.
+//!
+//! A secret is a `Secret` from the parser on, and in clear only where `Secret::expose` is called: the test
+//! `secrets_are_exposed_in_these_places_only` beside it lists each place. Before that it is in the environment (`env`) or in bytes that are
+//! overwritten (`Zeroizing`). What leaks all the same is caught by `tests/harness/src/leak.rs`, which searches everything that a scenario
+//! printed or left behind.
 
 use std::{ffi::OsString, process::ExitCode};
 

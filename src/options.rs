@@ -89,6 +89,9 @@ macro_rules! settings {
     };
 }
 
+// A new setting: a row here, and its name in the `CALL` of each verb that reads it. One that decides about the connection stands in
+// `CONNECTION` too (and in `REACHED` of `options/call.rs`, if it is a flag); one that only the end of a pass reads, in `is_read_in_time` of
+// `options/resolve.rs`. Then `cargo test --test cli` names what follows: `action.yml`, the component, help.
 settings! {
     /// Service account whose token the job gets, as NAMESPACE/NAME
     SERVICE_ACCOUNT = "service-account" 's', Text "NAMESPACE/NAME", None;

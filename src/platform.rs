@@ -58,6 +58,19 @@ impl Base {
 const MARKERS_OF_CI: &[&str] = &["CI", "BUILD_ID", "JENKINS_URL", "TEAMCITY_VERSION", "TF_BUILD"];
 
 impl Platform {
+    /// All of them, in the order in which their markers are looked for.
+    pub const ALL: [Self; 4] = [Self::Github, Self::Gitlab, Self::Tekton, Self::Local];
+
+    /// What shows that this is a job of the platform, in words; none where it is not there. A plain shell has no marker.
+    fn marker(self, env: &Env, in_tekton: impl Fn() -> bool) -> Option<&'static str> {
+        match self {
+            Self::Github => env.is_true("GITHUB_ACTIONS").then_some("`GITHUB_ACTIONS` is `true`"),
+            Self::Gitlab => env.is_true("GITLAB_CI").then_some("`GITLAB_CI` is `true`"),
+            Self::Tekton => in_tekton().then_some("process 1 is Tekton's entrypoint"),
+            Self::Local => None,
+        }
+    }
+
     /// Takes the platform that was asked for, or detects it by each platform's own marker.
     ///
     /// # Errors
@@ -70,48 +83,38 @@ impl Platform {
         if let Some((platform, Source::Flag(_))) = asked {
             return Ok(platform);
         }
-        let (mut marked, mut markers) = (Vec::new(), Vec::new());
-        for (platform, is_marked, mark) in [
-            (Self::Github, env.is_true("GITHUB_ACTIONS"), "`GITHUB_ACTIONS` is `true`"),
-            (Self::Gitlab, env.is_true("GITLAB_CI"), "`GITLAB_CI` is `true`"),
-            (Self::Tekton, in_tekton(), "process 1 is Tekton's entrypoint"),
-        ] {
-            if is_marked {
-                marked.push(platform);
-                markers.push(mark);
-            }
-        }
+        let found = Self::ALL.into_iter().filter_map(|platform| Some((platform, platform.marker(env, &in_tekton)?)));
+        let (platforms, signs): (Vec<_>, Vec<_>) = found.unzip();
         if let Some((platform, source)) = asked {
-            return if marked.iter().all(|marked| *marked == platform) {
+            return if platforms.iter().all(|found| *found == platform) {
                 Ok(platform)
             } else {
                 Err(Failure::new(Code::PlatformUnclear, format!("{source} says `{platform}`, and this is another CI system"))
-                    .cause(markers.join(", and "))
+                    .cause(signs.join(", and "))
                     .hint("leave it out, or say by the flag `--platform` which one reads what jobpass prints"))
             };
         }
-        match *marked {
+        match *platforms {
             [] => Self::unmarked(env),
             [platform] => Ok(platform),
             _ => Err(Failure::new(Code::PlatformUnclear, "it is not clear which CI system this is")
-                .cause(markers.join(", and "))
+                .cause(signs.join(", and "))
                 .hint("say by the flag `--platform` which one reads what jobpass prints")),
         }
     }
 
     /// The platform with this name; none for `auto`.
     fn named(given: &Given) -> Result<Option<Self>, Failure> {
-        match given.text.as_str() {
-            "auto" => Ok(None),
-            "github" => Ok(Some(Self::Github)),
-            "gitlab" => Ok(Some(Self::Gitlab)),
-            "tekton" => Ok(Some(Self::Tekton)),
-            "local" => Ok(Some(Self::Local)),
-            _ => {
-                let hint = "write `auto`, `github`, `gitlab`, `tekton` or `local`";
-                Err(Failure::new(Code::UsageValue, format!("{} names no platform", given.source)).hint(hint))
-            }
+        if given.text == "auto" {
+            return Ok(None);
         }
+        let named = Self::ALL.into_iter().find(|platform| platform.name() == given.text);
+        named.map(Some).ok_or_else(|| {
+            let quoted = Self::ALL.map(|platform| format!("`{platform}`"));
+            let (last, others) = quoted.split_last().unwrap_or((&quoted[0], &[]));
+            let hint = format!("write `auto`, {} or {last}", others.join(", "));
+            Failure::new(Code::UsageValue, format!("{} names no platform", given.source)).hint(hint)
+        })
     }
 
     /// A plain shell, unless a variable shows that this is some CI system.

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 /// A value that must never reach a log, an argument, a label or a state file.
 ///
-/// The memory is overwritten on drop. The only way to the text is [`Secret::expose`], and a test counts its callers. Inside is the type
+/// The memory is overwritten on drop. The only way to the text is [`Secret::expose`]: the test
+/// `secrets_are_exposed_in_these_places_only` in `tests/cli/architecture.rs` lists its callers. Inside is the type
 /// in which kube's own types keep a secret: to hand one over, or to take one, nothing is exposed.
 #[derive(Clone)]
 pub struct Secret(SecretString);

@@ -42,7 +42,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What to do about it, in a sentence.
+            /// What to do about it, in a sentence, for the page: the hint of a message is said where it fails, and knows more.
             #[must_use]
             pub fn remedy(self) -> &'static str {
                 match self {

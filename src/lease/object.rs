@@ -66,12 +66,12 @@ pub fn secret(lease: &Lease, spec: &TokenSpec, context: &Context, maker: &Maker)
     let notes = notes.into_iter().filter_map(|(name, text)| Some((format!("jobpass.dev/{name}"), text?)));
     // The garbage collector deletes an object at once if its owner does not exist in the namespace. So the pod becomes the owner
     // only where it surely is there.
-    let owner = match (platform, &maker.pod_namespace, tekton::pod(env)) {
-        (Platform::Tekton, Some(namespace), Some((name, uid))) if *namespace == lease.service_account.namespace => {
-            Some(vec![OwnerReference { api_version: "v1".into(), kind: "Pod".into(), name, uid, ..OwnerReference::default() }])
-        }
-        _ => None,
+    let pod = match platform {
+        Platform::Tekton if maker.pod_namespace.as_ref() == Some(&lease.service_account.namespace) => tekton::pod(env),
+        Platform::Tekton | Platform::Github | Platform::Gitlab | Platform::Local => None,
     };
+    let owner = pod
+        .map(|(name, uid)| vec![OwnerReference { api_version: "v1".into(), kind: "Pod".into(), name, uid, ..OwnerReference::default() }]);
     LeaseSecret {
         metadata: ObjectMeta {
             name: Some(lease.name.clone()),

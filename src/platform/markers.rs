@@ -29,11 +29,10 @@ impl Platform {
             let platform = Self::detect(options, env, in_tekton)?;
             return Ok(Markers { platform, others: Vec::new(), passed_over: None });
         }
-        let marked = [(Self::Github, env.is_true("GITHUB_ACTIONS")), (Self::Gitlab, env.is_true("GITLAB_CI")), (Self::Tekton, in_tekton())];
-        let mut platforms: Vec<_> = marked.into_iter().filter(|(_, is_there)| *is_there).map(|(platform, _)| platform).collect();
+        let mut platforms: Vec<_> = Self::ALL.into_iter().filter(|platform| platform.marker(env, &in_tekton).is_some()).collect();
         let mut passed_over = None;
         if let Some(given) = options.chosen(&o::PLATFORM).filter(|given| given.text != "auto") {
-            match [Self::Github, Self::Gitlab, Self::Tekton, Self::Local].into_iter().find(|platform| platform.name() == given.text) {
+            match Self::ALL.into_iter().find(|platform| platform.name() == given.text) {
                 None => passed_over = Some(Failure::new(Code::UsageValue, format!("{} names no platform", given.source))),
                 Some(platform) if platforms.is_empty() => platforms.extend([platform, Self::Local]),
                 Some(platform) if platforms.contains(&platform) => {}

@@ -59,7 +59,7 @@ fn secrets_are_exposed_in_these_places_only() {
     }
     // Each is one more place where a secret could leak: look at it before you change the number.
     let expected = [
-        // The chance of a wait is no secret.
+        // The chance of a wait is no secret; ring's word for reading it is the same.
         ("cluster/retry.rs", 1),
         // Masks, files and variables: what the job is given.
         ("handover.rs", 3),
@@ -92,7 +92,7 @@ fn secrets_are_exposed_in_these_places_only() {
         ("child.rs", 4),
         ("child/hidden.rs", 4),
         ("child/renewal.rs", 2),
-        // A lease that came by a pipe; it holds none, as what else comes so does.
+        // A lease file that came by a pipe. It is no secret, but whatever comes by a pipe is kept as one.
         ("selection/one.rs", 1),
     ];
     let expected: BTreeMap<_, _> = expected.map(|(name, calls)| (name.to_owned(), calls)).into();
@@ -106,6 +106,7 @@ fn each_door_is_opened_by_one_file() {
     assert_eq!(open, ["child/process.rs", "env.rs", "files.rs", "identity/plugin.rs", "net/transport.rs", "out.rs",]);
     // The lint knows a list of functions. Whatever else std or tokio has for files is for `files` too; `out` borrows a stream as one.
     for (name, text) in sources("src").into_iter().filter(|(name, _)| !name.starts_with("files") && name != "out.rs") {
+        // By rustix a file is reached that `files` has opened.
         let code = code(&text).replace("rustix::fs::", "").replace("use rustix::{\n    fs::{", "");
         let is_stds = ["std::fs", "tokio::fs", " fs,", "{fs", " fs::"].into_iter().find(|way| code.contains(way));
         assert_eq!(is_stds, None, "{name} uses files of its own");

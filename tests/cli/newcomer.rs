@@ -13,7 +13,7 @@ use crate::{
 
 /// In so many files at most has somebody to decide something for a new platform. The aim is its own file and one row: a smaller
 /// number is better, a greater one needs a reason.
-const MOST: usize = 11;
+const MOST: usize = 12;
 
 /// The files that one of the two lists of "Adding a platform" names.
 fn documented(list: usize) -> BTreeSet<String> {
