@@ -173,7 +173,7 @@ pub fn dial(to: &str) -> std::io::Result<TcpStream> {
 }
 
 /// A connection of which nothing is asked but that it wakes who accepts it.
-pub(crate) fn knock(at: SocketAddr) {
+pub fn knock(at: SocketAddr) {
     let _ = TcpStream::connect(at);
 }
 
