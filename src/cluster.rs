@@ -4,7 +4,8 @@
 //! `review` are what is asked: a new question is a file like these.
 //!
 //! An answer, a 409 say, goes from `exchange` (read off the wire) to `hedge` and `retry` (asked again, or not), `ask` (a 401 once more) and its
-//! caller in `leases` or `tokens`. What that can use it takes: `AlreadyExists` of a creation, and of a deletion what `deletion` tells apart.
+//! caller in `leases` or `tokens`. `Answer::refusal` tells the kinds of one status apart.
+//! What the caller can use it takes: `AlreadyExists` of a creation, and of a deletion what `deletion` tells apart.
 //! Of the rest `Answer::failure` makes the message, with the hint, and `Refusal::code` its [`Code`], which decides the
 //! exit status. `lib.rs` prints it; where a pass is ended, `job/telling.rs` may make a warning of it.
 

@@ -50,7 +50,7 @@
 //!
 //! Bytes leave by few files, and by nothing else: `out` (stdout and stderr), `files` (files; `store` also renames and removes, by
 //! descriptors that `files` has opened), `net/transport.rs` (connections; `net/addresses.rs` looks names up), `child/process.rs` and
-//! `identity/plugin.rs` (processes). `env` alone reads the environment. The lints of `clippy.toml` and the test
+//! `identity/plugin.rs` (processes). `env` alone reads the environment. The lints of `clippy.toml` and `Cargo.toml` and the test
 //! `each_door_is_opened_by_one_file` in `tests/cli/architecture.rs` hold that.
 //!
 //! A secret is a `Secret` from the parser on, and in clear only where `Secret::expose` is called: the test

@@ -1,7 +1,8 @@
 //! The verbs, one file each: its command line, and what it does, readable as a recipe.
 //!
-//! A new verb: a file here (begin with `require.rs`), a variant and a row in `cli.rs`, an arm in `done` of `lib.rs`, its help among those of
-//! `help_shows_every_setting_and_no_value` in `tests/cli/outputs.rs`, and a section in `docs/commands.md`.
+//! A new verb: a file here (begin with `require.rs`), a variant and a row in `cli.rs`, its arms in `done` of `lib.rs`, and a row in
+//! `docs/commands.md`. The test `help_shows_every_setting_and_no_value` in `tests/cli/outputs.rs` asks for the row and for a snapshot of its
+//! help.
 
 pub mod request;
 pub mod require;

@@ -3,6 +3,7 @@
 //!
 //! The lookup blocks, so it gets a thread of its own. Where no thread can be started, as the command may have used up the user's
 //! process limit, the last known addresses are used: that is enough to end a pass.
+#![expect(clippy::disallowed_methods, reason = "this is the one place where names are looked up")]
 
 use std::{
     future::{Future, ready},
