@@ -125,20 +125,27 @@ impl Failure {
 
     /// The failure as one line of JSON, for callers who asked for `--output json`.
     #[must_use]
-    pub fn json(&self) -> String {
+    pub fn json(&self, shown: impl Fn(&str) -> String) -> String {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Document<'a> {
+        struct Document {
             api_version: &'static str,
             kind: &'static str,
             code: Code,
-            message: &'a str,
-            causes: &'a [String],
+            message: String,
+            causes: Vec<String>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            hint: Option<&'a str>,
+            hint: Option<String>,
         }
         let Self { code, what, causes, hint } = self;
-        let document = Document { api_version: API_VERSION, kind: "Failure", code: *code, message: what, causes, hint: hint.as_deref() };
+        let document = Document {
+            api_version: API_VERSION,
+            kind: "Failure",
+            code: *code,
+            message: shown(what),
+            causes: causes.iter().map(|cause| shown(cause)).collect(),
+            hint: hint.as_deref().map(shown),
+        };
         serde_json::to_string(&document).unwrap_or_default()
     }
 

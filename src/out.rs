@@ -121,15 +121,22 @@ impl Out {
         let _ = io::stderr().write_all((render(&self.speakable(text.as_ref())) + "\n").as_bytes());
     }
 
-    /// The message line by line, without secrets, and with no line that a runner takes for a command.
-    fn speakable(&self, text: &str) -> String {
+    /// A text without what is hidden: before it becomes a part of JSON, which would spell a quote in a password another way.
+    #[must_use]
+    pub fn without_hidden(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        // A secret that is longer than the message cannot be in it; preparing the search for it would cost the most.
+        // To prepare the search for a long secret costs more than all the rest of a short line.
         for secret in self.hidden.borrow().iter() {
             if secret.expose().len() <= text.len() {
                 text = text.replace(secret.expose(), "[redacted]");
             }
         }
+        text
+    }
+
+    /// The message line by line, without secrets, and with no line that a runner takes for a command.
+    fn speakable(&self, text: &str) -> String {
+        let text = self.without_hidden(text);
         text.lines().map(|line| harmless(&shown::harmless(line)) + "\n").collect()
     }
 
@@ -184,7 +191,7 @@ impl Out {
     /// Prints a failure as JSON for a caller who asked for JSON, unless data was already printed. Errors of stdout are ignored.
     pub fn answer(&self, failure: &Failure) {
         if !self.answered.get() {
-            let _ = self.data(self.speakable(&failure.json()).trim_end());
+            let _ = self.data(self.speakable(&failure.json(|text| self.without_hidden(text))).trim_end());
         }
     }
 

@@ -17,7 +17,11 @@ pub enum Telling {
 #[must_use]
 pub fn tell(context: &Context, revoked: Revoked, telling: Telling, out: &Out) -> Option<Failure> {
     let Context { options, env, .. } = context;
-    let Revoked { receipt, known, mut failure, life, warning, leftover } = revoked;
+    let Revoked { mut receipt, known, mut failure, life, warning, leftover } = revoked;
+    // The words of a server stand in the receipt, too, which no log's filter sees.
+    if let Proof::Failed { reason, .. } = &mut receipt.proof {
+        *reason = out.without_hidden(reason);
+    }
     let whose =
         if receipt.service_account.is_empty() { String::new() } else { format!(" of service account `{}`", receipt.service_account) };
     match &receipt.proof {

@@ -570,6 +570,29 @@ fn a_stdout_that_cannot_be_written() {
 }
 
 #[test]
+fn a_password_that_a_server_repeats_is_in_no_json() {
+    let world = World::sandbox("a real server has no script of faults");
+    // No form gives it away, and JSON spells it another way.
+    let password = "tea\"for\\two";
+    let text =
+        world.kubeconfig().replace(&format!("token: {}", world.identity_token()), r#"{username: somebody, password: 'tea"for\two'}"#);
+    assert!(text.contains("tea\"for"), "{text}");
+    let message = format!("no {password}");
+    let said = json!({"kind": "Status", "code": 403, "message": message});
+    let job = Job::local(&world);
+    doors::write(&job.identity_file(), &text);
+    for (verb, flags) in
+        [("request", ["-s", &*world.account()]), ("revoke", ["--lease", &*format!("{}/jobpass-{}", world.namespace(), "0".repeat(32))])]
+    {
+        world.on_sandbox().fault(Fault::on("POST", SECRETS).answer(403, said.clone()).always());
+        world.on_sandbox().fault(Fault::on("DELETE", SECRETS).answer(403, said.clone()).always());
+        let ran = job.jobpass().args([verb]).args(flags).args(["-o", "json"]).run();
+        assert!(ran.stdout.contains("[redacted]"), "{}", ran.transcript());
+        assert!(!ran.transcript().contains("tea"), "{}", ran.transcript());
+    }
+}
+
+#[test]
 fn foreign_words_are_no_commands() {
     let world = World::sandbox("a real server has no script of faults");
     let message =
