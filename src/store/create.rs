@@ -39,7 +39,7 @@ impl Store {
             Readers::Group => 0o750,
         });
         let (store, locked) = self.held(&base, mode)?;
-        rustix::fs::fchmod(&store, mode).map_err(failed)?;
+        set_mode(&store, mode).map_err(failed)?;
         for name in NAMES {
             match stat(&store, name).map_err(failed)? {
                 None => {}
@@ -68,7 +68,7 @@ impl Store {
                 self.made_in(base, mode).map_err(|cause| Failure::new(Code::StoreUnwritable, what()).chain(&cause).hint(hint))?;
             if mode.contains(Mode::RGRP) {
                 // Set again, whatever the umask was: the group must get through to the files that it may read.
-                rustix::fs::fchmod(&parent, mode).map_err(|error| Failure::new(Code::StoreUnwritable, what()).cause(reason(error)))?;
+                set_mode(&parent, mode).map_err(|error| Failure::new(Code::StoreUnwritable, what()).cause(reason(error)))?;
             }
             match self.locked(&store) {
                 Ok(locked) if !is_removed(&store) => return Ok((store, locked)),
@@ -103,6 +103,13 @@ impl Store {
             let _ = self.clear();
         }
     }
+}
+
+/// Sets the mode of a directory, but leaves it the set-gid bit that it has from the one above. By that bit what is made in a volume gets the
+/// group of the volume, `fsGroup` of a pod, and not that of the process.
+fn set_mode(directory: &OwnedFd, mode: Mode) -> Result<(), Errno> {
+    let has = Mode::from_raw_mode(rustix::fs::fstat(directory)?.st_mode);
+    rustix::fs::fchmod(directory, mode | (has & Mode::SGID))
 }
 
 #[cfg(test)]
@@ -140,6 +147,19 @@ mod tests {
         store.write(TOKEN, b"tok", 0o600).expect("written");
         store.clear_abandoned();
         assert_eq!(store.read(TOKEN).expect("read").as_deref(), Some("tok"));
+    }
+
+    #[test]
+    fn the_group_of_the_volume_stays_that_of_all_that_is_made_in_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let (directory, store) = store();
+        for (bits, expected) in [(0o2777, 0o2750), (0o777, 0o750)] {
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(bits)).expect("set");
+            store.create(Readers::Group).expect("made");
+            let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
+            assert_eq!((mode(&store.path()), mode(store.path().parent().expect("one"))), (expected, expected));
+            store.clear().expect("cleared");
+        }
     }
 
     #[test]
