@@ -20,6 +20,7 @@ use crate::{
     options as o,
     out::Out,
     pass::{Pass, Revoked, Terms},
+    renewal::{Learns, Renewal},
     secret::Secret,
     signals::{Notice, Signals},
     spec::TokenSpec,
@@ -28,13 +29,11 @@ use crate::{
 mod hidden;
 mod pipes;
 mod process;
-mod renewal;
 mod shutdown;
 
 use hidden::Hidden;
 use pipes::Pipes;
 use process::{Child, Status};
-use renewal::Renewal;
 use shutdown::Shutdown;
 
 /// The shortest and the longest `--grace`.
@@ -199,7 +198,7 @@ pub async fn run(
         Ok(child) => child,
         Err(error) => return Err((unstarted(&command, &error), pass)),
     };
-    let mut renewal = Renewal::of(&pass);
+    let mut renewal = Renewal::of(&pass, spec);
     let mut shutdown = Shutdown::new(command.grace);
     let status = 'shutdown: loop {
         let due = {
@@ -221,7 +220,8 @@ pub async fn run(
                 }
             }
         };
-        renewal.take(due, &mut pass, spec, &mut patterns, &pipes, out);
+        // Whatever has come of it, the command goes on: it may not need the API server any more.
+        renewal.take(due, &mut pass, spec, &mut Output { patterns: &mut patterns, pipes: &pipes }, out);
     };
     tokio::select! {
         () = child.end_the_rest(shutdown.rest(FOR_THE_REST)) => {}
@@ -248,6 +248,23 @@ pub async fn run(
         out.warn(format!("not all of the command's output was passed on: {}", words(error)));
     }
     Ok(Done { code: code(status), revoked })
+}
+
+/// The command's output, in which each new token is hidden before the command can have it.
+struct Output<'a> {
+    patterns: &'a mut Patterns,
+    pipes: &'a Pipes,
+}
+
+impl Learns for Output<'_> {
+    fn identity(&mut self, token: &Secret) {
+        self.patterns.token(token.expose());
+    }
+
+    fn token(&mut self, token: &Secret) {
+        self.patterns.token(token.expose());
+        self.pipes.hide(self.patterns);
+    }
 }
 
 /// The failure when a signal arrived before the command was started.

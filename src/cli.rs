@@ -22,16 +22,25 @@ pub enum Verb {
     Require,
     /// Run a command under a pass of its own.
     Run,
+    /// Keep a pass for others.
+    Hold,
+    /// Wait for the pass that `hold` keeps.
+    Wait,
+    /// Print the current token for a client that asks.
+    Credential,
     /// Pass stdin on without secrets.
     Scrub,
 }
 
 /// Each verb with its name, help and flags.
-const VERBS: [(Verb, &Call); 5] = [
+const VERBS: [(Verb, &Call); 8] = [
     (Verb::Request, &verbs::request::CALL),
     (Verb::Revoke, &verbs::revoke::CALL),
     (Verb::Require, &verbs::require::CALL),
     (Verb::Run, &verbs::run::CALL),
+    (Verb::Hold, &verbs::hold::CALL),
+    (Verb::Wait, &verbs::wait::CALL),
+    (Verb::Credential, &verbs::credential::CALL),
     (Verb::Scrub, &verbs::scrub::CALL),
 ];
 

@@ -1,12 +1,11 @@
 //! The API server's time: read from its answers and grants, never from this machine's clock, which may be hours off.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::out::instant;
 
@@ -50,7 +49,7 @@ impl fmt::Display for ServerTime {
 
 /// What we know of the server's clock: its last reading, and when we took it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ServerClock(Option<(ServerTime, Instant)>);
+pub struct ServerClock(Option<(ServerTime, Duration)>);
 
 /// A `Date` further ahead of our clock than this is not believed: either clock is badly wrong, and then neither decides.
 const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
@@ -61,7 +60,7 @@ const TOLD: SignedDuration = SignedDuration::from_secs(60);
 impl ServerClock {
     /// Takes a reading that the server itself stated just now.
     pub fn says(&mut self, now: ServerTime) {
-        self.0 = Some((now, Instant::now()));
+        self.0 = Some((now, since_boot()));
     }
 
     /// Takes a reading from a `Date` header, which any proxy between us and the server can have written: one that goes back or is
@@ -73,12 +72,12 @@ impl ServerClock {
         }
     }
 
-    /// The server's time now, at least: our monotonic clock may stand still while the machine sleeps, but never runs ahead. None
+    /// The server's time now, at least: no clock of ours that counts here ever runs ahead. None
     /// without a reading, or where the result is before `earliest`, a time that the server has stated before.
     #[must_use]
     pub fn now(&self, earliest: Option<ServerTime>) -> Option<ServerTime> {
         let (read, at) = self.0?;
-        let passed = SignedDuration::try_from(at.elapsed()).unwrap_or_default();
+        let passed = SignedDuration::try_from(since_boot().saturating_sub(at)).unwrap_or_default();
         Some(read.after(passed)).filter(|now| earliest.is_none_or(|earliest| *now >= earliest))
     }
 
@@ -86,6 +85,50 @@ impl ServerClock {
     #[must_use]
     pub fn skew(&self) -> Option<String> {
         skew(Timestamp::now(), self.now(None)?.0)
+    }
+}
+
+/// The time since this machine was started. It goes on while the machine is suspended, and nobody can set it.
+#[must_use]
+pub fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    let time = clock_gettime(clock);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// A moment to come. It also comes in time when the machine was suspended in between, during which the clock of tokio's timers stands
+/// still.
+#[derive(Clone, Copy, Debug)]
+pub struct Alarm {
+    at: Instant,
+    since_boot: Duration,
+}
+
+/// How often we look whether the machine was suspended.
+const LOOK: Duration = Duration::from_secs(10);
+
+impl Alarm {
+    /// The moment after this time.
+    #[must_use]
+    pub fn after(length: Duration) -> Self {
+        Self { at: Instant::now() + length, since_boot: since_boot() + length }
+    }
+
+    /// Waits for it.
+    pub async fn rings(&self) {
+        self.rings_by(since_boot).await;
+    }
+
+    async fn rings_by(&self, since_boot: impl Fn() -> Duration) {
+        while since_boot() < self.since_boot {
+            tokio::select! {
+                () = sleep_until(self.at) => return,
+                () = sleep(LOOK) => {}
+            }
+        }
     }
 }
 
@@ -131,6 +174,26 @@ mod tests {
         clock.shows(Timestamp::UNIX_EPOCH);
         assert!(clock.now(None).is_some_and(|now| now >= at(0)));
         assert_eq!(clock.now(Some(at(1_700_000_000))), None, "it is before what the server has said");
+    }
+
+    #[test]
+    fn an_alarm_rings_after_its_time_or_when_a_suspended_machine_wakes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let begun = Instant::now();
+            let alarm = Alarm::after(Duration::from_mins(48));
+            alarm.rings_by(|| Duration::ZERO).await;
+            assert_eq!(begun.elapsed().as_secs(), 48 * 60);
+            // The machine is suspended for an hour after a minute of work.
+            let (begun, boot) = (Instant::now(), since_boot());
+            let alarm = Alarm::after(Duration::from_mins(48));
+            let suspended = || {
+                let awake = begun.elapsed();
+                boot + if awake > Duration::from_mins(1) { awake + Duration::from_hours(1) } else { awake }
+            };
+            alarm.rings_by(suspended).await;
+            assert!(begun.elapsed() <= Duration::from_mins(1) + 2 * LOOK, "{:?}", begun.elapsed());
+        });
     }
 
     #[test]

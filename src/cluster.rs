@@ -1,6 +1,6 @@
 //! The Kubernetes API: one connection, one deadline and one retry rule for all that is asked of it.
 //!
-//! `ask`, `exchange`, `hedge`, `retry` and `answer` send a [`Request`] and tell the answers apart. `leases`, `tokens` and
+//! `ask`, `exchange`, `hedge`, `retry` and `answer` send a [`Request`] and tell the answers apart. `leases`, `tokens`, `events` and
 //! `review` are what is asked: a new question is a file like these.
 //!
 //! An answer, a 409 say, goes from `exchange` (read off the wire) to `hedge` and `retry` (asked again, or not), `ask` (a 401 once more) and its
@@ -28,6 +28,7 @@ use crate::{
 pub mod answer;
 mod ask;
 mod deletion;
+mod events;
 mod exchange;
 mod hedge;
 mod leases;

@@ -78,6 +78,13 @@ impl Context {
         Ok((Self { others: markers.others, ..Self::on(markers.platform, options, env) }, passed_over))
     }
 
+    /// The context of a verb that only looks at what another jobpass has left: on a CI system that is not known, too.
+    #[must_use]
+    pub fn anywhere(options: Options, env: Env) -> Self {
+        let platform = Platform::detect(&options, &env, in_tekton).unwrap_or(Platform::Local);
+        Self::on(platform, options, env)
+    }
+
     /// The context on a platform that is known.
     #[must_use]
     pub fn on(platform: Platform, options: Options, env: Env) -> Self {

@@ -18,13 +18,16 @@ pub struct Env {
     /// Names of the variables whose value is not UTF-8.
     unreadable: BTreeSet<String>,
     directory: PathBuf,
+    /// Our own executable.
+    program: Option<PathBuf>,
 }
 
 impl Env {
     /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        let mut env = Self { directory: std::env::current_dir().unwrap_or_default(), ..Self::default() };
+        let directory = std::env::current_dir().unwrap_or_default();
+        let mut env = Self { directory, program: std::env::current_exe().ok(), ..Self::default() };
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
@@ -77,6 +80,12 @@ impl Env {
     #[must_use]
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from)
+    }
+
+    /// The path of our own executable, as far as the system says it.
+    #[must_use]
+    pub fn program(&self) -> Option<&Path> {
+        self.program.as_deref()
     }
 
     /// A path made absolute, relative to our working directory at the start.

@@ -11,21 +11,23 @@ use crate::{
     out::{API_VERSION, Out, instant},
     pass::Pass,
     pass_extension::PassExtension,
-    pass_kubeconfig,
+    pass_kubeconfig::{self, Gives},
     platform::{
         Platform,
         github::{self, FileCommand},
     },
     receipt::Receipt,
-    spec::TokenSpec,
+    spec::{KubeconfigMode, TokenSpec},
     store,
 };
 
 pub mod command;
 pub mod marks;
+pub mod others;
 pub mod runner;
 
 pub use command::ForCommand;
+pub use others::ForOthers;
 pub use runner::ForRunner;
 
 /// The variables that a job gets besides the token, each with the name of the output that has the same value.
@@ -38,14 +40,26 @@ pub const VARIABLES: [(&str, &str); 6] = [
     ("JOBPASS_PASS_NAMESPACE", "namespace"),
 ];
 
-/// Writes the files of the pass: the token and the kubeconfig.
+/// Our own program, where it is found by `PATH`.
+const JOBPASS: &str = "jobpass";
+
+/// Writes the files of the pass, for this job: the token and the kubeconfig.
 fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Failure> {
+    let program = context.env.program().unwrap_or(JOBPASS.as_ref());
+    write_for(context, pass, spec, &context.env.absolute(&pass.store.file(store::TOKEN)), program)
+}
+
+/// Writes the files of the pass for somebody who knows the token file by this path, and jobpass by this program.
+fn write_for(context: &Context, pass: &Pass, spec: &TokenSpec, token_file: &Path, program: &Path) -> Result<Outputs, Failure> {
     let lease = &pass.lease;
     pass.store.write(store::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
     // Absolute paths, even where the platform has named a relative directory: the command may change its working directory.
     let path = |name| context.env.absolute(&pass.store.file(name));
-    let token_file = path(store::TOKEN);
-    let text = || pass_kubeconfig::render(pass.cluster.identity(), lease, &pass.token, &token_file, &spec.target_namespace);
+    let gives = match spec.kubeconfig_mode {
+        KubeconfigMode::Token => Gives::Token(&pass.token),
+        KubeconfigMode::Exec => Gives::Exec(program),
+    };
+    let text = || pass_kubeconfig::render(pass.cluster.identity(), lease, gives, token_file, &spec.target_namespace);
     let config = match (&spec.kubeconfig_out, spec.kubeconfig) {
         (_, false) => None,
         (None, true) => {
@@ -57,7 +71,7 @@ fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Fa
             Some(path.clone())
         }
     };
-    Ok(Outputs::of(pass, spec, &token_file, config.as_ref()))
+    Ok(Outputs::of(pass, spec, token_file, config.as_ref()))
 }
 
 /// The lines for the log that say what the job has now, with the warnings.

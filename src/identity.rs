@@ -102,6 +102,12 @@ impl Identity {
         found.directed(&directions, context).map(|identity| (identity, directions.passed_over))
     }
 
+    /// The API server's certificate authority as PEM, where there is one of its own.
+    #[must_use]
+    pub fn authority_pem(&self) -> Option<Vec<u8>> {
+        server::pem_of(&self.cluster).ok().flatten()
+    }
+
     /// Applies those settings for the server, its certificate authority and "no check" that may decide, and normalises the rest.
     fn directed(mut self, directions: &Directions<'_>, context: &Context) -> Result<Self, Failure> {
         let Context { options, env, .. } = context;

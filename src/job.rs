@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub mod current;
+pub mod held;
 pub mod identity;
 pub mod pipes;
 pub mod telling;

@@ -39,6 +39,7 @@
 //! - `signals`: the signals that end us, or that the command of `run` gets.
 //! - `fault`: ends the living passes if jobpass itself panics.
 //! - `pass`: begin, renew and end; it alone orders the steps on lease, cluster and store.
+//! - `renewal`: the next token of a pass, and how it gets into the kubeconfig.
 //! - `selection`: which passes `revoke` means.
 //! - `handover`: what the job is given: masks, files, variables.
 //! - `child`: the command of `run`.
@@ -102,6 +103,7 @@ mod pass_kubeconfig;
 pub mod platform;
 mod processes;
 mod receipt;
+mod renewal;
 pub mod secret;
 mod selection;
 pub mod shown;
@@ -167,7 +169,7 @@ async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
     let Cli { verb, flags, command, .. } = cli;
     let stdout = match verb {
         Verb::Run | Verb::Scrub => Stdout::Bytes,
-        Verb::Request | Verb::Revoke | Verb::Require => Stdout::Data,
+        Verb::Request | Verb::Revoke | Verb::Require | Verb::Hold | Verb::Wait | Verb::Credential => Stdout::Data,
     };
     let context = |env: Env| Context::resolve(Options::resolve(&flags, &env)?, env, stdout);
     match verb {
@@ -182,6 +184,9 @@ async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
         }
         Verb::Require => verbs::require::require(&context(env)?, out),
         Verb::Run => Box::pin(verbs::run::run(&context(env)?, &command, out)).await,
+        Verb::Hold => Box::pin(verbs::hold::hold(&context(env)?, out)).await,
+        Verb::Wait => verbs::wait::wait(&Context::anywhere(Options::resolve(&flags, &env)?, env), out).await,
+        Verb::Credential => verbs::credential::credential(&Context::anywhere(Options::resolve(&flags, &env)?, env), out),
         Verb::Scrub => verbs::scrub::scrub(&context(env)?, out).await,
     }
 }

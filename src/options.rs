@@ -111,6 +111,8 @@ settings! {
     NO_KUBECONFIG = "no-kubeconfig", Switch, None;
     /// Namespace that the kubeconfig works in, if not the service account's own
     TARGET_NAMESPACE = "target-namespace", Text "NAMESPACE", None;
+    /// How the kubeconfig gives the token: token (in it, and the path of its file) or exec (`jobpass credential` is asked) [default: token]
+    KUBECONFIG_MODE = "kubeconfig-mode", Text "MODE", Some("token");
     /// Directory under which the pass is kept, if not the platform's own
     DIR = "dir", Text "DIR", None;
     /// Mode of the token, kubeconfig and env files: 0600, 0400, 0640 or 0440 [default: 0600]
@@ -141,6 +143,12 @@ settings! {
     SCRUB_ENV = "scrub-env", List "VARIABLE", None;
     /// Last moment that any token of this command may live, 10m to 7 days from now [default: the job's timeout on GitLab, else 24h]
     MAX_LIFETIME = "max-lifetime", Text "DURATION", None;
+    /// File that is there while the pass can be used, if not `ready` in the directory of the pass
+    READY = "ready", Text "PATH", None;
+    /// File whose appearance ends the pass, also with `.err` behind its name: the exit file of a Tekton task's last step
+    UNTIL = "until", Text "PATH", None;
+    /// Ask whether the pass is ready, and hold none: for a readiness probe
+    CHECK = "check", Switch, None;
     /// CI system: auto, github, gitlab, tekton or local [default: auto]
     PLATFORM = "platform", Text "PLATFORM", Some("auto");
     /// What stdout carries: text or json [default: text]

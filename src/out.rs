@@ -111,6 +111,11 @@ impl Out {
         }
     }
 
+    /// No longer looks for this value, which has been replaced: the list must not grow as long as a pass is held.
+    pub fn forget(&self, secret: &Secret) {
+        self.hidden.borrow_mut().retain(|known| known != secret);
+    }
+
     /// Prints a message for the person who reads the log. A closed stderr is no reason to fail.
     pub fn say(&self, text: impl AsRef<str>) {
         let _ = io::stderr().write_all(self.speakable(text.as_ref()).as_bytes());

@@ -81,6 +81,11 @@ pub trait Observer {
     /// When it cannot be written; then the pass is undone.
     fn save(&self, lease: &Lease) -> Result<(), Failure>;
 
+    /// How long it may be tried where nobody answers: not long, as a person waits for the message.
+    fn patience(&self) -> Patience {
+        Patience::Brief
+    }
+
     /// The pass was undone: what `save` wrote is taken back.
     ///
     /// # Errors
@@ -119,7 +124,7 @@ impl Pass {
         let Plan { spec, context, mut lease, seal, store, timeout, observer, signals, out } = plan;
         let former = former(&store, &lease, context.platform, &seal)?;
         let mut cluster = tokio::select! {
-            cluster = Cluster::connect(identity, timeout, Patience::Brief, out) => cluster?,
+            cluster = Cluster::connect(identity, timeout, observer.patience(), out) => cluster?,
             signal = signals.ending_one() => return Err(interrupted(signal)),
         };
         let shown = cluster.identity_token().cloned();

@@ -1,8 +1,12 @@
 //! Renders the kubeconfig of a pass.
 
-use std::{io::Write as _, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write as _,
+    path::Path,
+};
 
-use kube::config::AuthInfo;
+use kube::config::{AuthInfo, ExecConfig, ExecInteractiveMode};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -16,15 +20,27 @@ use crate::{
 /// More than all of it takes but the authority and the token: names, addresses and paths, in bytes.
 const ROOM: usize = 4 << 10;
 
+/// How a client gets the token.
+#[derive(Clone, Copy, Debug)]
+pub enum Gives<'a> {
+    /// From the kubeconfig, which holds it.
+    Token(&'a Secret),
+    /// From this program, `jobpass`, which the client runs as a credential plugin.
+    Exec(&'a Path),
+}
+
 /// The kubeconfig as JSON, which every reader of YAML takes.
 ///
-/// It holds the token, and also the absolute path of the token file. client-go reads that file again when it changes. Other clients
+/// With the token it also holds the absolute path of the token file. client-go reads that file again when it changes. Other clients
 /// know only one of the two fields, or resolve a relative path from their working directory. An extension marks it as the
 /// kubeconfig of a pass, so that it is never taken for a CI identity.
 #[must_use]
-pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &Path, namespace: &str) -> Secret {
-    let user =
-        AuthInfo { token: Some(token.clone().into()), token_file: Some(token_file.to_string_lossy().into_owned()), ..AuthInfo::default() };
+pub fn render(identity: &Identity, lease: &Lease, gives: Gives<'_>, token_file: &Path, namespace: &str) -> Secret {
+    let token_path = token_file.to_string_lossy().into_owned();
+    let user = match gives {
+        Gives::Token(token) => AuthInfo { token: Some(token.clone().into()), token_file: Some(token_path), ..AuthInfo::default() },
+        Gives::Exec(program) => AuthInfo { exec: Some(plugin(program, token_path)), ..AuthInfo::default() },
+    };
     let mut config = identity::one(identity.cluster.clone(), user);
     for context in config.contexts.iter_mut().filter_map(|named| named.context.as_mut()) {
         context.namespace = Some(namespace.to_owned());
@@ -39,10 +55,35 @@ pub fn render(identity: &Identity, lease: &Lease, token: &Secret, token_file: &P
     config.extensions = Some(vec![extension.named()]);
     // Room for all of it at once, so that no copy is left where it grew.
     let authority = identity.cluster.certificate_authority_data.as_ref().map_or(0, String::len);
-    let mut text = Zeroizing::new(Vec::with_capacity(ROOM + authority + token.size()));
+    let token = match gives {
+        Gives::Token(token) => token.size(),
+        Gives::Exec(_) => 0,
+    };
+    let mut text = Zeroizing::new(Vec::with_capacity(ROOM + authority + token));
     let written = serde_json::to_writer_pretty(&mut *text, &config).and_then(|()| text.write_all(b"\n").map_err(serde_json::Error::io));
     Secret::of_parts(&[written.ok().and_then(|()| std::str::from_utf8(&text).ok()).unwrap_or_default()])
 }
+
+/// `jobpass credential` as a client runs it: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>. The path of the token
+/// is handed over by a variable, as the client may run it with an environment of its own.
+fn plugin(program: &Path, token_file: String) -> ExecConfig {
+    let variable = [("name", "JOBPASS_TOKEN_FILE".to_owned()), ("value", token_file)];
+    ExecConfig {
+        api_version: Some(EXEC_CREDENTIAL.to_owned()),
+        command: Some(program.to_string_lossy().into_owned()),
+        args: Some(vec!["credential".to_owned()]),
+        env: Some(vec![variable.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<HashMap<_, _>>()]),
+        drop_env: None,
+        interactive_mode: Some(ExecInteractiveMode::Never),
+        provide_cluster_info: false,
+        cluster: None,
+        install_hint: Some("jobpass gives this kubeconfig its token: put it on the PATH of whoever uses it".to_owned()),
+        other: BTreeMap::default(),
+    }
+}
+
+/// The version of the protocol between a client and its credential plugin.
+pub const EXEC_CREDENTIAL: &str = "client.authentication.k8s.io/v1";
 
 /// A kubeconfig's text with this token in place of every other token of the same pass; `None` if it holds none.
 ///
@@ -81,7 +122,7 @@ mod tests {
     use super::*;
     use crate::{lease::tests::lease, net::Way, origin::Origin, pass_extension::PassExtension};
 
-    fn rendered() -> String {
+    fn by(gives: Gives<'_>) -> String {
         let identity = Identity {
             origin: Origin::InCluster,
             why: String::new(),
@@ -95,7 +136,26 @@ mod tests {
             pod_namespace: None,
             way: Way::default(),
         };
-        render(&identity, &lease(), &Secret::new("tok".into()), Path::new("/run/token"), "prod").expose().to_owned()
+        render(&identity, &lease(), gives, Path::new("/run/token"), "prod").expose().to_owned()
+    }
+
+    fn rendered() -> String {
+        by(Gives::Token(&Secret::new("tok".into())))
+    }
+
+    #[test]
+    fn with_a_plugin_there_is_no_token_in_it() {
+        let text = by(Gives::Exec(Path::new("/bin/jobpass")));
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(
+            json["users"][0]["user"],
+            serde_json::json!({"exec": {
+                "apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/jobpass", "args": ["credential"],
+                "env": [{"name": "JOBPASS_TOKEN_FILE", "value": "/run/token"}], "interactiveMode": "Never", "provideClusterInfo": false,
+                "installHint": "jobpass gives this kubeconfig its token: put it on the PATH of whoever uses it",
+            }})
+        );
+        assert!(kube::config::Kubeconfig::from_yaml(&text).is_ok() && PassExtension::of_text(&text).is_some());
     }
 
     #[test]

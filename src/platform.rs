@@ -119,6 +119,9 @@ impl Platform {
 
     /// A plain shell, unless a variable shows that this is some CI system.
     fn unmarked(env: &Env) -> Result<Self, Failure> {
+        if tekton::is_named(env) {
+            return Ok(Self::Tekton);
+        }
         match MARKERS_OF_CI.iter().find(|name| env.get(name).is_some_and(|value| value != "false")) {
             Some(marker) => Err(Failure::new(Code::PlatformUnknown, "this is a CI system that jobpass does not know")
                 .cause(format!("`{marker}` is set, but none of `GITHUB_ACTIONS`, `GITLAB_CI` and Tekton's entrypoint is there"))
@@ -176,6 +179,25 @@ impl Platform {
         match self {
             Self::Gitlab | Self::Tekton => true,
             Self::Github | Self::Local => false,
+        }
+    }
+
+    /// Whether the directory under which passes are kept is for nothing else, so that `hold` can show its pass in it.
+    #[must_use]
+    pub fn has_a_directory_for_passes(self) -> bool {
+        match self {
+            Self::Tekton => true,
+            Self::Github | Self::Gitlab | Self::Local => false,
+        }
+    }
+
+    /// Whether this is a pod that nothing names: it would take itself for a plain shell, and nobody would find its leases.
+    #[must_use]
+    pub fn is_unnamed_pod(self, env: &Env) -> bool {
+        match self {
+            // kubelet sets it in every container: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+            Self::Local => env.get("KUBERNETES_SERVICE_HOST").is_some(),
+            Self::Github | Self::Gitlab | Self::Tekton => false,
         }
     }
 

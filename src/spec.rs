@@ -27,6 +27,9 @@ const USUAL: Duration = Duration::from_hours(1);
 /// The shortest and longest lifetime of a lease: at least one token, at most a week, as no job takes longer.
 const LIFETIME: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(168));
 
+/// The lifetime of a pass that `hold` keeps, if none is asked for.
+const HELD: Duration = Duration::from_hours(2);
+
 /// A ttl that we avoid: for a pod-bound token with it the API server issues one for a year. Ours are bound to a Secret, so this is
 /// only a precaution. See `WarnOnlyBoundTokenExpirationSeconds` in Kubernetes' `pkg/serviceaccount/claims.go`.
 const EXTENDED: Duration = Duration::from_secs(3607);
@@ -65,8 +68,19 @@ pub struct TokenSpec {
     pub kubeconfig_out: Option<PathBuf>,
     /// The namespace of the kubeconfig's context.
     pub target_namespace: String,
+    /// How the kubeconfig gives the token.
+    pub kubeconfig_mode: KubeconfigMode,
     /// The mode of the token, kubeconfig and env files.
     pub file_mode: u32,
+}
+
+/// How the kubeconfig of a pass gives the token to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KubeconfigMode {
+    /// It stands in the kubeconfig, with the path of the token file.
+    Token,
+    /// The client runs `jobpass credential`, a credential plugin.
+    Exec,
 }
 
 impl TokenSpec {
@@ -107,6 +121,7 @@ impl TokenSpec {
             kubeconfig,
             kubeconfig_out: options.get(&o::KUBECONFIG_OUT).map(|given| outside(given, context)).transpose()?,
             target_namespace,
+            kubeconfig_mode: options.get(&o::KUBECONFIG_MODE).map_or(Ok(KubeconfigMode::Token), kubeconfig_mode)?,
             file_mode: options.get(&o::FILE_MODE).map_or(Ok(0o600), mode)?,
         })
     }
@@ -118,9 +133,21 @@ impl TokenSpec {
     /// # Errors
     /// When `--max-lifetime` is no length of time or out of bounds.
     pub fn renewable(self, context: &Context) -> Result<Self, Failure> {
+        self.renewable_for(context, context.job_timeout().unwrap_or(TTL.1))
+    }
+
+    /// The same for `hold`, which nobody may be there to stop: its usual lifetime is short.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn held(self, context: &Context) -> Result<Self, Failure> {
+        self.renewable_for(context, HELD)
+    }
+
+    fn renewable_for(self, context: &Context, usual: Duration) -> Result<Self, Failure> {
         let options = &context.options;
         let asked = options.duration(&o::MAX_LIFETIME, LIFETIME)?;
-        let lifetime = asked.or(context.job_timeout()).unwrap_or(TTL.1).clamp(LIFETIME.0, LIFETIME.1);
+        let lifetime = asked.unwrap_or(usual).clamp(LIFETIME.0, LIFETIME.1);
         // A token that is renewed need not live as long as the job.
         let ttl = if options.chosen(&o::TTL).is_some() { self.ttl } else { USUAL };
         Ok(Self { ttl: unextended(ttl.min(lifetime)), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
@@ -183,6 +210,14 @@ fn label(given: &Given) -> Result<String, Failure> {
         return Ok(given.text.clone());
     }
     Err(Failure::new(Code::UsageValue, format!("{} names no namespace", given.source)).hint("write lower-case letters, digits and hyphens"))
+}
+
+fn kubeconfig_mode(given: &Given) -> Result<KubeconfigMode, Failure> {
+    match given.text.as_str() {
+        "token" => Ok(KubeconfigMode::Token),
+        "exec" => Ok(KubeconfigMode::Exec),
+        _ => Err(Failure::new(Code::UsageValue, format!("{} is neither `token` nor `exec`", given.source))),
+    }
 }
 
 fn mode(given: &Given) -> Result<u32, Failure> {

@@ -24,9 +24,11 @@ mod create;
 mod exchange;
 mod marks;
 mod memory;
+mod published;
 
 pub use exchange::Exchange;
 pub use marks::{read_marks, remove_mark, write_mark};
+pub use published::{Published, State};
 
 /// The directory that holds the stores of all leases.
 const PARENT: &str = "jobpass";
@@ -43,6 +45,10 @@ pub const LEASE: &str = "lease.json";
 pub const TOKEN: &str = "token";
 /// The name of the kubeconfig.
 pub const KUBECONFIG: &str = "kubeconfig";
+/// The name of the file with the API server's certificate authority, as PEM.
+pub const AUTHORITY: &str = "ca.crt";
+/// The name of the file that says when the token expires.
+pub const EXPIRY: &str = "expires-at";
 /// The name of the env file, which a shell sources.
 pub const ENV: &str = "env";
 
@@ -53,7 +59,19 @@ const NEW: &str = ".new";
 /// it.
 ///
 /// kubectl and oc create the `.lock` file while they change the kubeconfig, and leave it behind if they are killed.
-const NAMES: [&str; 8] = [ENV, "kubeconfig.new", KUBECONFIG, "kubeconfig.lock", "token.new", TOKEN, "lease.json.new", LEASE];
+const NAMES: [&str; 11] = [
+    ENV,
+    "kubeconfig.new",
+    KUBECONFIG,
+    "kubeconfig.lock",
+    "token.new",
+    TOKEN,
+    AUTHORITY,
+    "expires-at.new",
+    EXPIRY,
+    "lease.json.new",
+    LEASE,
+];
 
 /// The names of the files that hold the token, or the path to it.
 pub const SECRETS: &[&str] = &[ENV, "kubeconfig.new", KUBECONFIG, "token.new", TOKEN];

@@ -4,8 +4,11 @@
 //! `docs/commands.md`. The test `help_shows_every_setting_and_no_value` in `tests/cli/outputs.rs` asks for the row and for a snapshot of its
 //! help.
 
+pub mod credential;
+pub mod hold;
 pub mod request;
 pub mod require;
 pub mod revoke;
 pub mod run;
 pub mod scrub;
+pub mod wait;

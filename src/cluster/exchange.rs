@@ -24,7 +24,8 @@ pub(super) struct Message {
 
 impl Message {
     pub(super) fn new(method: Method, path: String, body: &impl Serialize) -> Result<Self, TransportError> {
-        let body = serde_json::to_vec(body).map_err(|_| TransportError::Unsendable)?;
+        let body = if method == Method::GET { Ok(Vec::new()) } else { serde_json::to_vec(body) };
+        let body = body.map_err(|_| TransportError::Unsendable)?;
         Ok(Self { method, path, body: body.into() })
     }
 }

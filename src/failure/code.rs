@@ -279,6 +279,15 @@ codes! {
     PassUnusable "pass.unusable" Failed:
         "The token that was granted is none, or could not be revoked. It was not handed over.",
         "Ask the cluster's admins what changes the request.";
+    PassHold "pass.hold" Failed:
+        "`jobpass hold` has failed: there is no pass, or none any more.",
+        "The message has its words, from the mark `error` in its directory.";
+    PassNotReady "pass.not-ready" Failed:
+        "No pass of `jobpass hold` became ready in time.",
+        "Look at the log of the sidecar; check that both mount the same volume.";
+    PassLifetime "pass.lifetime" Failed:
+        "The pass has lived as long as it may, and was ended while it was held.",
+        "Give `hold` a longer `--max-lifetime`, or a sign by `--until` that the work is over.";
     StoreUnwritable "store.unwritable" Failed:
         "The directory of the pass cannot be made or written.",
         "Give another one by `--dir`.";

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{anyhow, ensure};
+use jiff::Timestamp;
 use rustix::{
     fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
@@ -16,6 +17,7 @@ use tokio::net::unix::pipe::Receiver;
 use zeroize::Zeroizing;
 
 use super::{file::LARGEST, reason};
+use crate::secret::Secret;
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -87,24 +89,40 @@ pub fn read_public(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     read_up_to(path, 4 * MEBIBYTE)
 }
 
+/// Reads a text file that the user or the platform has named, and when it was written last by this machine's clock.
+///
+/// # Errors
+/// As for [`read_text`].
+pub fn read_dated(path: &Path) -> anyhow::Result<(Secret, Timestamp)> {
+    let (bytes, stat) = read_with(path, LARGEST)?;
+    let written = Timestamp::from_second(stat.st_mtime).unwrap_or(Timestamp::MIN);
+    let text = std::str::from_utf8(&bytes).map_err(|_| anyhow!("it is not UTF-8"))?;
+    Ok((Secret::of_parts(&[text]), written))
+}
+
 fn read_up_to(path: &Path, largest: u64) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    read_with(path, largest).map(|(bytes, _)| bytes)
+}
+
+fn read_with(path: &Path, largest: u64) -> anyhow::Result<(Zeroizing<Vec<u8>>, Stat)> {
     let mut bytes = Zeroizing::new(Vec::new());
     // Looked at before it is opened: opening a device may have an effect.
     let stat = rustix::fs::stat(path).map_err(named)?;
     if is_null(&stat) {
-        return Ok(bytes);
+        return Ok((bytes, stat));
     }
     if let Some(unusual) = Unusual::of(&stat) {
         return Err(unusual.into());
     }
     let file = open(path)?;
     // The path may name another file by now, so the open file is checked as well.
-    if let Some(unusual) = Unusual::of(&rustix::fs::fstat(&file).map_err(named)?) {
+    let stat = rustix::fs::fstat(&file).map_err(named)?;
+    if let Some(unusual) = Unusual::of(&stat) {
         return Err(unusual.into());
     }
     let read = fs::File::from(file).take(largest + 1).read_to_end(&mut bytes).map_err(|error| anyhow!(super::plain(&error)))?;
     ensure!(read as u64 <= largest, "it is larger than {} MiB", largest / MEBIBYTE);
-    Ok(bytes)
+    Ok((bytes, stat))
 }
 
 /// Opens without blocking, such as on a named pipe without a writer.

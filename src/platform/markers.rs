@@ -1,6 +1,6 @@
 //! The platforms that `revoke` considers: a variable can add one, but never remove one.
 
-use super::Platform;
+use super::{Platform, tekton};
 use crate::{
     env::Env,
     failure::{Code, Failure},
@@ -30,6 +30,9 @@ impl Platform {
             return Ok(Markers { platform, others: Vec::new(), passed_over: None });
         }
         let mut platforms: Vec<_> = Self::ALL.into_iter().filter(|platform| platform.marker(env, &in_tekton).is_some()).collect();
+        if platforms.is_empty() && tekton::is_named(env) {
+            platforms.extend([Self::Tekton, Self::Local]);
+        }
         let mut passed_over = None;
         if let Some(given) = options.chosen(&o::PLATFORM).filter(|given| given.text != "auto") {
             match Self::ALL.into_iter().find(|platform| platform.name() == given.text) {

@@ -49,6 +49,11 @@ pub fn pod(env: &Env) -> Option<(String, String)> {
     Some((pod_name?, pod_uid?))
 }
 
+/// Whether our manifests have said which pod this is. A sidecar of a task is not below Tekton's entrypoint: nothing else shows where it is.
+pub(super) fn is_named(env: &Env) -> bool {
+    Task::of(env).pod_uid.is_some()
+}
+
 pub(super) fn provenance(env: &Env) -> Provenance {
     let Task { run_name, repository, commit, .. } = Task::of(env);
     Provenance { run_id: run_name, repository, commit, ..Provenance::default() }

@@ -36,6 +36,7 @@ The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKE
         &o::VARIABLE,
         &o::NO_VARIABLE,
         &o::TARGET_NAMESPACE,
+        &o::KUBECONFIG_MODE,
         &o::KUBECONFIG_OUT,
         &o::NO_KUBECONFIG,
         &o::FILE_MODE,

@@ -38,6 +38,7 @@ Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_A
         &o::VARIABLE,
         &o::NO_VARIABLE,
         &o::TARGET_NAMESPACE,
+        &o::KUBECONFIG_MODE,
         &o::MAX_LIFETIME,
         &o::GRACE,
         &o::HIDE,

@@ -8,7 +8,7 @@ use jobpass::options::{ALL, Kind};
 use crate::harness::{End, Job, World};
 
 /// Settings that are no inputs: those of `run` and `scrub` are given where these are, and the others are no question here.
-const NO_INPUTS: [&str; 14] = [
+const NO_INPUTS: [&str; 17] = [
     // The post step revokes what its own state names; `revoke: strict` is there for `strict`, and no post step has time to wait.
     "lease",
     "lease-file",
@@ -25,6 +25,10 @@ const NO_INPUTS: [&str; 14] = [
     "keep",
     "scrub-env",
     "max-lifetime",
+    // Of `hold`, which no step of the action is.
+    "ready",
+    "until",
+    "check",
 ];
 
 fn action_yml() -> String {

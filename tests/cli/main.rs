@@ -23,6 +23,7 @@ mod foreseen;
 mod generated;
 mod gitlab;
 mod hiding;
+mod holding;
 mod identities;
 mod kubeconfigs;
 mod life;

@@ -47,6 +47,19 @@ fn the_quick_start_of_a_plain_shell() {
 }
 
 #[test]
+fn a_pass_that_is_held_beside_a_script() {
+    let world = World::new();
+    let job = Job::local(&world);
+    programs(&job);
+    let kubectl = job.directory().join("bin/kubectl");
+    doors::write(&kubectl, "#!/bin/sh\ngrep -q '\"token\": \"eyJ' \"$2\" && shift 2 && echo \"kubectl $*: fine\"\n");
+    let script = block("hold").replace("ci/deploy-bot", &world.account());
+    let ran = job.shell("sh", &format!("set -e\n{script}")).succeed();
+    assert_eq!(ran.stdout, "kubectl apply -f manifests/: fine\n");
+    assert_eq!(world.secrets(), [""; 0]);
+}
+
+#[test]
 fn the_line_of_run_on_every_platform() {
     let world = World::new();
     for job in Job::all(&world) {

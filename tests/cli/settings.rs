@@ -27,8 +27,9 @@ fn job(world: &World) -> Job<'_> {
 
 #[test]
 fn request_refuses_what_it_reads_before_anything_is_sent_and_nothing_else() {
-    // Read by `run`, `revoke` or `scrub` alone.
-    const OTHERS: [&str; 8] = ["lease", "lease-file", "receipt", "grace", "hide", "keep", "scrub-env", "max-lifetime"];
+    // Read by `run`, `hold`, `revoke` or `scrub` alone.
+    const OTHERS: [&str; 11] =
+        ["lease", "lease-file", "receipt", "grace", "hide", "keep", "scrub-env", "max-lifetime", "ready", "until", "check"];
     let world = World::sandbox("nothing is sent");
     let job = job(&world);
     for (form, value) in forms() {

@@ -7,7 +7,7 @@ use jobpass::options::{ALL, Kind, Setting};
 use super::file;
 
 /// Settings that are no inputs of the component. Its jobs have them empty, so that only the job itself sets them.
-pub(crate) const NO_INPUTS: [&str; 18] = [
+pub(crate) const NO_INPUTS: [&str; 21] = [
     // A value in YAML is for everybody to read: variables of the project hold secrets.
     "identity-token",
     "identity-kubeconfig",
@@ -28,6 +28,10 @@ pub(crate) const NO_INPUTS: [&str; 18] = [
     "lease",
     "lease-file",
     "all",
+    // Of `hold`, which is for pods.
+    "ready",
+    "until",
+    "check",
     // The template itself says it.
     "if-here",
     // Of the pod; a job of GitLab's has it by `auto`.

@@ -166,6 +166,14 @@ impl Running<'_> {
         let _ = kill_process(Pid::from_child(child), signal);
     }
 
+    /// Its memory in kB, as far as that is its own: without the program itself.
+    pub fn resident(&self) -> u64 {
+        let child = self.child.as_ref().expect("not waited for");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel counts it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Waits until it has said this.
     pub fn said(&self, words: &str) {
         let so_far = || [&self.out, &self.err].into_iter().flatten().map(Drain::so_far).collect::<String>();

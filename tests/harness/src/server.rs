@@ -84,6 +84,9 @@ pub(crate) trait Server: Send + Sync {
     /// Deletes `TARGET`.
     fn delete_service_account(&self);
 
+    /// Writes an Event about a Secret, and lets the CI identity read Events.
+    fn tell_of(&self, uid: &str, by: &str, message: &str);
+
     /// Takes one of `RIGHTS` away from the CI identity, and returns when that holds.
     fn take_away(&self, verb: &str, resource: &str);
 

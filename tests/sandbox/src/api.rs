@@ -117,6 +117,7 @@ fn route(path: &str, context: Context<'_>) -> Handled {
         ("POST", ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"]) => reviews::who_am_i(&context),
         ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => reviews::may_i(&context),
         ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => pods(&context, namespace),
+        ("GET", ["api", "v1", "namespaces", namespace, "events"]) => events(&context, namespace),
         ("POST", ["api", "v1", "namespaces", namespace, "secrets"]) => secrets::create(context, namespace),
         ("GET", ["api", "v1", "namespaces", namespace, "secrets"]) => secrets::list(&context, namespace),
         ("GET", ["api", "v1", "namespaces", namespace, "secrets", name]) => secrets::get(&context, namespace, name),
@@ -143,6 +144,19 @@ fn pods(context: &Context<'_>, namespace: &str) -> Handled {
         })
         .collect();
     Ok(list("PodList", &context.world.revision(), &items))
+}
+
+/// The Events about one object, for whoever asks who has deleted it.
+fn events(context: &Context<'_>, namespace: &str) -> Handled {
+    let wanted = Attributes { verb: "list", group: "", resource: "events", subresource: None, namespace: Some(namespace), name: "" };
+    authorize(context.world, &context.user, &wanted)?;
+    let selector = context.call.query("fieldSelector").unwrap_or_default();
+    let Some(uid) = selector.strip_prefix("involvedObject.uid=").filter(|uid| !uid.contains(',')) else {
+        return Err(context.call.refuse("with that fieldSelector"));
+    };
+    let here = context.world.events.iter().filter(|(place, event)| place == namespace && event["involvedObject"]["uid"] == uid);
+    let items: Vec<Value> = here.map(|(_, event)| event.clone()).collect();
+    Ok(list("EventList", &context.world.revision(), &items))
 }
 
 fn list(kind: &str, revision: &str, items: &[Value]) -> Answer {

@@ -17,6 +17,15 @@ const HOUR: i64 = 3600;
 
 /// Users and their rights.
 impl Sandbox {
+    /// Writes an Event about the object with this uid.
+    pub fn put_event(&self, namespace: &str, uid: &str, by: &str, message: &str) {
+        let event = serde_json::json!({
+            "metadata": {"name": format!("revoked-{uid}"), "namespace": namespace}, "reason": "Revoked", "message": message,
+            "involvedObject": {"kind": "Secret", "namespace": namespace, "uid": uid}, "source": {"component": by}, "reportingComponent": "",
+        });
+        self.shared.world().events.push((namespace.to_owned(), event));
+    }
+
     /// A user with a static bearer token, which is returned; a second call gives a second token.
     #[must_use]
     pub fn add_user(&self, user: &str, groups: &[&str]) -> String {

@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) service_accounts: BTreeMap<Key, ServiceAccount>,
     pub(crate) pods: BTreeMap<Key, Pod>,
     pub(crate) secrets: BTreeMap<Key, Value>,
+    /// Events, each with its namespace.
+    pub(crate) events: Vec<(String, Value)>,
     pub(crate) people: People,
     pub(crate) rules: Vec<Rule>,
     pub(crate) policies: Policies,
@@ -92,6 +94,7 @@ impl World {
             service_accounts: BTreeMap::new(),
             pods: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            events: Vec::new(),
             people: People::new(),
             rules: Vec::new(),
             policies: Policies::default(),

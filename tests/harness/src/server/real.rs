@@ -109,6 +109,19 @@ impl Server for Real {
         self.delete(&format!("serviceaccounts/{TARGET}"));
     }
 
+    fn tell_of(&self, uid: &str, by: &str, message: &str) {
+        let namespace = &self.place.namespace;
+        let event = json!({
+            "metadata": {"generateName": "revoked-"}, "reason": "Revoked", "message": message, "type": "Normal",
+            "involvedObject": {"apiVersion": "v1", "kind": "Secret", "namespace": namespace, "uid": uid}, "source": {"component": by},
+        });
+        self.cluster.must("POST", &self.place.path("events"), Some(&event));
+        self.cluster.kubectl(&["create", "role", "events", "--verb=list", "--resource=events", "-n", namespace]);
+        let account = format!("--serviceaccount={}:{}", self.place.home, self.place.identity);
+        self.cluster.kubectl(&["create", "rolebinding", "events", "--role=events", &account, "-n", namespace]);
+        eventually("the right holds", || self.cluster.may(&self.token, namespace, "list", "events"));
+    }
+
     fn take_away(&self, verb: &str, resource: &str) {
         let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles/jobpass", self.place.namespace);
         let mut role = self.cluster.must("GET", &path, None);

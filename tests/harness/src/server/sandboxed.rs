@@ -98,6 +98,12 @@ impl Server for Sandboxed {
         self.sandbox.delete_service_account(&self.place.namespace, TARGET);
     }
 
+    fn tell_of(&self, uid: &str, by: &str, message: &str) {
+        let namespace = &self.place.namespace;
+        self.sandbox.put_event(namespace, uid, by, message);
+        self.sandbox.allow(&self.place.user(&self.place.identity), namespace, "list", "events", &[]);
+    }
+
     fn take_away(&self, verb: &str, resource: &str) {
         let user = self.place.user(&self.place.identity);
         let mut taken = self.taken.lock().expect("sound");

@@ -1,0 +1,62 @@
+//! What the cluster's Events say about a lease: who deleted it, and why, where somebody has written that down.
+
+use std::time::Duration;
+
+use http::Method;
+use serde::Deserialize;
+
+use super::{Cluster, request::Request};
+use crate::{lease::Lease, out::one_line};
+
+/// How long we ask for it: it is only for a message.
+const TIME: Duration = Duration::from_secs(3);
+
+#[derive(Deserialize)]
+struct Events {
+    items: Vec<Event>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Event {
+    reason: Option<String>,
+    message: Option<String>,
+    reporting_component: Option<String>,
+    source: Source,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Source {
+    component: Option<String>,
+}
+
+impl Cluster {
+    /// The last Event about a lease's Secret, in words; none where there is none, or where the CI identity may not read Events, which
+    /// `deploy/` does not let it.
+    pub async fn told_of(&mut self, lease: &Lease) -> Option<String> {
+        let uid = lease.uid.as_deref().filter(|uid| uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))?;
+        let namespace = &lease.service_account.namespace;
+        let request = Request::new(
+            Method::GET,
+            format!("/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.uid%3D{uid}"),
+            format!("cannot read the Events of the lease `{}`", lease.id()),
+            format!("`list` on `events` in namespace `{namespace}`"),
+        );
+        self.extend(TIME);
+        let answer = self.ask(&request, &()).await.ok().filter(super::Answer::is_success)?;
+        let events: Events = serde_json::from_slice(&answer.body).ok()?;
+        events.items.last().and_then(Event::words)
+    }
+}
+
+impl Event {
+    fn words(&self) -> Option<String> {
+        let message = one_line(self.message.as_deref()?);
+        // The server fills in what an older client leaves out with nothing.
+        let by = [&self.reporting_component, &self.source.component].into_iter().flatten().find(|by| !by.is_empty());
+        let by = by.map(|by| format!(" by `{}`", one_line(by))).unwrap_or_default();
+        let reason = self.reason.as_deref().map(|reason| format!(" `{}`", one_line(reason))).unwrap_or_default();
+        Some(format!("an Event{reason}{by} says: {message}"))
+    }
+}

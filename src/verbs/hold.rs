@@ -1,0 +1,263 @@
+//! `jobpass hold`: begins a pass, keeps it fresh for others, and ends it.
+
+use std::{path::PathBuf, pin::pin, process::ExitCode, time::Duration};
+
+use rustix::process::Signal;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    context::Context,
+    failure::{Code, Failure},
+    handover::ForOthers,
+    job::{
+        REVOKE, begin, check_receipt, heard, held,
+        telling::{Telling, tell},
+        warn_of_unknown,
+    },
+    options::{self as o, Call},
+    out::Out,
+    pass::{Pass, Terms, UNDO},
+    renewal::{Outcome, Renewal},
+    signals::{Notice, Signals},
+    spec::TokenSpec,
+    store::{self, Published, State},
+};
+
+/// The verb's command line.
+pub const CALL: Call = Call {
+    name: "hold",
+    about: "Keep a pass for others: the steps of a Tekton task beside this sidecar, or the commands of a long script",
+    after: "Examples:
+  jobpass hold -s ci/deploy-bot                                     in a sidecar of a Tekton task, with a memory volume at /run/jobpass
+  jobpass hold -s ci/deploy-bot --until /tekton/run/0/out           the same; ends by itself with the task's only step
+  jobpass hold -s ci/deploy-bot --dir /dev/shm/pass &               in a shell; `jobpass wait --dir /dev/shm/pass`, then use it
+  jobpass hold --check                                              the sidecar's readiness probe
+
+The directory shows token, kubeconfig, ca.crt and expires-at, `ready` while the pass can be used, `error` if there is none,
+and in the end receipt.json. The pass ends with SIGTERM, SIGINT, the process that started this one, or `--until`. SIGUSR1 renews it now.",
+    settings: &[
+        &o::SERVICE_ACCOUNT,
+        &o::NAMESPACE,
+        &o::TTL,
+        &o::AUDIENCE,
+        &o::TARGET_NAMESPACE,
+        &o::KUBECONFIG_MODE,
+        &o::MAX_LIFETIME,
+        &o::FILE_MODE,
+        &o::READY,
+        &o::UNTIL,
+        &o::GRACE,
+        &o::CHECK,
+        &o::STRICT,
+        &o::RECEIPT,
+        &o::PLATFORM,
+        &o::DIR,
+        &o::JOB_KEY,
+        &o::TIMEOUT,
+        &o::SERVER,
+        &o::CERTIFICATE_AUTHORITY,
+        &o::KUBECONFIG,
+        &o::CONTEXT,
+        &o::IDENTITY_TOKEN_FILE,
+        &o::INSECURE_SKIP_TLS_VERIFY,
+    ],
+    otherwise: &[
+        (o::MAX_LIFETIME.name, "Last moment that any token of this pass may live, 10m to 7 days from now [default: 2h]"),
+        (o::DIR.name, "Directory in which the pass is shown, of its own and in memory [default: /run/jobpass in Tekton]"),
+        (o::GRACE.name, "Time that the work has to end after the signal that ends the job, at most what the platform leaves [default: 0s]"),
+    ],
+    in_action: false,
+    takes_command: false,
+};
+
+/// How often we look whether the work is over.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The shortest and the longest `--grace`.
+const GRACE: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(5));
+
+/// How much of the platform's time between TERM and KILL is reserved for ending the pass.
+const FOR_DELETE: Duration = Duration::from_secs(1);
+
+/// Why a pass is no longer held.
+enum End {
+    /// A signal came, or the process that started us has ended.
+    Told(Notice),
+    /// The sign of `--until` is there.
+    Done,
+    /// The token has expired without another one.
+    Expired(Option<Failure>),
+    /// The lease, or what it depends on, is gone.
+    Lost(Failure),
+}
+
+/// Keeps a pass until it is told to end it, or only says whether one is ready.
+///
+/// # Errors
+/// When there is no pass, or none any more before its time. Then the message is in the directory, too, for those who wait.
+pub async fn hold(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
+    let published = held::published(context)?;
+    if context.options.flag(&o::CHECK).is_some() {
+        return check(&published);
+    }
+    let work = Work::of(context)?;
+    if work.is_over() {
+        out.say("the work is over already: no pass is requested");
+        return Ok(ExitCode::SUCCESS);
+    }
+    published.prepare()?;
+    let held = Box::pin(holding(context, &published, &work, out)).await;
+    if let Err(failure) = &held
+        && let Err(unsaid) = published.fail(&out.without_hidden(&failure.to_string()))
+    {
+        out.warn(unsaid.brief());
+    }
+    held
+}
+
+/// The answer to a readiness probe.
+fn check(published: &Published) -> Result<ExitCode, Failure> {
+    match published.state() {
+        // A `hold` that was killed leaves its mark.
+        State::Ready => held::token(&published.path(store::TOKEN)).map(|_| ExitCode::SUCCESS),
+        State::Awaited(_) | State::Failed(_) | State::Over => Ok(ExitCode::FAILURE),
+    }
+}
+
+async fn holding(context: &Context, published: &Published, work: &Work, out: &Out) -> Result<ExitCode, Failure> {
+    warn_of_unknown(context, out);
+    if context.options.chosen(&o::PLATFORM).is_none() && context.platform.is_unnamed_pod(&context.env) {
+        return Err(Failure::new(Code::PlatformIncomplete, "this is a pod, and `JOBPASS_POD_UID` is not set, so nothing names it")
+            .hint("set it from `fieldRef: metadata.uid`, or say `--platform local`"));
+    }
+    let spec = TokenSpec::of(context)?.held(context)?;
+    let strict = context.options.switch(&o::STRICT)?;
+    let limit = context.timeout()?.unwrap_or(REVOKE);
+    check_receipt(context)?;
+    let handover = ForOthers::of(context, published, out);
+    let mut signals = heard(Signals::all())?;
+    let mut pass = begin(context, &spec, &handover, &mut signals, out).await?;
+    if let Err(failure) = handover.hand_over(&pass, &spec) {
+        published.withdraw();
+        return Err(pass.undo(UNDO, failure, &handover).await);
+    }
+    handover.announce(&pass);
+    let end = kept(&mut pass, &spec, &handover, work, &mut signals, out).await;
+    let failure = match end {
+        End::Told(notice) => {
+            out.say_aside(format!("{notice}: the pass is ended"));
+            work.finish(&mut signals).await;
+            None
+        }
+        End::Done => {
+            out.say_aside("the work is over: the pass is ended");
+            None
+        }
+        End::Expired(None) => Some(
+            Failure::new(
+                Code::PassLifetime,
+                format!("the pass for service account `{}` has lived as long as it may", spec.service_account),
+            )
+            .cause(format!("its last token has expired at {}", pass.expires_at))
+            .hint("give a longer `--max-lifetime`, or a sign by `--until` that the work is over"),
+        ),
+        End::Expired(Some(failure)) | End::Lost(failure) => {
+            let told = pass.cluster.told_of(&pass.lease).await;
+            let failure = failure.within(format!("the pass for service account `{}` is over before its time", spec.service_account));
+            Some(told.into_iter().fold(failure, Failure::cause))
+        }
+    };
+    published.withdraw();
+    let revoked = pass.end(Terms { timeout: limit.min(context.platform.signal_budget()), wait_dead: false }).await;
+    if let Err(unsaid) = published.over(&(revoked.receipt.json() + "\n")) {
+        out.warn(unsaid.brief());
+    }
+    if revoked.receipt.proof.is_success() {
+        handover.is_over();
+    }
+    let unrevoked = tell(context, revoked, if strict { Telling::Returned } else { Telling::Warned }, out);
+    match failure.or(unrevoked.filter(|_| strict)) {
+        Some(failure) => Err(failure),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Keeps the pass fresh until there is a reason to end it.
+async fn kept(pass: &mut Pass, spec: &TokenSpec, handover: &ForOthers<'_>, work: &Work, signals: &mut Signals, out: &Out) -> End {
+    let mut renewal = Renewal::watching(pass, spec);
+    let mut learns = handover;
+    loop {
+        let due = {
+            let mut next = pin!(renewal.next(pass, spec));
+            loop {
+                tokio::select! {
+                    due = &mut next => break Some(due),
+                    notice = signals.next() => match notice {
+                        Notice::Signal(Signal::USR1) => break None,
+                        notice if notice.ends_the_job() => return End::Told(notice),
+                        _ => {}
+                    },
+                    () = work.over() => return End::Done,
+                    failure = renewal.expired() => return End::Expired(failure),
+                }
+            }
+        };
+        let Some(due) = due else {
+            renewal.hurry();
+            continue;
+        };
+        match renewal.take(due, pass, spec, &mut learns, out) {
+            Outcome::Renewed => handover.renewed(pass, spec),
+            Outcome::Lost(failure) => return End::Lost(failure),
+            Outcome::Goes | Outcome::Last => {}
+        }
+    }
+}
+
+/// The work for which the pass is held, as far as it shows when it is over.
+struct Work {
+    /// The files of `--until`; one of them is there when it is over.
+    signs: Vec<PathBuf>,
+    grace: Duration,
+}
+
+impl Work {
+    fn of(context: &Context) -> Result<Self, Failure> {
+        let options = &context.options;
+        if let Some(given) = options.get(&o::CHECK).filter(|_| options.switch(&o::CHECK) != Ok(false)) {
+            let what = format!("{} has no effect: only the flag `--check` has", given.source);
+            return Err(Failure::new(Code::UsageNotHere, what).hint("leave it out"));
+        }
+        let file = options.get(&o::UNTIL).map(|given| context.env.absolute(given.text.as_ref()));
+        // A step that has failed, or was skipped, writes its exit file under this other name: `pkg/entrypoint` of Tekton Pipelines.
+        let failed = file.as_ref().map(|file| {
+            let mut name = file.clone().into_os_string();
+            name.push(".err");
+            PathBuf::from(name)
+        });
+        let asked = if options.chosen(&o::GRACE).is_some() { options.duration(&o::GRACE, GRACE)?.unwrap_or_default() } else { GRACE.0 };
+        let grace = asked.min(context.platform.signal_budget().saturating_sub(FOR_DELETE));
+        Ok(Self { signs: file.into_iter().chain(failed).collect(), grace })
+    }
+
+    fn is_over(&self) -> bool {
+        self.signs.iter().any(|sign| sign.exists())
+    }
+
+    async fn over(&self) {
+        while !self.is_over() {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// After a signal: lets the work come to its end, but not longer than `--grace`. A second signal ends that.
+    async fn finish(&self, signals: &mut Signals) {
+        let _ = timeout(self.grace, async {
+            tokio::select! {
+                () = self.over() => {}
+                _ = signals.ending_one() => {}
+            }
+        })
+        .await;
+    }
+}

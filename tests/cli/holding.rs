@@ -1,0 +1,443 @@
+//! `hold`, `wait` and `credential`: a pass that is kept for others, in a sidecar or beside a long script.
+
+use std::{fs, path::Path, time::Duration};
+
+use insta::assert_snapshot;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Command, Job, Ran, Running, World, doors, eventually};
+use jobpass_sandbox::Fault;
+
+/// `jobpass hold` for the world's service account.
+pub(crate) fn hold<'j>(job: &'j Job<'_>) -> Command<'j> {
+    job.jobpass().args(["hold", "--service-account", &job.world.account(), "--dir", &job.base().to_string_lossy()])
+}
+
+/// `jobpass wait` for it.
+fn wait<'j>(job: &'j Job<'_>) -> Command<'j> {
+    job.jobpass().args(["wait", "--dir", &job.base().to_string_lossy(), "--timeout", "20s"])
+}
+
+fn credential<'j>(job: &'j Job<'_>) -> Command<'j> {
+    job.jobpass().args(["credential", "--dir", &job.base().to_string_lossy()])
+}
+
+/// A pass that is held, and ready.
+fn held<'j>(job: &'j Job<'_>) -> Running<'j> {
+    let holding = hold(job).start();
+    // The mark may be that of one that was killed.
+    holding.said("pass for service account");
+    holding
+}
+
+fn is_ready(job: &Job<'_>) {
+    eventually("the pass is ready", || job.base().join("ready").exists());
+}
+
+fn ended(job: &Job<'_>, holding: Running<'_>) -> Ran {
+    holding.signal(Signal::TERM);
+    let ran = holding.wait();
+    ran.assert().success();
+    job.assert_nothing_left();
+    ran
+}
+
+fn read(job: &Job<'_>, name: &str) -> String {
+    fs::read_to_string(job.base().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The names in the directory of `hold`.
+fn names(job: &Job<'_>) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(job.base()).expect("there").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    // On a plain shell the marks of passes are in the same directory.
+    names.retain(|name| Path::new(name).extension().is_none_or(|end| end != "mark"));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_pass_is_held_until_term() {
+    for on in 0..2 {
+        let world = World::new();
+        let job = if on == 0 { Job::tekton(&world) } else { Job::local(&world) };
+        let holding = held(&job);
+        assert_eq!(names(&job), ["ca.crt", "expires-at", "jobpass", "kubeconfig", "ready", "token"]);
+        assert_eq!(read(&job, "ready"), format!("ready: lease {}/{}\n", world.namespace(), job.lease()));
+        let token = read(&job, "token");
+        world.secret(&token);
+        assert!(world.accepts(&token));
+        let config: Value = serde_json::from_str(&read(&job, "kubeconfig")).expect("JSON");
+        assert_eq!(config["users"][0]["user"]["tokenFile"], job.base().join("token").to_string_lossy().as_ref());
+        assert_eq!(config["users"][0]["user"]["token"], token.as_str());
+        assert_eq!(read(&job, "ca.crt"), world.ca_pem());
+        wait(&job).succeed();
+        job.jobpass().args(["hold", "--check", "--dir", &job.base().to_string_lossy()]).succeed();
+        let ran = ended(&job, holding);
+        assert_snapshot!(format!("a_pass_is_held_until_term_{}", ["tekton", "local"][on]), ran.transcript());
+        assert_eq!(names(&job), ["receipt.json"]);
+        let receipt: Value = serde_json::from_str(&read(&job, "receipt.json")).expect("JSON");
+        assert_eq!((&receipt["kind"], receipt["lease"].is_string()), (&json!("Receipt"), true));
+        world.assert_dies(&token);
+        assert_snapshot!(format!("a_pass_is_held_until_term_over_{}", ["tekton", "local"][on]), wait(&job).run().transcript());
+    }
+}
+
+#[test]
+fn every_signal_that_ends_a_job_ends_the_pass_and_the_death_of_the_parent_too() {
+    let world = World::new();
+    let job = Job::local(&world);
+    for signal in [Signal::INT, Signal::HUP, Signal::QUIT] {
+        let holding = held(&job);
+        holding.signal(signal);
+        holding.wait().assert().success();
+        job.assert_nothing_left();
+    }
+    let script = format!("jobpass hold -s {} --dir {} & echo $!; read line <pipe", world.account(), job.base().display());
+    doors::pipe(&job.workspace().join("pipe"));
+    let shell = job.shell("sh", &script).start();
+    is_ready(&job);
+    shell.signal(Signal::KILL);
+    eventually("the lease is gone", || world.secrets().is_empty());
+    shell.wait_for_output();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_end_of_the_work_ends_the_pass() {
+    for ending in ["out", "out.err"] {
+        let world = World::new();
+        let job = Job::tekton(&world);
+        let sign = job.directory().join("out");
+        let holding = hold(&job).args(["--until", &sign.to_string_lossy()]).start();
+        is_ready(&job);
+        doors::write(&job.directory().join(ending), "");
+        let ran = holding.wait();
+        ran.assert().success();
+        job.assert_nothing_left();
+        assert!(ran.stderr.contains("the work is over: the pass is ended"), "{}", ran.transcript());
+        // As kubelet starts a native sidecar again whose pod goes on.
+        let again = hold(&job).args(["--until", &sign.to_string_lossy()]).succeed();
+        assert!(again.requests.is_empty(), "{}", again.transcript());
+    }
+}
+
+#[test]
+fn after_the_signal_the_work_may_come_to_its_end() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let sign = job.directory().join("out");
+    let holding = hold(&job).args(["--until", &sign.to_string_lossy(), "--grace", "15s"]).start();
+    is_ready(&job);
+    holding.signal(Signal::TERM);
+    holding.said("SIGTERM");
+    let token = read(&job, "token");
+    world.secret(&token);
+    assert!(world.accepts(&token), "the clean-up of the step needs it");
+    doors::write(&sign, "");
+    holding.wait().assert().success();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_token_is_renewed_for_others_in_every_form() {
+    let world = World::sandbox("a real server grants no token for seconds");
+    world.on_sandbox().max_token_expiration(2);
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    let (first, expiry) = (read(&job, "token"), read(&job, "expires-at"));
+    eventually("the token is renewed", || read(&job, "token") != first);
+    eventually("the kubeconfig is renewed", || !read(&job, "kubeconfig").contains(&first));
+    eventually("its end is told", || read(&job, "expires-at") > expiry);
+    wait(&job).succeed();
+    job.shell("sh", &format!("jobpass credential --dir {} >out.kubeconfig", job.base().display())).succeed();
+    let asked = fs::read_to_string(job.workspace().join("out.kubeconfig")).expect("written");
+    assert!(asked.contains("ExecCredential") && !asked.contains(&first));
+    ended(&job, holding);
+}
+
+#[test]
+fn usr1_renews_at_once_and_nothing_grows() {
+    let world = World::sandbox("a thousand renewals take a while on a real server");
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    let grown = |renewals: usize| {
+        for _ in 0..renewals {
+            let before = read(&job, "token");
+            holding.signal(Signal::USR1);
+            eventually("the token is renewed", || read(&job, "token") != before);
+        }
+        holding.resident()
+    };
+    let (after_ten, after_many) = (grown(10), grown(240));
+    assert!(after_many <= after_ten + 512, "{after_ten} kB after 10 renewals, {after_many} kB after 250");
+    ended(&job, holding);
+}
+
+#[test]
+fn whoever_asks_again_gets_the_token_and_its_end() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let holding = hold(&job).args(["--kubeconfig-mode", "exec"]).start();
+    is_ready(&job);
+    let token = read(&job, "token");
+    world.secret(&token);
+    let config: Value = serde_json::from_str(&read(&job, "kubeconfig")).expect("JSON");
+    let user = &config["users"][0]["user"];
+    assert!(user["token"].is_null() && user["tokenFile"].is_null(), "{config}");
+    assert_eq!(user["exec"]["command"], "jobpass");
+    let file = job.base().join("token").to_string_lossy().into_owned();
+    assert_eq!(user["exec"]["env"], json!([{"name": "JOBPASS_TOKEN_FILE", "value": file}]));
+    let script = format!("JOBPASS_TOKEN_FILE={file} jobpass credential >out.kubeconfig");
+    let before = world.requests().len();
+    job.shell("sh", &script).succeed();
+    assert_eq!(world.requests().len(), before, "it never asks the API server");
+    let credential: Value =
+        serde_json::from_str(&fs::read_to_string(job.workspace().join("out.kubeconfig")).expect("written")).expect("JSON");
+    assert_eq!((&credential["kind"], &credential["apiVersion"]), (&json!("ExecCredential"), &json!("client.authentication.k8s.io/v1")));
+    assert_eq!(credential["status"]["token"], token.as_str());
+    let ends: jiff::Timestamp = credential["status"]["expirationTimestamp"].as_str().expect("a time").parse().expect("RFC 3339");
+    let left = ends.duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((3300..=3601).contains(&left), "{left}");
+    // A client that reads the kubeconfig runs it, where there is such a client.
+    if let Some((code, out, err)) = world.kubectl(&job.base().join("kubeconfig"), &["auth", "whoami"]) {
+        assert_eq!(code, 0, "{out}{err}");
+    }
+    ended(&job, holding);
+}
+
+#[test]
+fn a_credential_that_there_is_none_of_is_said() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    assert_snapshot!("credential_without_a_pass", credential(&job).run().transcript());
+    doors::write(&job.base().join("token"), "hunter2 is no token");
+    assert_snapshot!("credential_of_something_else", credential(&job).run().transcript());
+    let local = Job::local(&world);
+    assert_snapshot!("credential_of_nowhere", local.jobpass().arg("credential").run().transcript());
+    // On a CI system that is not known, too: whoever runs it has no say in its flags.
+    local.set("CI", "true");
+    assert_eq!(
+        local.jobpass().arg("credential").env("JOBPASS_TOKEN_FILE", local.base().join("none")).run().end,
+        crate::harness::End::Code(1)
+    );
+}
+
+#[test]
+fn a_hold_that_fails_says_so_to_those_who_wait() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    world.take_away("create", "serviceaccounts/token");
+    let waiting = wait(&job).start();
+    let ran = hold(&job).run();
+    assert_snapshot!("hold_refused", ran.transcript());
+    assert_snapshot!("wait_for_a_hold_that_was_refused", waiting.wait().said());
+    job.assert_nothing_left();
+    assert_eq!(names(&job), ["error"]);
+    // What is wrong with its settings they learn as well.
+    job.jobpass().args(["hold", "--dir", &job.base().to_string_lossy()]).run().assert().code(2);
+    assert!(read(&job, "error").contains("(or `JOBPASS_SERVICE_ACCOUNT`) is missing"), "{}", read(&job, "error"));
+}
+
+#[test]
+fn nobody_waits_for_ever() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let late = job.jobpass().args(["wait", "--timeout", "1s"]);
+    assert_snapshot!("wait_for_nobody", late.run().transcript());
+    let elsewhere = job.directory().join("not-mounted").to_string_lossy().into_owned();
+    assert_snapshot!("wait_without_a_volume", job.jobpass().args(["wait", "--timeout", "1s", "--dir", &elsewhere]).run().transcript());
+    assert_snapshot!("check_without_a_pass", job.jobpass().args(["hold", "--check"]).run().transcript());
+    assert_snapshot!("check_by_a_variable", hold(&job).env("JOBPASS_CHECK", "true").run().transcript());
+    let local = Job::local(&world);
+    assert_snapshot!("wait_nowhere", local.jobpass().arg("wait").run().transcript());
+}
+
+#[test]
+fn a_lease_that_somebody_deletes_is_noticed_and_told() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    world.tell_of(&job.lease(), "jobpass", "revoked by alice: the token was in a log");
+    world.delete_secret(&job.lease());
+    // It is noticed within a minute; or when the next token is due, as now.
+    holding.signal(Signal::USR1);
+    let ran = holding.wait();
+    ran.assert().code(1);
+    assert_snapshot!("the_lease_was_deleted", ran.said());
+    assert_eq!(names(&job), ["error", "receipt.json"]);
+    assert!(read(&job, "error").contains("revoked by alice"), "{}", read(&job, "error"));
+    job.assert_nothing_left();
+    // Without an Event, or the right to read them, that is all the same.
+    let holding = held(&job);
+    world.delete_secret(&job.lease());
+    holding.signal(Signal::USR1);
+    holding.wait().assert().code(1);
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_service_account_that_is_deleted_is_told() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    world.delete_service_account();
+    holding.signal(Signal::USR1);
+    let ran = holding.wait();
+    ran.assert().code(1);
+    assert_snapshot!("the_service_account_was_deleted", ran.said());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn an_identity_that_expires_meanwhile_is_told_and_the_pass_goes_on_to_its_end() {
+    let world = World::sandbox("the answers are scripted");
+    world.on_sandbox().max_token_expiration(3);
+    let job = Job::tekton(&world);
+    let no = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "Unauthorized", "reason": "Unauthorized", "code": 401});
+    world.on_sandbox().fault(Fault::on("POST", "/token").nth(2).answer(401, no).always());
+    let ran = hold(&job).run();
+    ran.assert().code(1);
+    assert_snapshot!("the_identity_has_expired", ran.said());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_pass_that_has_lived_as_long_as_it_may_is_ended() {
+    let world = World::sandbox("a real server grants no token for seconds");
+    let job = Job::tekton(&world);
+    world.on_sandbox().max_token_expiration(2);
+    let holding = hold(&job).args(["--max-lifetime", "10m"]).start();
+    is_ready(&job);
+    // Ten minutes pass at once for the server, which says so with the next answer.
+    world.on_sandbox().advance(Duration::from_secs(595));
+    let ran = holding.wait();
+    ran.assert().code(1);
+    assert!(ran.stderr.contains("has lived as long as it may"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn whatever_becomes_of_the_files_the_pass_is_ended() {
+    type Harm = fn(&Path, &Path);
+    let harms: [Harm; 4] = [
+        |base, _| fs::remove_dir_all(base.join("jobpass")).expect("removed"),
+        |_, place| doors::write(&place.join("lease.json"), "{\"apiVersion\": \"jobpass.dev/v1\"}"),
+        |base, _| {
+            for name in ["token", "kubeconfig", "ready"] {
+                fs::remove_file(base.join(name)).expect("removed");
+                doors::make_directory(&base.join(name));
+            }
+        },
+        |_, place| {
+            let lease = fs::read_to_string(place.join("lease.json")).expect("there");
+            let mut lease: Value = serde_json::from_str(&lease).expect("JSON");
+            lease["server"] = json!("https://127.0.0.1:1");
+            doors::write(&place.join("lease.json"), &lease.to_string());
+        },
+    ];
+    for harm in harms {
+        let world = World::new();
+        let job = Job::tekton(&world);
+        let holding = held(&job);
+        let token = read(&job, "token");
+        world.secret(&token);
+        harm(&job.base(), &job.place());
+        holding.signal(Signal::TERM);
+        holding.wait().assert().success();
+        assert_eq!(world.secrets(), [""; 0]);
+        world.assert_dies(&token);
+    }
+}
+
+#[test]
+fn a_hold_that_was_killed_is_ended_by_revoke_and_taken_over_by_the_next() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    let first = read(&job, "token");
+    world.secret(&first);
+    holding.signal(Signal::KILL);
+    holding.wait();
+    // As kubelet does with a native sidecar.
+    let holding = held(&job);
+    eventually("the pass is another one", || fs::read_to_string(job.base().join("token")).is_ok_and(|token| token != first));
+    world.assert_dies(&first);
+    let second = read(&job, "token");
+    world.secret(&second);
+    holding.signal(Signal::KILL);
+    holding.wait();
+    job.revoke().args(["--service-account", &world.account()]).succeed();
+    world.assert_dies(&second);
+    job.assert_nothing_left();
+    // The links lead nowhere now, and no one takes that for a pass.
+    assert_eq!(job.jobpass().args(["hold", "--check"]).run().end, crate::harness::End::Code(1));
+    ended(&job, held(&job));
+}
+
+#[test]
+fn somebody_elses_files_are_left_alone() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    doors::write(&job.base().join("token"), "mine");
+    let ran = hold(&job).run();
+    assert_snapshot!("the_names_are_taken", ran.transcript());
+    assert_eq!((names(&job), read(&job, "token").as_str()), (vec!["token".to_owned()], "mine"));
+}
+
+#[test]
+fn the_mark_may_be_elsewhere() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let ready = job.directory().join("is-ready").to_string_lossy().into_owned();
+    let holding = hold(&job).args(["--ready", &ready]).start();
+    eventually("the pass is ready", || Path::new(&ready).exists());
+    job.jobpass().args(["wait", "--ready", &ready]).succeed();
+    job.jobpass().args(["hold", "--check", "--ready", &ready]).succeed();
+    assert!(!job.base().join("ready").exists());
+    ended(&job, holding);
+    assert!(!Path::new(&ready).exists());
+}
+
+#[test]
+fn others_of_the_group_may_read_what_is_shown_and_nobody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let job = Job::tekton(&world);
+    doors::set_mode(&job.base(), 0o2777);
+    let holding = hold(&job).args(["--file-mode", "0640"]).start();
+    is_ready(&job);
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
+    assert_eq!((mode(&job.place()), mode(job.place().parent().expect("one"))), (0o2750, 0o2750));
+    for name in ["token", "kubeconfig", "ca.crt", "expires-at"] {
+        assert_eq!(mode(&job.base().join(name)), 0o640, "{name}");
+    }
+    assert_eq!((mode(&job.base().join("ready")), mode(&job.place().join("lease.json"))), (0o644, 0o600));
+    ended(&job, holding);
+}
+
+#[test]
+fn a_network_that_comes_late_is_waited_for() {
+    let world = World::sandbox("the server is there later");
+    let job = Job::tekton(&world);
+    world.relay().lose_server();
+    let holding = hold(&job).start();
+    // `request` would have given up: nobody reads what a sidecar says.
+    std::thread::sleep(Duration::from_secs(6));
+    world.relay().find_server();
+    is_ready(&job);
+    ended(&job, holding);
+}
+
+#[test]
+fn a_pod_that_nothing_names_is_refused() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.set("KUBERNETES_SERVICE_HOST", "10.96.0.1");
+    assert_snapshot!("a_pod_that_nothing_names", hold(&job).run().transcript());
+    // With its uid it is a sidecar of Tekton's, though nothing here is below Tekton's entrypoint: a directory on disk is refused.
+    job.set("JOBPASS_POD_UID", "0b5a1c6e-7d0f-4e0a-9b39-6f1c2d3e4f50");
+    let ran = hold(&job).run();
+    assert!(ran.stderr.contains("is not in memory"), "{}", ran.transcript());
+}
