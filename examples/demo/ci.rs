@@ -4,10 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{Child, ExitStatus, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use crate::{
@@ -110,6 +112,41 @@ pub(crate) struct Step {
     pub(crate) status: ExitStatus,
     /// The variables that it has handed over to the job.
     pub(crate) handed: BTreeMap<String, String>,
+}
+
+impl Step {
+    fn of(output: &Output) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Self { log: text(&output.stdout) + &text(&output.stderr), status: output.status, handed: BTreeMap::new() }
+    }
+}
+
+/// A container beside the steps. Where the demo fails before its end, it is killed.
+pub(crate) struct Beside(Option<Child>);
+
+impl Beside {
+    /// Waits until it has ended by itself; a bounded time, as it may not.
+    pub(crate) fn end(mut self) -> Result<Step> {
+        let mut child = self.0.take().context("it was waited for already")?;
+        for _ in 0..200 {
+            if child.try_wait()?.is_some() {
+                return Ok(Step::of(&child.wait_with_output()?));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        child.kill()?;
+        child.wait()?;
+        bail!("the sidecar does not end");
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Job {
@@ -225,6 +262,34 @@ impl Job {
             Some(runner) => Step { log: runner.log(&output), status, handed: Runner::exported(&files)? },
             None => Step { log: output, status, handed: BTreeMap::new() },
         })
+    }
+
+    /// A variable of the job.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// Sets one.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Starts a container beside the steps.
+    pub(crate) fn start_beside(&self, script: &str) -> Result<Beside> {
+        let mut shell = doors::program("sh");
+        shell.args(["-e", "-u", "-c", &format!("exec {script}")]).env_clear().envs(&self.variables).stdin(Stdio::null());
+        shell.stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(self.root.path());
+        Ok(Beside(Some(shell.spawn().context("`sh` cannot be started")?)))
+    }
+
+    /// Runs a step in a container that has neither the CI identity nor its settings.
+    pub(crate) fn run_without_identity(&self, script: &str) -> Result<Step> {
+        let is_kept = |name: &&String| ["HOME", "PATH", "PASS_DIR"].contains(&name.as_str());
+        let variables = self.variables.iter().filter(|(name, _)| is_kept(name));
+        let mut shell = doors::program("sh");
+        shell.args(["-e", "-u", "-c", script]).env_clear().envs(variables).stdin(Stdio::null());
+        let output = shell.current_dir(self.root.path()).output().context("`sh` cannot be started")?;
+        Ok(Step::of(&output))
     }
 
     /// Runs a script in an environment that holds nothing of the demo's own; returns how it ended, stdout and stderr.

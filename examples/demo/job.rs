@@ -50,7 +50,7 @@ pub(crate) fn play(platform: Platform, jobpass: &Path, screen: &Screen) -> Resul
 }
 
 /// Shows a command and its output, unless that gives a token away, and goes on if it has succeeded.
-fn shown(screen: &Screen, cluster: &Cluster, command: &str, step: Step) -> Result<Step> {
+pub(crate) fn shown(screen: &Screen, cluster: &Cluster, command: &str, step: Step) -> Result<Step> {
     screen.command(command);
     for token in cluster.tokens() {
         // Whoever has the signature has what cannot be guessed.
@@ -63,7 +63,7 @@ fn shown(screen: &Screen, cluster: &Cluster, command: &str, step: Step) -> Resul
 }
 
 /// What the job holds.
-struct Pass {
+pub(crate) struct Pass {
     lease: String,
     token: String,
     server: String,
@@ -88,8 +88,19 @@ impl Pass {
         Ok(Self { lease: handed["JOBPASS_LEASE"].clone(), token, server, ca_pem })
     }
 
+    /// The pass that `hold` shows in this directory.
+    pub(crate) fn held(directory: &Path) -> Result<Self> {
+        let read = |name: &str| fs::read_to_string(directory.join(name)).with_context(|| format!("`hold` shows no `{name}`"));
+        let kubeconfig: Value = serde_json::from_str(&read("kubeconfig")?).context("`hold` shows no kubeconfig of a pass")?;
+        let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str().context("the kubeconfig names no server")?.to_owned();
+        let token = read("token")?;
+        ensure!(kubeconfig["users"][0]["user"]["token"] == *token, "the token and the kubeconfig differ");
+        let lease = read("ready")?.trim().trim_start_matches("ready: lease ").to_owned();
+        Ok(Self { lease, token, server, ca_pem: read("ca.crt")? })
+    }
+
     /// Asks the API server, by a client that shares no code with jobpass, whom it takes the token for.
-    fn used(&self) -> Result<String> {
+    pub(crate) fn used(&self) -> Result<String> {
         let whoami = client::whoami(&self.server, &self.ca_pem, &self.token).context("the API server does not answer")?;
         Ok(match (whoami.status, whoami.username) {
             (201, Some(name)) => format!("201 Created, {name}"),

@@ -10,6 +10,7 @@ mod doors;
 mod job;
 mod runner;
 mod screen;
+mod sidecar;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,9 @@ fn play(screen: &Screen) -> Result<()> {
     ));
     for platform in &platforms {
         job::play(*platform, &jobpass, screen).with_context(|| format!("on {platform}"))?;
+        if *platform == Platform::Tekton {
+            sidecar::play(&jobpass, screen).with_context(|| format!("on {platform}, with a sidecar"))?;
+        }
     }
     let names: Vec<_> = platforms.iter().map(ToString::to_string).collect();
     screen.end(&format!("On {}: the token worked, was revoked, and was refused. Nothing is left.", names.join(", ")));

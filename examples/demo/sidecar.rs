@@ -1,0 +1,61 @@
+//! The form of Tekton that keeps the CI identity from the steps: a sidecar holds the pass, a step uses it, and the end of the step ends it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::{
+    ci::{Job, Platform},
+    cluster::{CACHE, Cluster, USER},
+    job::{Pass, shown},
+    screen::Screen,
+};
+
+/// The sidecar's command: the end of the only step is seen by its exit file, which Tekton's entrypoint writes.
+const HOLD: &str = "jobpass hold --dir \"$PASS_DIR\" --until \"$STEP_OUT\"";
+
+/// The step's first line.
+const WAIT: &str = "jobpass wait --dir \"$PASS_DIR\"";
+
+/// Plays a task from the start of its sidecar to its last receipt.
+pub(crate) fn play(jobpass: &Path, screen: &Screen) -> Result<()> {
+    screen.title(
+        "Tekton: a sidecar that holds the pass, and a step that uses it",
+        "The CI identity is mounted in the sidecar alone; both see PASS_DIR, which is in memory.",
+    );
+    let cluster = Cluster::start();
+    let mut job = Job::start(Platform::Tekton, jobpass, &cluster)?;
+    let directory = PathBuf::from(job.variable("PASS_DIR").context("the job has no PASS_DIR")?);
+    let out = directory.with_file_name("out");
+    job.set("STEP_OUT", &out.to_string_lossy());
+
+    screen.command(&format!("{HOLD}    # the sidecar"));
+    let sidecar = job.start_beside(HOLD)?;
+    let waited = job.run_without_identity(WAIT)?;
+    shown(screen, &cluster, &format!("{WAIT}    # the step"), waited)?;
+    let pass = Pass::held(&directory)?;
+    let answer = pass.used()?;
+    ensure!(answer == format!("201 Created, {USER}"), "the token does not work: the API server says {answer}");
+    screen.result(&format!("use the token: {answer}"));
+
+    crate::doors::make_file(&out, "").context("the step cannot end")?;
+    let ended = sidecar.end()?;
+    shown(screen, &cluster, "exit 0    # the step; the sidecar sees it and ends its pass", ended)?;
+    let leases = cluster.leases();
+    ensure!(leases.is_empty(), "the lease is still in the cluster: {}", leases.join(", "));
+    cluster.outlast_cache();
+    let answer = pass.used()?;
+    ensure!(answer == "401 Unauthorized", "the token is not refused: the API server says {answer}");
+    screen.result(&format!("use it again, {} s later: {answer}", CACHE.as_secs()));
+
+    let receipt = fs::read_to_string(directory.join("receipt.json")).context("there is no receipt")?;
+    let receipt: Value = serde_json::from_str(&receipt).context("the receipt is no JSON")?;
+    screen.result(&format!("the receipt in its directory says: {}", receipt["proof"]["state"].as_str().unwrap_or_default()));
+    let left: Vec<_> = fs::read_dir(&directory)?.flatten().map(|entry| entry.file_name()).collect();
+    ensure!(left == ["receipt.json"], "the sidecar has left files: {left:?}");
+    Ok(())
+}
