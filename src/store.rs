@@ -39,6 +39,9 @@ fn parents() -> [String; 2] {
     [PARENT.to_owned(), format!("{PARENT}-{}", geteuid().as_raw())]
 }
 
+/// What to do where the files of a pass must be in memory, and are not.
+const IN_MEMORY: &str = "mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`";
+
 /// The name of the lease file.
 pub const LEASE: &str = "lease.json";
 /// The name of the token file.
@@ -300,8 +303,10 @@ impl Store {
     fn make_base(&self) -> Result<OwnedFd, Failure> {
         let path = &self.base.path;
         let make = if self.base.private { files::make } else { files::make_with_parents };
-        make(path)
-            .map_err(|error| Failure::new(Code::StoreUnwritable, format!("cannot make `{}`", path.display())).cause(plain(&error)))?;
+        make(path).map_err(|error| {
+            let failure = Failure::new(Code::StoreUnwritable, format!("cannot make `{}`", path.display())).cause(plain(&error));
+            if self.base.must_be_in_memory { failure.hint(IN_MEMORY) } else { failure }
+        })?;
         self.open_base()
     }
 

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{LEASE, NAMES, Readers, Store};
+use super::{IN_MEMORY, LEASE, NAMES, Readers, Store};
 use crate::{
     failure::{Code, Failure},
     files::{is_in_memory, is_ours, is_removed, open_or_make, reason, stat},
@@ -32,7 +32,7 @@ impl Store {
         if self.base.must_be_in_memory && !is_in_memory(&base) {
             return Err(Failure::new(Code::StoreOnDisk, what())
                 .cause(format!("`{}` is not in memory, and files on a node's disk outlive the job", self.base.path.display()))
-                .hint("mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`"));
+                .hint(IN_MEMORY));
         }
         let mode = Mode::from_raw_mode(match readers {
             Readers::User => 0o700,

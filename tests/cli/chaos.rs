@@ -1,13 +1,13 @@
-//! Chaos: `run` ended by a random signal at a random moment. Whatever happens, no lease, no live token and no file is left.
+//! Chaos: `run` or `hold` ended by a random signal at a random moment. Whatever happens, no lease, no live token and no file is left.
 //!
 //! The seeds are fixed, so that a failure can be played again; the moments are the machine's. `JOBPASS_TEST_CHAOS` sets how many
 //! runs there are altogether.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{End, Job, World, doors};
+use crate::harness::{End, Job, Running, World, doors};
 
 /// How many tests share the runs, as each waits most of the time.
 const SHARES: u64 = 8;
@@ -44,8 +44,15 @@ fn chaos(share: u64) {
         };
         let script = SCRIPTS[usize::try_from(dice.roll(4)).expect("small")];
         let signal = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::KILL][usize::try_from(dice.roll(5)).expect("small")];
-        let running = job.run_with(["--grace", "100ms"], script).start();
-        std::thread::sleep(Duration::from_millis(dice.roll(400)));
+        // Every fourth holds a pass, and renews it without a break.
+        let is_held = dice.roll(4) == 0;
+        let running = if is_held { crate::holding::hold(&job).start() } else { job.run_with(["--grace", "100ms"], script).start() };
+        let moment = Duration::from_millis(dice.roll(400));
+        if is_held {
+            renew_for(&running, &job, moment);
+        } else {
+            std::thread::sleep(moment);
+        }
         running.signal_if_there(signal);
         if dice.roll(4) == 0 {
             std::thread::sleep(Duration::from_millis(dice.roll(50)));
@@ -53,14 +60,26 @@ fn chaos(share: u64) {
         }
         // Its output and all files of the job are swept for the token here.
         let ran = running.wait();
-        if ran.end == End::Signal(9) {
-            job.revoke().succeed();
+        // Before `hold` has its handlers a signal simply ends it, and nothing has begun then.
+        if let End::Signal(_) = ran.end {
+            job.revoke().args(["--service-account", &world.account()]).succeed();
         }
         assert_eq!(world.secrets(), [""; 0], "seed {seed}, {signal:?}: {}", ran.transcript());
         assert!(job.places().is_empty(), "seed {seed}, {signal:?}: {}", ran.transcript());
         for token in world.tokens_of_passes() {
             assert!(!world.is_live(&token), "seed {seed}, {signal:?}: a token lives on");
         }
+    }
+}
+
+/// Sends USR1 again and again once a pass is shown, for this time: KILL then meets a request, a write or a rename.
+fn renew_for(running: &Running<'_>, job: &Job<'_>, time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if job.base().join("ready").exists() {
+            running.signal_if_there(Signal::USR1);
+        }
+        std::thread::sleep(Duration::from_millis(3));
     }
 }
 

@@ -431,6 +431,80 @@ fn a_network_that_comes_late_is_waited_for() {
 }
 
 #[test]
+fn a_volume_that_is_not_mounted_is_named() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    // Nobody makes a directory there: as on a read-only root without the volume.
+    job.set("JOBPASS_DIR", "/proc/jobpass");
+    assert_snapshot!(
+        "a_volume_that_is_not_mounted",
+        job.jobpass().args(["hold", "--service-account", &world.account()]).run().transcript()
+    );
+    let request = job.request().run();
+    assert!(request.stderr.contains("hint: mount an `emptyDir` with `medium: Memory` there"), "{}", request.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn the_clocks_of_pod_and_server_may_differ() {
+    for world in [World::behind(Duration::from_hours(3)), World::ahead(Duration::from_hours(3))] {
+        let job = Job::tekton(&world);
+        // By the clock that the other one has the identity's token would be over, or not valid yet.
+        let holding = held(&job);
+        wait(&job).succeed();
+        job.jobpass().args(["hold", "--check"]).succeed();
+        job.shell("sh", &format!("jobpass credential --dir {} >out.kubeconfig", job.base().display())).succeed();
+        let asked = fs::read_to_string(job.workspace().join("out.kubeconfig")).expect("written");
+        let credential: Value = serde_json::from_str(&asked).expect("JSON");
+        let ends: jiff::Timestamp = credential["status"]["expirationTimestamp"].as_str().expect("a time").parse().expect("RFC 3339");
+        let left = ends.duration_since(jiff::Timestamp::now()).as_secs();
+        assert!((3300..=3601).contains(&left), "a client compares it with its own clock: {left}");
+        let before = read(&job, "token");
+        holding.signal(Signal::USR1);
+        eventually("the token is renewed", || read(&job, "token") != before);
+        ended(&job, holding);
+    }
+}
+
+#[test]
+fn no_reader_ever_sees_half_a_file() {
+    let world = World::sandbox("many renewals take a while on a real server");
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = ["token", "kubeconfig", "expires-at", "ready"]
+            .map(|name| {
+                let (path, over) = (job.base().join(name), &over);
+                scope.spawn(move || {
+                    let mut reads = 0;
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        let text = fs::read_to_string(&path).expect("it is always there");
+                        let is_whole = match name {
+                            "token" => text.starts_with("eyJ") && text.matches('.').count() == 2,
+                            "kubeconfig" => serde_json::from_str::<Value>(&text).is_ok(),
+                            _ => text.ends_with('\n'),
+                        };
+                        assert!(is_whole, "{name}: {} bytes", text.len());
+                        reads += 1;
+                    }
+                    reads
+                })
+            })
+            .into_iter()
+            .collect();
+        for _ in 0..50 {
+            let before = read(&job, "token");
+            holding.signal(Signal::USR1);
+            eventually("the token is renewed", || read(&job, "token") != before);
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(readers.into_iter().all(|reader| reader.join().expect("it has seen whole files only") > 10));
+    });
+    ended(&job, holding);
+}
+
+#[test]
 fn a_pod_that_nothing_names_is_refused() {
     let world = World::new();
     let job = Job::local(&world);
