@@ -4,14 +4,13 @@ use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::out::instant;
 
 /// A moment by the API server's clock. It is a type of its own so that nobody compares it with this machine's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerTime(Timestamp);
 
 impl ServerTime {
@@ -38,6 +37,13 @@ impl ServerTime {
     #[must_use]
     pub fn since(self, then: Self) -> Duration {
         Duration::try_from(self.0.duration_since(then.0)).unwrap_or_default()
+    }
+}
+
+/// In whole seconds, as in messages: the server tells its time no finer.
+impl Serialize for ServerTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -115,6 +121,18 @@ impl Alarm {
     #[must_use]
     pub fn after(length: Duration) -> Self {
         Self { at: Instant::now() + length, since_boot: since_boot() + length }
+    }
+
+    /// Whether it has come.
+    #[must_use]
+    pub fn has_rung(self) -> bool {
+        Instant::now() >= self.at || since_boot() >= self.since_boot
+    }
+
+    /// The one of two moments that comes first.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if other.since_boot < self.since_boot { other } else { self }
     }
 
     /// Waits for it.

@@ -57,8 +57,8 @@ pub struct Renewal {
     at: Option<Alarm>,
     /// When the token that the pass has expires.
     end: Alarm,
-    /// The last failure since there was a token.
-    failure: Option<Failure>,
+    /// Whether somebody was warned that the token is not renewed.
+    is_warned: bool,
     kubeconfig: Option<Kubeconfig>,
     /// When we look whether the token still is accepted, if anybody wants to know.
     look: Option<Alarm>,
@@ -77,6 +77,8 @@ pub enum Outcome {
     Last,
     /// There will be none: what the token depends on is gone.
     Lost(Failure),
+    /// There is none, and the former one has expired.
+    Expired(Failure),
 }
 
 /// What is due.
@@ -101,7 +103,7 @@ impl Renewal {
         Self {
             at: Some(Alarm::after(due(pass.lifetime))),
             end: Alarm::after(pass.lifetime),
-            failure: None,
+            is_warned: false,
             kubeconfig,
             look: None,
             gives_up: false,
@@ -134,10 +136,13 @@ impl Renewal {
         self.at = Some(Alarm::after(Duration::ZERO));
     }
 
-    /// Waits until the token that the pass has expires without another one; returns why there was none.
-    pub async fn expired(&self) -> Option<Failure> {
-        self.end.rings().await;
-        self.failure.clone()
+    /// Waits until the last token expires for which the lease has time. While there may be another one, only the answer to its request
+    /// says whether the pass goes on: a machine that was suspended finds its token expired, and renews it.
+    pub async fn is_over(&self) {
+        match self.at {
+            None => self.end.rings().await,
+            Some(_) => std::future::pending().await,
+        }
     }
 
     /// Handles what is due.
@@ -182,7 +187,7 @@ impl Renewal {
         let ends = pass.expires_at;
         match taken {
             Ok(Some(saved)) => {
-                self.failure = None;
+                self.is_warned = false;
                 if let Err(failure) = saved {
                     out.warn_aside(format!(
                         "the token is renewed and ends at {ends}, but its lease file tells of the former one: {}",
@@ -205,12 +210,18 @@ impl Renewal {
             }
             Err(failure) => {
                 let is_lost = is_lost(failure.code());
-                if self.failure.is_none() && !(is_lost && self.gives_up) {
+                if !(self.is_warned || is_lost && self.gives_up) {
                     out.warn_aside(format!("the token is not renewed and ends at {ends}; it is tried again: {}", failure.brief()));
                 }
-                self.at = Some(Alarm::after(AGAIN.min(pass.lifetime.max(SHORTEST))));
-                self.failure = Some(failure.clone());
-                if is_lost { Outcome::Lost(failure) } else { Outcome::Goes }
+                let again = Alarm::after(AGAIN.min(pass.lifetime.max(SHORTEST)));
+                let has_expired = self.end.has_rung();
+                self.at = Some(if has_expired { again } else { again.or(self.end) });
+                self.is_warned = true;
+                match (is_lost, has_expired) {
+                    (true, _) => Outcome::Lost(failure),
+                    (false, true) => Outcome::Expired(failure),
+                    (false, false) => Outcome::Goes,
+                }
             }
         }
     }

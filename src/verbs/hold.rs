@@ -85,9 +85,9 @@ enum End {
     Told(Notice),
     /// The sign of `--until` is there.
     Done,
-    /// The token has expired without another one.
-    Expired(Option<Failure>),
-    /// The lease, or what it depends on, is gone.
+    /// The lease has no time left.
+    Over,
+    /// The lease, or what it depends on, is gone, or the token has expired without another one.
     Lost(Failure),
 }
 
@@ -108,6 +108,7 @@ pub async fn hold(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     published.prepare()?;
     let held = Box::pin(holding(context, &published, &work, out)).await;
     if let Err(failure) = &held
+        && published.directory().is_dir()
         && let Err(unsaid) = published.fail(&out.without_hidden(&failure.to_string()))
     {
         out.warn(unsaid.brief());
@@ -153,7 +154,7 @@ async fn holding(context: &Context, published: &Published, work: &Work, out: &Ou
             out.say_aside("the work is over: the pass is ended");
             None
         }
-        End::Expired(None) => Some(
+        End::Over => Some(
             Failure::new(
                 Code::PassLifetime,
                 format!("the pass for service account `{}` has lived as long as it may", spec.service_account),
@@ -161,7 +162,7 @@ async fn holding(context: &Context, published: &Published, work: &Work, out: &Ou
             .cause(format!("its last token has expired at {}", pass.expires_at))
             .hint("give a longer `--max-lifetime`, or a sign by `--until` that the work is over"),
         ),
-        End::Expired(Some(failure)) | End::Lost(failure) => {
+        End::Lost(failure) => {
             let told = pass.cluster.told_of(&pass.lease).await;
             let failure = failure.within(format!("the pass for service account `{}` is over before its time", spec.service_account));
             Some(told.into_iter().fold(failure, Failure::cause))
@@ -198,7 +199,7 @@ async fn kept(pass: &mut Pass, spec: &TokenSpec, handover: &ForOthers<'_>, work:
                         _ => {}
                     },
                     () = work.over() => return End::Done,
-                    failure = renewal.expired() => return End::Expired(failure),
+                    () = renewal.is_over() => return End::Over,
                 }
             }
         };
@@ -208,7 +209,7 @@ async fn kept(pass: &mut Pass, spec: &TokenSpec, handover: &ForOthers<'_>, work:
         };
         match renewal.take(due, pass, spec, &mut learns, out) {
             Outcome::Renewed => handover.renewed(pass, spec),
-            Outcome::Lost(failure) => return End::Lost(failure),
+            Outcome::Lost(failure) | Outcome::Expired(failure) => return End::Lost(failure),
             Outcome::Goes | Outcome::Last => {}
         }
     }
