@@ -4,16 +4,22 @@ use std::{
     fs,
     io::{Read, Write},
     os::fd::OwnedFd,
+    path::Path,
+    thread::sleep,
+    time::Duration,
 };
 
 use anyhow::{anyhow, bail, ensure};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat},
     io::Errno,
     process::geteuid,
 };
 
 use super::{plain, reason};
+
+/// How often, and at what interval, it is tried to lock a file that somebody looks at.
+const LOOKS: (u32, Duration) = (20, Duration::from_millis(5));
 
 /// In bytes: the largest file that we write or read.
 pub(super) const LARGEST: u64 = 1 << 20;
@@ -32,6 +38,32 @@ pub fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(),
         let _ = rustix::fs::unlinkat(at, name, AtFlags::empty());
     }
     written
+}
+
+/// Keeps a file of ours: as long as what is returned is not dropped, and no longer than this process lives, [`is_let_go`] is false of it.
+/// None where the file system has no locks.
+#[must_use]
+pub fn keep(path: &Path) -> Option<OwnedFd> {
+    let file = open_read(path)?;
+    // Somebody may be looking at it at this moment.
+    (0..LOOKS.0).find_map(|_| {
+        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        if locked == Err(Errno::WOULDBLOCK) {
+            sleep(LOOKS.1);
+        }
+        locked.ok()
+    })?;
+    Some(file)
+}
+
+/// Whether nobody keeps this file any more. False where that cannot be told.
+#[must_use]
+pub fn is_let_go(path: &Path) -> bool {
+    open_read(path).is_some_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok())
+}
+
+fn open_read(path: &Path) -> Option<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()
 }
 
 /// Reads a text file of this user; none if it does not exist.

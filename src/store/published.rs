@@ -2,6 +2,7 @@
 //! how far it is. Others only read them; the pass itself never depends on them.
 
 use std::{
+    cell::RefCell,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -31,10 +32,12 @@ const RECEIPT: &str = "receipt.json";
 const FOR_ALL: u32 = 0o644;
 
 /// The directory in which `hold` shows its pass.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Published {
     directory: PathBuf,
     ready: Option<PathBuf>,
+    /// The mark, as long as this process keeps it: whoever was killed keeps nothing.
+    kept: RefCell<Option<OwnedFd>>,
 }
 
 /// How far the pass in such a directory is.
@@ -54,7 +57,7 @@ impl Published {
     /// The directory; `ready` is `--ready`, a file elsewhere that is there while the pass can be used.
     #[must_use]
     pub fn at(directory: PathBuf, ready: Option<PathBuf>) -> Self {
-        Self { directory, ready }
+        Self { directory, ready, kept: RefCell::default() }
     }
 
     /// The directory itself.
@@ -69,14 +72,19 @@ impl Published {
         self.directory.join(name)
     }
 
-    /// How far the pass is.
+    fn ready(&self) -> PathBuf {
+        self.ready.clone().unwrap_or_else(|| self.path(READY))
+    }
+
+    /// How far the pass is. The mark of a `hold` that was killed counts for nothing.
     #[must_use]
     pub fn state(&self) -> State {
         if let Ok(text) = files::read_text(&self.path(ERROR)) {
             return State::Failed(text);
         }
-        if self.ready.clone().unwrap_or_else(|| self.path(READY)).exists() {
-            return State::Ready;
+        let ready = self.ready();
+        if ready.exists() {
+            return if files::is_let_go(&ready) { State::Awaited(true) } else { State::Ready };
         }
         if self.path(RECEIPT).exists() { State::Over } else { State::Awaited(self.directory.is_dir()) }
     }
@@ -140,11 +148,14 @@ impl Published {
         match &self.ready {
             Some(path) => files::write_user_file(path, text.as_bytes(), FOR_ALL, is_mark),
             None => self.write(READY, &text),
-        }
+        }?;
+        self.kept.replace(files::keep(&self.ready()));
+        Ok(())
     }
 
     /// Takes the mark and the links away. Errors are of no account: others may have removed or replaced everything by now.
     pub fn withdraw(&self) {
+        self.kept.take();
         if let Some(path) = &self.ready {
             let _ = files::remove_user_file(path, is_mark);
         }
@@ -252,6 +263,10 @@ mod tests {
         store.write(TOKEN, b"tok", 0o600).expect("written");
         published.show(&store, "ci/x").expect("shown");
         assert_eq!(published.state(), State::Ready);
+        // As after its process was killed.
+        published.kept.take();
+        assert_eq!(published.state(), State::Awaited(true));
+        published.show(&store, "ci/x").expect("shown");
         assert_eq!(fs::read_to_string(directory.path().join("token")).expect("there"), "tok");
         assert!(fs::read_link(directory.path().join("token")).expect("a link").is_relative());
         store.replace(TOKEN, b"tok2", 0o600).expect("replaced");

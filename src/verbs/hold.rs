@@ -3,7 +3,7 @@
 use std::{path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
 use rustix::process::Signal;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     context::Context,
@@ -133,7 +133,8 @@ async fn holding(context: &Context, published: &Published, work: &Work, out: &Ou
     }
     let spec = TokenSpec::of(context)?.held(context)?;
     let strict = context.options.switch(&o::STRICT)?;
-    let limit = context.timeout()?.unwrap_or(REVOKE);
+    // In a pod the network may be away as well at the moment of the signal.
+    let limit = context.timeout()?.unwrap_or(REVOKE.max(context.platform.signal_budget()));
     check_receipt(context)?;
     let handover = ForOthers::of(context, published, out);
     let mut signals = heard(Signals::all())?;
@@ -144,6 +145,7 @@ async fn holding(context: &Context, published: &Published, work: &Work, out: &Ou
     }
     handover.announce(&pass);
     let end = kept(&mut pass, &spec, &handover, work, &mut signals, out).await;
+    let ending = Instant::now();
     let failure = match end {
         End::Told(notice) => {
             out.say_aside(format!("{notice}: the pass is ended"));
@@ -169,7 +171,8 @@ async fn holding(context: &Context, published: &Published, work: &Work, out: &Ou
         }
     };
     published.withdraw();
-    let revoked = pass.end(Terms { timeout: limit.min(context.platform.signal_budget()), wait_dead: false }).await;
+    let timeout = limit.saturating_sub(ending.elapsed()).max(FOR_DELETE);
+    let revoked = pass.end(Terms { timeout, wait_dead: false }).await;
     if let Err(unsaid) = published.over(&(revoked.receipt.json() + "\n")) {
         out.warn(unsaid.brief());
     }

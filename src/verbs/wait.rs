@@ -34,6 +34,9 @@ Exit status 1, with the message of `hold`, where it has failed or ended.",
 /// How long it waits if nothing else is asked for: kubelet may take more than a minute to start a pod's other containers.
 const USUAL: Duration = Duration::from_mins(2);
 
+/// How long a bad end is not believed.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -47,6 +50,7 @@ const LONGEST: usize = 20;
 pub async fn wait(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     let published = held::published(context)?;
     let limit = context.timeout()?.unwrap_or(USUAL);
+    let settled = Instant::now() + SETTLED.min(limit);
     let (end, token) = (Instant::now() + limit, published.path(store::TOKEN));
     loop {
         match published.state() {
@@ -59,6 +63,8 @@ pub async fn wait(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
                 Err(failure) if held::may_pass(&token, &failure) && Instant::now() < end => sleep(LOOK).await,
                 Err(failure) => return Err(failure),
             },
+            // What stands there may be of an earlier `hold`, which one that is just being started takes away.
+            State::Failed(_) | State::Over if Instant::now() < settled => sleep(LOOK).await,
             State::Failed(message) => return Err(failed(&message)),
             State::Over => {
                 return Err(Failure::new(Code::PassOver, "the pass that `jobpass hold` kept is over")

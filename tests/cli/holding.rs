@@ -362,6 +362,7 @@ fn a_hold_that_was_killed_is_ended_by_revoke_and_taken_over_by_the_next() {
     world.secret(&first);
     holding.signal(Signal::KILL);
     holding.wait();
+    assert_eq!(job.jobpass().args(["hold", "--check"]).run().end, crate::harness::End::Code(1), "nobody keeps it any more");
     // As kubelet does with a native sidecar.
     let holding = held(&job);
     eventually("the pass is another one", || fs::read_to_string(job.base().join("token")).is_ok_and(|token| token != first));
@@ -376,6 +377,18 @@ fn a_hold_that_was_killed_is_ended_by_revoke_and_taken_over_by_the_next() {
     // The links lead nowhere now, and no one takes that for a pass.
     assert_eq!(job.jobpass().args(["hold", "--check"]).run().end, crate::harness::End::Code(1));
     ended(&job, held(&job));
+}
+
+#[test]
+fn the_end_of_an_earlier_pass_is_not_taken_for_that_of_the_next() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    ended(&job, held(&job));
+    assert_eq!(names(&job), ["receipt.json"]);
+    let waiting = wait(&job).start();
+    let holding = held(&job);
+    waiting.wait().assert().success();
+    ended(&job, holding);
 }
 
 #[test]
@@ -429,7 +442,21 @@ fn a_network_that_comes_late_is_waited_for() {
     std::thread::sleep(Duration::from_secs(6));
     world.relay().find_server();
     is_ready(&job);
-    ended(&job, holding);
+    // At a renewal,
+    let before = read(&job, "token");
+    world.relay().lose_server();
+    holding.signal(Signal::USR1);
+    std::thread::sleep(Duration::from_secs(3));
+    world.relay().find_server();
+    eventually("the token is renewed", || read(&job, "token") != before);
+    // and at the end.
+    world.relay().lose_server();
+    holding.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_secs(11));
+    world.relay().find_server();
+    let ran = holding.wait();
+    ran.assert().success();
+    job.assert_nothing_left();
 }
 
 #[test]
