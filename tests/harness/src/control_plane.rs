@@ -117,12 +117,16 @@ impl ControlPlane {
             let mut object = object.clone();
             let (kind, group) = (object["kind"].clone(), object["apiVersion"].as_str().unwrap_or_default().to_owned());
             let is_identity = kind == "ServiceAccount" && object["metadata"]["namespace"] == "jobpass";
-            if kind == "Namespace" {
+            // The identity of this world stands for the first one; Tekton's differs from it only for the pods that run as it.
+            if kind == "Namespace" || is_identity && object["metadata"]["name"] != "ci" {
                 continue;
             }
             object["metadata"]["namespace"] = json!(if is_identity { home } else { namespace });
             if is_identity {
                 object["metadata"]["name"] = json!(name);
+            }
+            if let Some(subjects) = object["subjects"].as_array_mut() {
+                subjects.retain(|subject| subject["name"] == "ci");
             }
             for subject in object["subjects"].as_array_mut().into_iter().flatten().filter(|subject| subject["kind"] == "ServiceAccount") {
                 (subject["name"], subject["namespace"]) = (json!(name), json!(home));
