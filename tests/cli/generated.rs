@@ -6,10 +6,13 @@ use crate::harness::doors;
 
 pub(crate) mod component;
 mod errors;
+pub(crate) mod tekton;
 
 /// Each file, and what it is to be.
-fn generated() -> [(&'static str, String); 2] {
-    [("templates/jobpass.yml", component::component()), ("docs/errors.md", errors::page())]
+fn generated() -> Vec<(String, String)> {
+    let mut files = tekton::files();
+    files.extend([("templates/jobpass.yml".to_owned(), component::component()), ("docs/errors.md".to_owned(), errors::page())]);
+    files
 }
 
 /// A file of the repository.
@@ -25,9 +28,21 @@ fn root() -> &'static Path {
 fn what_is_made_from_the_code_is_what_the_code_says() {
     for (path, expected) in generated() {
         if doors::is_to_write() {
-            doors::write(&root().join(path), &expected);
+            doors::write(&root().join(&path), &expected);
         }
-        let is_so = file(path) == expected;
+        let is_so = file(&path) == expected;
         assert!(is_so, "{path} is not what the code makes of it: `JOBPASS_TEST_WRITE=1 cargo test --test cli generated` writes it");
+    }
+}
+
+#[test]
+fn every_setting_is_a_parameter_of_a_task_or_has_a_reason() {
+    for name in tekton::NO_PARAMS {
+        assert!(jobpass::options::ALL.iter().any(|setting| setting.name == name), "{name} is no setting");
+    }
+    let tasks: String = tekton::FILES.into_iter().map(file).collect();
+    for setting in jobpass::options::ALL {
+        let is_param = tasks.contains(&format!("- name: {}\n", setting.name));
+        assert!(is_param != tekton::NO_PARAMS.contains(&setting.name), "{}: is it a parameter of a Task, or not?", setting.name);
     }
 }
