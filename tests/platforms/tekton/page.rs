@@ -1,7 +1,7 @@
 //! The examples of README and docs/tekton.md, and the samples and tests of `tekton/`, run as they stand but for the images: those of a
 //! registry are those of the node.
 
-use std::{fs, path::PathBuf, thread::sleep, time::Duration};
+use std::{fs, path::Path, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,8 @@ use crate::{
 const EXAMPLES: [&str; 7] = ["pass", "own-steps", "run", "finally", "install", "request-revoke", "two-passes"];
 
 /// Which images of the node stand for those that the pages name.
-const IMAGES: [(&str, &str); 2] = [("registry.example.com/jobpass:", "localhost/jobpass:"), ("registry.example.com/deploy", "ci.local/kubectl:1")];
+const IMAGES: [(&str, &str); 2] =
+    [("registry.example.com/jobpass:", "localhost/jobpass:"), ("registry.example.com/deploy", "ci.local/kubectl:1")];
 
 /// One run.
 struct Run {
@@ -56,14 +57,13 @@ impl Run {
 
 /// Runs them all, side by side; what has failed.
 pub(crate) fn failures(node: &Node) -> Vec<String> {
-    let mut runs: Vec<Run> =
-        EXAMPLES.iter().map(|name| Run::begin(node, format!("page-{name}"), &example("tekton", name))).collect();
+    let mut runs: Vec<Run> = EXAMPLES.iter().map(|name| Run::begin(node, format!("page-{name}"), &example("tekton", name))).collect();
     for file in shipped_files() {
         let folder = file.parent().expect("a version").to_path_buf();
         let name = folder.parent().and_then(|folder| folder.strip_prefix(crate::node::repository("tekton")).ok()).expect("KIND/NAME");
         let name = name.display().to_string().replace('/', "-");
         for what in ["samples", "tests"] {
-            let text = read(folder.join(what).join("run.yaml"));
+            let text = read(&folder.join(what).join("run.yaml"));
             runs.push(Run::begin(node, format!("{what}-{name}"), &text));
         }
     }
@@ -75,6 +75,6 @@ pub(crate) fn failures(node: &Node) -> Vec<String> {
     failures
 }
 
-fn read(path: PathBuf) -> String {
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
