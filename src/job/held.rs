@@ -32,6 +32,9 @@ fn directory(context: &Context) -> Result<PathBuf, Failure> {
         .hint("name a directory that `hold` and those who use its pass both see; in a pod a volume with `medium: Memory`"))
 }
 
+/// How long the API server takes a token after its end: `jwt.DefaultLeeway`. A renewal that is late is not to fail anybody before.
+const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+
 /// A token, and until when it holds by this machine's clock.
 pub struct Held {
     /// The token.
@@ -67,7 +70,7 @@ pub fn token(path: &Path) -> Result<Held, Failure> {
         return Err(Failure::new(Code::PassUnclear, what()).cause("its file holds no token of a pass"));
     };
     let ends = written.saturating_add(SignedDuration::from_secs(length)).unwrap_or(Timestamp::MAX);
-    if ends <= Timestamp::now() {
+    if ends.saturating_add(LEEWAY).unwrap_or(Timestamp::MAX) <= Timestamp::now() {
         let failure = Failure::new(Code::PassExpired, "the token of the pass has expired");
         return Err(failure
             .cause(format!("it held until {} by this machine's clock", instant(ends)))
