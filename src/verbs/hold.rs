@@ -73,6 +73,12 @@ and in the end receipt.json. The pass ends with SIGTERM, SIGINT, the process tha
 /// How often we look whether the work is over.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How long a readiness probe waits: kubelet gives it a second, if nothing else is said (`timeoutSeconds`).
+const PROBE: Duration = Duration::from_millis(700);
+
+/// How often it looks.
+const SOON: Duration = Duration::from_millis(10);
+
 /// The shortest and the longest `--grace`.
 const GRACE: (Duration, Duration) = (Duration::ZERO, Duration::from_mins(5));
 
@@ -98,7 +104,7 @@ enum End {
 pub async fn hold(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     let published = held::published(context)?;
     if context.options.flag(&o::CHECK).is_some() {
-        return check(&published);
+        return check(&published).await;
     }
     let work = Work::of(context)?;
     if work.is_over() {
@@ -116,12 +122,16 @@ pub async fn hold(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     held
 }
 
-/// The answer to a readiness probe.
-fn check(published: &Published) -> Result<ExitCode, Failure> {
-    match published.state() {
-        // A `hold` that was killed leaves its mark.
-        State::Ready => held::token(&published.path(store::TOKEN)).map(|_| ExitCode::SUCCESS),
-        State::Awaited(_) | State::Failed(_) | State::Over => Ok(ExitCode::FAILURE),
+/// The answer to a readiness probe. It waits for the mark a little: kubelet asks when the container has just started, and again only
+/// after a whole second, for which the steps would wait.
+async fn check(published: &Published) -> Result<ExitCode, Failure> {
+    let end = Instant::now() + PROBE;
+    loop {
+        match published.state() {
+            State::Ready => return held::token(&published.path(store::TOKEN)).map(|_| ExitCode::SUCCESS),
+            State::Awaited(true) if Instant::now() < end => sleep(SOON).await,
+            State::Awaited(_) | State::Failed(_) | State::Over => return Ok(ExitCode::FAILURE),
+        }
     }
 }
 
