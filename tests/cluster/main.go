@@ -1,11 +1,13 @@
-// Command cluster is a real Kubernetes control plane in one file, for tests.
+// Command cluster is real Kubernetes in one file, for tests.
 //
 // The upstream commands are compiled in unchanged, so what a test sees here is
-// what a user's API server does. `cluster up` starts them together; the other
-// verbs are the commands themselves.
+// what a user's API server does. `cluster up` starts a control plane; `cluster
+// node up` starts a whole node, in namespaces of its own, with Tekton on it;
+// `cluster image` writes images for it; the other verbs are the commands themselves.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -15,11 +17,16 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 
+	"jobpass.dev/cluster/image"
 	"jobpass.dev/cluster/up"
 )
 
-const usage = "usage: cluster up --dir DIR [FLAGS] | etcd | kube-apiserver | kube-controller-manager | kubectl [ARGS]"
+const usage = "usage: cluster up --dir DIR [FLAGS] | node up --dir DIR [FLAGS] | image [FLAGS] |\n" +
+	"  etcd | kube-apiserver | kube-controller-manager | kube-scheduler | kubelet | kube-proxy | kubectl [ARGS]"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -32,12 +39,22 @@ func main() {
 	switch verb {
 	case "up":
 		os.Exit(up.Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	case "node":
+		os.Exit(up.Node(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	case "image":
+		os.Exit(image.Run(os.Args[1:], os.Stderr))
 	case "etcd":
 		etcdmain.Main(os.Args)
 	case "kube-apiserver":
 		os.Exit(cli.Run(apiserver.NewAPIServerCommand()))
 	case "kube-controller-manager":
 		os.Exit(cli.Run(controllers.NewControllerManagerCommand()))
+	case "kube-scheduler":
+		os.Exit(cli.Run(scheduler.NewSchedulerCommand()))
+	case "kube-proxy":
+		os.Exit(cli.Run(proxy.NewProxyCommand()))
+	case "kubelet":
+		os.Exit(cli.Run(kubelet.NewKubeletCommand(context.Background())))
 	case "kubectl":
 		// As upstream's own main does it: kubectl words its errors itself and sets the exit status by them.
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {

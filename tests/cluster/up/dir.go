@@ -55,7 +55,11 @@ func (d *dir) close() { d.lock.Close() }
 // reset removes what an earlier run left, by name, and makes the folders anew.
 func (d *dir) reset() error {
 	var errs []error
-	for _, name := range []string{"etcd", "pki", "log", "certs", "audit.log", "admin.kubeconfig", "ca.crt"} {
+	for _, name := range []string{
+		"etcd", "pki", "log", "certs", "flex", "audit.log", "admin.kubeconfig", "ca.crt",
+		// Those of a node.
+		"sysctl", "cni", "containerd.toml", "kubelet.yaml", "kube-proxy.yaml", "kubectl-cache", "init.pid", "running", "away",
+	} {
 		errs = append(errs, os.RemoveAll(d.path(name)))
 	}
 	for _, name := range []string{"etcd", "pki", "log", "certs"} {
@@ -68,4 +72,8 @@ func (d *dir) removeData() { os.RemoveAll(d.path("etcd")) }
 
 func writePrivate(path string, content []byte) error {
 	return os.WriteFile(path, content, 0o600)
+}
+
+func mkdirAndWrite(path, content string) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), writePrivate(path, []byte(content)))
 }

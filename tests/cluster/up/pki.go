@@ -20,6 +20,7 @@ import (
 // made anew for each run and is worthless after it.
 type pki struct {
 	ca, server, admin, controllers pair
+	authority                      *authority
 	// serviceAccount signs tokens. It is RSA-2048 as on real clusters, so that
 	// tokens have their real size and algorithm (RS256).
 	serviceAccount []byte
@@ -32,13 +33,14 @@ type pair struct{ cert, key []byte }
 const validFor = 48 * time.Hour
 
 // newPKI makes the keys and writes them into folder. The CA's key stays there
-// too, for tests that want a client certificate of their own.
-func newPKI(folder string) (*pki, error) {
+// too, for tests that want a client certificate of their own. The API server is
+// reached at loopback, and at more addresses if there are any.
+func newPKI(folder string, more ...net.IP) (*pki, error) {
 	authority, err := newAuthority()
 	if err != nil {
 		return nil, err
 	}
-	keys := &pki{ca: authority.pair}
+	keys := &pki{ca: authority.pair, authority: authority}
 	for _, wanted := range []struct {
 		into     *pair
 		template x509.Certificate
@@ -46,8 +48,8 @@ func newPKI(folder string) (*pki, error) {
 		{&keys.server, x509.Certificate{
 			Subject:     pkix.Name{CommonName: "kube-apiserver"},
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-			DNSNames:    []string{"localhost"},
-			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			DNSNames:    []string{"localhost", "kubernetes.default.svc"},
+			IPAddresses: append([]net.IP{net.IPv4(127, 0, 0, 1)}, more...),
 		}},
 		{&keys.admin, client("admin", "system:masters")},
 		{&keys.controllers, client("system:kube-controller-manager")},

@@ -12,6 +12,8 @@ type plan struct {
 	dir                             *dir
 	options                         options
 	etcdClient, etcdPeer, apiServer int
+	// node says that there are kubelets and pods to be reached, not an API server alone.
+	node bool
 }
 
 // auditPolicy logs who did what and never a body, as production clusters do:
@@ -74,11 +76,7 @@ func (p plan) kubeAPIServer() []string {
 	args := []string{
 		"kube-apiserver",
 		fmt.Sprintf("--etcd-servers=http://127.0.0.1:%d", p.etcdClient),
-		"--bind-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", p.apiServer),
-		// Without these two it looks for a default route, which a machine without a network has not.
-		"--advertise-address=127.0.0.1",
-		"--endpoint-reconciler-type=none",
 		"--cert-dir=" + p.dir.path("certs"),
 		"--tls-cert-file=" + p.dir.path("pki/server.crt"),
 		"--tls-private-key-file=" + p.dir.path("pki/server.key"),
@@ -86,10 +84,20 @@ func (p plan) kubeAPIServer() []string {
 		"--service-account-key-file=" + p.dir.path("pki/service-account.key"),
 		"--service-account-signing-key-file=" + p.dir.path("pki/service-account.key"),
 		"--service-account-issuer=https://kubernetes.default.svc",
-		"--authorization-mode=RBAC",
-		"--service-cluster-ip-range=10.0.0.0/24",
 		"--audit-policy-file=" + p.dir.path("pki/audit-policy.yaml"),
 		"--audit-log-path=" + p.dir.path("audit.log"),
+	}
+	if p.node {
+		args = append(args, p.nodeAPIServer()...)
+	} else {
+		args = append(args,
+			"--bind-address=127.0.0.1",
+			// Without these two it looks for a default route, which a machine without a network has not.
+			"--advertise-address=127.0.0.1",
+			"--endpoint-reconciler-type=none",
+			"--authorization-mode=RBAC",
+			"--service-cluster-ip-range=10.0.0.0/24",
+		)
 	}
 	if limit := p.options.maxTokenExpiration; limit > 0 {
 		args = append(args, "--service-account-max-token-expiration="+limit.String())
@@ -98,6 +106,10 @@ func (p plan) kubeAPIServer() []string {
 }
 
 func (p plan) kubeControllerManager() []string {
+	controllers := controllers
+	if p.node {
+		controllers = nodeControllers
+	}
 	return []string{
 		"kube-controller-manager",
 		"--kubeconfig=" + p.dir.path("pki/kube-controller-manager.kubeconfig"),
@@ -110,6 +122,8 @@ func (p plan) kubeControllerManager() []string {
 		"--secure-port=0",
 		"--kube-api-qps=500",
 		"--kube-api-burst=1000",
+		// Else it makes this folder in /usr.
+		"--flex-volume-plugin-dir=" + p.dir.path("flex"),
 	}
 }
 

@@ -31,8 +31,13 @@ func newProbe(server string, keys *pki) (*probe, error) {
 
 // waitFor returns when the path answers 200, or with the context's error.
 func (p *probe) waitFor(ctx context.Context, path string) error {
+	return p.waitUntil(ctx, path, func([]byte) bool { return true })
+}
+
+// waitUntil returns when the path answers 200 with a body that pleases, or with the context's error.
+func (p *probe) waitUntil(ctx context.Context, path string, pleases func([]byte) bool) error {
 	for {
-		if p.ok(ctx, path) {
+		if body, ok := p.get(ctx, path); ok && pleases(body) {
 			return nil
 		}
 		select {
@@ -43,17 +48,17 @@ func (p *probe) waitFor(ctx context.Context, path string) error {
 	}
 }
 
-func (p *probe) ok(ctx context.Context, path string) bool {
+func (p *probe) get(ctx context.Context, path string) ([]byte, bool) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.server+path, nil)
 	if err != nil {
-		return false
+		return nil, false
 	}
 	response, err := p.client.Do(request)
 	if err != nil {
-		return false
+		return nil, false
 	}
 	defer response.Body.Close()
 	// Read to the end, so that the connection is used again.
-	io.Copy(io.Discard, response.Body)
-	return response.StatusCode == http.StatusOK
+	body, err := io.ReadAll(response.Body)
+	return body, err == nil && response.StatusCode == http.StatusOK
 }

@@ -18,7 +18,7 @@ const stopGrace = 5 * time.Second
 // logTail is how much of a dead child's log is shown.
 const logTail = 4 << 10
 
-// supervisor starts children that are this program again, and ends them all.
+// supervisor starts children, most of them this program again, and ends them all.
 type supervisor struct {
 	thread   *thread
 	exe      string
@@ -42,24 +42,29 @@ func newSupervisor(t *thread, exe, logDir string, grace time.Duration) *supervis
 
 // start runs `exe args…`; args[0] is the verb and names the log.
 func (s *supervisor) start(args []string) error {
-	c := &child{name: args[0], log: filepath.Join(s.logDir, args[0]+".log"), exited: make(chan struct{})}
+	return s.startCommand(args[0], exec.Command(s.exe, args...))
+}
+
+// startCommand starts any program; name is that of its log.
+func (s *supervisor) startCommand(name string, cmd *exec.Cmd) error {
+	c := &child{name: name, log: filepath.Join(s.logDir, name+".log"), cmd: cmd, exited: make(chan struct{})}
 	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	// The child has its own copy once it runs.
 	defer log.Close()
-	c.cmd = exec.Command(s.exe, args...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.Dir = s.logDir
 	// Nothing of the caller's environment: etcd reads ETCD_* and all of them read proxy settings.
 	c.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{
-		// KILL, because when this fires nobody is left to insist.
-		Pdeathsig: syscall.SIGKILL,
-		// A Ctrl-C at the terminal is for us alone; we end the children in our own way.
-		Setpgid: true,
+	if c.cmd.SysProcAttr == nil {
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
+	// KILL, because when this fires nobody is left to insist.
+	c.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	// A Ctrl-C at the terminal is for us alone; we end the children in our own way.
+	c.cmd.SysProcAttr.Setpgid = true
 	s.thread.do(func() { err = c.cmd.Start() })
 	if err != nil {
 		return fmt.Errorf("cannot start %s: %w", c.name, err)
