@@ -2,7 +2,7 @@
 //!
 //! `.ci/run` runs this: `JOBPASS_TEST_NODE` is the directory of a running `jobpass-cluster node up`, and `JOBPASS_TEST_TOOLS` has the
 //! static jobpass that the images are made of. The table of docs/tekton.md is what it has seen: `JOBPASS_TEST_WRITE=1` writes it,
-//! otherwise the two must agree in all but the seconds. `JOBPASS_TEST_PLAYS="pass-cancel run-"` plays only those whose names begin so.
+//! otherwise the two must agree in all but the seconds. `JOBPASS_TEST_PLAYS="pass-cancel run-"` plays only those whose names begin so; `page` is the examples.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stderr, reason = "`--nocapture` shows the seconds of each play")]
 
@@ -10,6 +10,7 @@ mod audit;
 mod events;
 mod forms;
 mod node;
+mod page;
 mod play;
 mod processes;
 #[path = "../shared.rs"]
@@ -97,6 +98,12 @@ fn phases(node: &Node) -> Vec<Phase> {
 fn every_event_ends_the_pass_as_the_table_says() {
     let node = Node::given();
     node.furnish();
+    let mut failures = Vec::new();
+    if node.is_wanted("page") {
+        let begun = node.now();
+        failures.extend(caught(|| page::failures(&node)).unwrap_or_else(|failure| vec![failure]));
+        eprintln!("the examples of the pages, and the samples: {:.0} s", node.now() - begun);
+    }
     let mut seen = Vec::new();
     for phase in phases(&node).into_iter().filter(|phase| !phase.plays.is_empty()) {
         node.set_flags(phase.flags);
@@ -106,8 +113,7 @@ fn every_event_ends_the_pass_as_the_table_says() {
         seen.extend(outcomes);
     }
     node.set_flags(&[]);
-    let mut failures: Vec<String> =
-        seen.iter().filter_map(|(play, outcome)| Some(format!("{}: {}", play.name(), outcome.as_ref().err()?))).collect();
+    failures.extend(seen.iter().filter_map(|(play, outcome)| Some(format!("{}: {}", play.name(), outcome.as_ref().err()?))));
     let outcomes: Vec<(Play, Outcome)> = seen.into_iter().filter_map(|(play, outcome)| Some((play, outcome.ok()?))).collect();
     for (play, outcome) in &outcomes {
         eprintln!("{}: {}", play.name(), outcome.cell());
