@@ -17,7 +17,7 @@ mod user;
 pub use directory::{
     children, is_in_memory, is_ours_alone, is_removed, make, make_with_parents, open_below, open_named, open_or_make, open_unlinked,
 };
-pub use file::{create, is_let_go, is_ours, keep, read_at, stat};
+pub use file::{create, is_denied, is_kept, is_let_go, is_ours, keep, keep_directory, read_at, stat};
 pub use foreign::{Pipe, Unusual, read_bytes, read_dated, read_public, read_text};
 pub use lies_in::lies_in;
 pub use user::{Accepts, append, check_append, check_user_file, remove_user_file, write_user_file};

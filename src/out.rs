@@ -95,6 +95,8 @@ pub struct Out {
     hidden: Rc<RefCell<Vec<Secret>>>,
     /// Whether data of ours was written to stdout.
     answered: Rc<Cell<bool>>,
+    /// Whether no message is waited for, see [`Out::never_wait`].
+    aside: Rc<Cell<bool>>,
 }
 
 impl Out {
@@ -111,6 +113,11 @@ impl Out {
         }
     }
 
+    /// From now on says everything aside, see [`Out::say_aside`]: for a process whose messages may have no reader any more when it ends.
+    pub fn never_wait(&self) {
+        self.aside.set(true);
+    }
+
     /// No longer looks for this value, which has been replaced: the list must not grow as long as a pass is held.
     pub fn forget(&self, secret: &Secret) {
         self.hidden.borrow_mut().retain(|known| known != secret);
@@ -118,6 +125,9 @@ impl Out {
 
     /// Prints a message for the person who reads the log. A closed stderr is no reason to fail.
     pub fn say(&self, text: impl AsRef<str>) {
+        if self.aside.get() {
+            return self.say_aside(text);
+        }
         let _ = io::stderr().write_all(self.speakable(text.as_ref()).as_bytes());
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::{
     clock::Alarm,
     cluster::Probed,
@@ -21,6 +23,9 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// How often we look whether the token still is accepted.
 const WATCH: Duration = Duration::from_mins(1);
+
+/// The shortest time between two renewals that somebody has asked for.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// The shortest time between two renewals, however short the tokens that the server grants.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -62,6 +67,11 @@ pub struct Renewal {
     kubeconfig: Option<Kubeconfig>,
     /// When we look whether the token still is accepted, if anybody wants to know.
     look: Option<Alarm>,
+    /// Whether the API server has refused the token: then it can only have another one, or be lost.
+    is_dead: bool,
+    /// Somebody wants a token now; and when the next one may be requested at the earliest.
+    asked: Notify,
+    soonest: Alarm,
     /// Whether the pass is ended where it is lost: then nothing is tried again.
     gives_up: bool,
 }
@@ -107,6 +117,9 @@ impl Renewal {
             kubeconfig,
             look: None,
             gives_up: false,
+            is_dead: false,
+            asked: Notify::new(),
+            soonest: Alarm::after(Duration::ZERO),
         }
     }
 
@@ -122,18 +135,25 @@ impl Renewal {
     pub async fn next(&self, pass: &mut Pass, spec: &TokenSpec) -> Due {
         tokio::select! {
             () = reached(self.kubeconfig.as_ref().and_then(|kubeconfig| kubeconfig.at)) => return Due::Kubeconfig,
-            () = reached(self.look) => {
-                pass.cluster.extend(RENEWAL);
-                return Due::Look(pass.cluster.probe(&pass.token).await);
-            }
+            () = reached(self.look) => return Self::look(pass).await,
             () = reached(self.at) => {}
+            () = self.hurried() => if self.at.is_none() {
+                return Self::look(pass).await;
+            },
         }
         Due::Token(Box::new(pass.renew(spec, RENEWAL).await))
     }
 
-    /// Makes the next token due at once.
-    pub fn hurry(&mut self) {
-        self.at = Some(Alarm::after(Duration::ZERO));
+    /// Makes the next token due soon; where the lease has no time for one, looks whether the last one still holds. A request that is
+    /// under way is not begun anew.
+    pub fn hurry(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Waits until somebody wants that.
+    async fn hurried(&self) {
+        self.asked.notified().await;
+        self.soonest.rings().await;
     }
 
     /// Waits until the last token expires for which the lease has time. While there may be another one, only the answer to its request
@@ -143,6 +163,11 @@ impl Renewal {
             None => self.end.rings().await,
             Some(_) => std::future::pending().await,
         }
+    }
+
+    async fn look(pass: &mut Pass) -> Due {
+        pass.cluster.extend(RENEWAL);
+        Due::Look(pass.cluster.probe(&pass.token).await)
     }
 
     /// Handles what is due.
@@ -156,10 +181,11 @@ impl Renewal {
                 Outcome::Goes
             }
             Due::Look(probed) => {
-                self.look = Some(Alarm::after(WATCH));
-                if probed == Probed::Dead {
+                (self.look, self.soonest) = (Some(Alarm::after(WATCH)), Alarm::after(BREATH));
+                self.is_dead = probed == Probed::Dead;
+                if self.is_dead {
                     // The answer to the request of another token says why: the lease is gone, or the service account.
-                    self.hurry();
+                    self.at = Some(Alarm::after(Duration::ZERO));
                 }
                 Outcome::Goes
             }
@@ -185,9 +211,10 @@ impl Renewal {
             pass.take(renewed, spec).map(Some)
         });
         let ends = pass.expires_at;
+        self.soonest = Alarm::after(BREATH);
         match taken {
             Ok(Some(saved)) => {
-                self.is_warned = false;
+                (self.is_warned, self.is_dead) = (false, false);
                 if let Err(failure) = saved {
                     out.warn_aside(format!(
                         "the token is renewed and ends at {ends}, but its lease file tells of the former one: {}",
@@ -199,6 +226,12 @@ impl Renewal {
                 }
                 (self.at, self.end) = (Some(Alarm::after(due(pass.lifetime))), Alarm::after(pass.lifetime));
                 Outcome::Renewed
+            }
+            Ok(None) if self.is_dead => {
+                self.at = None;
+                Outcome::Lost(Failure::new(Code::PassOver, "the API server does not accept the token any more").cause(format!(
+                    "the lease has no time for another one, though the token was to hold until {ends}: somebody has revoked it"
+                )))
             }
             Ok(None) => {
                 out.warn_aside(format!(

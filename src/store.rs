@@ -28,7 +28,7 @@ mod published;
 
 pub use exchange::Exchange;
 pub use marks::{read_marks, remove_mark, write_mark};
-pub use published::{Published, State};
+pub use published::{Published, READY, State};
 
 /// The directory that holds the stores of all leases.
 const PARENT: &str = "jobpass";

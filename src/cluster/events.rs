@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Cluster, request::Request};
@@ -23,6 +24,13 @@ struct Event {
     message: Option<String>,
     reporting_component: Option<String>,
     source: Source,
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    creation_timestamp: Option<Timestamp>,
 }
 
 #[derive(Default, Deserialize)]
@@ -39,14 +47,14 @@ impl Cluster {
         let namespace = &lease.service_account.namespace;
         let request = Request::new(
             Method::GET,
-            format!("/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.uid%3D{uid}"),
+            format!("/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.uid%3D{uid}&limit=50"),
             format!("cannot read the Events of the lease `{}`", lease.id()),
             format!("`list` on `events` in namespace `{namespace}`"),
         );
         self.extend(TIME);
         let answer = self.ask(&request, &()).await.ok().filter(super::Answer::is_success)?;
         let events: Events = serde_json::from_slice(&answer.body).ok()?;
-        events.items.last().and_then(Event::words)
+        events.items.iter().max_by_key(|event| event.metadata.creation_timestamp).and_then(Event::words)
     }
 }
 

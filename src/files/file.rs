@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{anyhow, bail, ensure};
 use rustix::{
-    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat},
+    fs::{Access, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat},
     io::Errno,
     process::geteuid,
 };
@@ -54,6 +54,33 @@ pub fn keep(path: &Path) -> Option<OwnedFd> {
         locked.ok()
     })?;
     Some(file)
+}
+
+/// The same for a directory that is open. An error where somebody else keeps it.
+///
+/// # Errors
+/// [`Errno::WOULDBLOCK`] where it is kept by another process.
+pub fn keep_directory(directory: &OwnedFd) -> Result<(), Errno> {
+    match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(Errno::WOULDBLOCK),
+        // A file system without locks is no reason to fail.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether somebody keeps this file. False where that cannot be told.
+#[must_use]
+pub fn is_kept(path: &Path) -> bool {
+    open_read(path).is_some_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
+}
+
+/// Whether this user may not look at this path.
+#[must_use]
+pub fn is_denied(path: &Path) -> bool {
+    match rustix::fs::stat(path) {
+        Ok(_) => open_read(path).is_none() && rustix::fs::access(path, Access::READ_OK) == Err(Errno::ACCESS),
+        Err(error) => error == Errno::ACCESS,
+    }
 }
 
 /// Whether nobody keeps this file any more. False where that cannot be told.

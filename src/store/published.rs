@@ -8,11 +8,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType},
+    fs::{AtFlags, FileType, Mode},
     io::Errno,
 };
 
-use super::{AUTHORITY, EXPIRY, KUBECONFIG, NEW, Store, TOKEN};
+use super::{AUTHORITY, EXPIRY, KUBECONFIG, NEW, PARENT, Readers, Store, TOKEN};
 use crate::{
     failure::{Code, Failure},
     files::{self, create, is_ours, reason, stat},
@@ -22,7 +22,7 @@ use crate::{
 const LINKS: [&str; 4] = [TOKEN, KUBECONFIG, AUTHORITY, EXPIRY];
 
 /// There while the pass can be used; the name of its lease stands in it.
-const READY: &str = "ready";
+pub const READY: &str = "ready";
 /// Why there is no pass, or none any more.
 const ERROR: &str = "error";
 /// What became of the pass.
@@ -38,6 +38,8 @@ pub struct Published {
     ready: Option<PathBuf>,
     /// The mark, as long as this process keeps it: whoever was killed keeps nothing.
     kept: RefCell<Option<OwnedFd>>,
+    /// The directory, in which no other `hold` shows anything as long as this process lives.
+    locked: RefCell<Option<OwnedFd>>,
 }
 
 /// How far the pass in such a directory is.
@@ -57,7 +59,7 @@ impl Published {
     /// The directory; `ready` is `--ready`, a file elsewhere that is there while the pass can be used.
     #[must_use]
     pub fn at(directory: PathBuf, ready: Option<PathBuf>) -> Self {
-        Self { directory, ready, kept: RefCell::default() }
+        Self { directory, ready, kept: RefCell::default(), locked: RefCell::default() }
     }
 
     /// The directory itself.
@@ -89,14 +91,50 @@ impl Published {
         if self.path(RECEIPT).exists() { State::Over } else { State::Awaited(self.directory.is_dir()) }
     }
 
+    /// Takes the directory for this process, and makes it if it is missing. Whoever may read the files of the pass may look into it.
+    ///
+    /// # Errors
+    /// When another `hold` has it.
+    pub fn lock(&self, readers: Readers) -> Result<(), Failure> {
+        let is_missing = !self.directory.exists();
+        if is_missing && files::make_with_parents(&self.directory).is_err() {
+            // Whoever makes the store says why that cannot be.
+            return Ok(());
+        }
+        let directory = self.open()?;
+        if is_missing && readers == Readers::Group {
+            let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP;
+            rustix::fs::fchmod(&directory, mode).map_err(|error| self.unwritable(&self.directory, error))?;
+        }
+        files::keep_directory(&directory).map_err(|_| {
+            Failure::new(Code::PassInUse, format!("another `jobpass hold` shows its pass in `{}`", self.directory.display()))
+                .hint("give this one a directory of its own by `--dir`")
+        })?;
+        self.locked.replace(Some(directory));
+        Ok(())
+    }
+
+    /// Whether this path is one of the names in the directory.
+    #[must_use]
+    pub fn owns(&self, path: &Path) -> bool {
+        let is_ours = |name: &str| {
+            let name = name.strip_suffix(NEW).unwrap_or(name);
+            LINKS.contains(&name) || [READY, ERROR, RECEIPT, PARENT].contains(&name)
+        };
+        path.parent() == Some(&self.directory) && path.file_name().and_then(|name| name.to_str()).is_some_and(is_ours)
+    }
+
     /// Checks before there is a pass that all names are free, or are those of an earlier `hold`; takes away what that one has left.
     ///
     /// # Errors
     /// When somebody else's file has one of the names.
     pub fn prepare(&self) -> Result<(), Failure> {
+        if let Some(ready) = self.ready.as_ref().filter(|ready| self.owns(ready)) {
+            let what = format!("`{}` is a name of `jobpass hold` itself", ready.display());
+            return Err(Failure::new(Code::UsagePlace, what).hint("leave `--ready` out, or name another file"));
+        }
         let directory = match files::open_named(&self.directory) {
             Ok(directory) => directory,
-            // Whoever makes the store makes it, or says why that cannot be.
             Err(Errno::NOENT) => return self.prepare_ready(),
             Err(error) => return Err(self.unwritable(&self.directory, error)),
         };
@@ -147,7 +185,7 @@ impl Published {
         let text = mark(lease);
         match &self.ready {
             Some(path) => files::write_user_file(path, text.as_bytes(), FOR_ALL, is_mark),
-            None => self.write(READY, &text),
+            None => return self.write(READY, &text),
         }?;
         self.kept.replace(files::keep(&self.ready()));
         Ok(())
@@ -171,6 +209,10 @@ impl Published {
     /// # Errors
     /// When it cannot be written.
     pub fn fail(&self, message: &str) -> Result<(), Failure> {
+        let directory = self.open()?;
+        if !self.is_free(&directory, ERROR, FileType::RegularFile)? {
+            return Err(self.occupied(ERROR));
+        }
         self.write(ERROR, message)
     }
 
@@ -189,6 +231,10 @@ impl Published {
         let write = || {
             remove(&directory, &new)?;
             create(&directory, &new, text.as_bytes(), FOR_ALL)?;
+            if name == READY {
+                // Before anybody can see it: whoever looks at it must find it kept.
+                self.kept.replace(files::keep(&self.path(&new)));
+            }
             rustix::fs::renameat(&directory, new.as_str(), &directory, name)
         };
         write().map_err(|error| self.unwritable(&self.path(name), error))

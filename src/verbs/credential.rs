@@ -38,7 +38,7 @@ pub fn credential(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
             .path(store::TOKEN),
     };
     let held = held::token(&file)?;
-    // The token is of the characters of base64url and dots: `held` has seen its claims.
+    // The token is of the characters of base64url and dots: `held` has seen to that.
     let text = Secret::of_parts(&[
         "{\"kind\":\"ExecCredential\",\"apiVersion\":\"",
         EXEC_CREDENTIAL,

@@ -20,7 +20,7 @@ use crate::{
     renewal::{Outcome, Renewal},
     signals::{Notice, Signals},
     spec::TokenSpec,
-    store::{self, Published, State},
+    store::{self, Published, Readers, State},
 };
 
 /// The verb's command line.
@@ -106,15 +106,13 @@ pub async fn hold(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
     if context.options.flag(&o::CHECK).is_some() {
         return check(&published).await;
     }
-    let work = Work::of(context)?;
-    if work.is_over() {
-        out.say("the work is over already: no pass is requested");
-        return Ok(ExitCode::SUCCESS);
-    }
-    published.prepare()?;
-    let held = Box::pin(holding(context, &published, &work, out)).await;
+    // Whatever becomes of the log's reader, the pass must come to its end, and the process, too.
+    out.never_wait();
+    published.lock(readers(context))?;
+    let held = Box::pin(holding(context, &published, out)).await;
     if let Err(failure) = &held
         && published.directory().is_dir()
+        && failure.code() != Code::FileOccupied
         && let Err(unsaid) = published.fail(&out.without_hidden(&failure.to_string()))
     {
         out.warn(unsaid.brief());
@@ -135,8 +133,24 @@ async fn check(published: &Published) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn holding(context: &Context, published: &Published, work: &Work, out: &Out) -> Result<ExitCode, Failure> {
+/// Who may read the files of the pass. A mode that is none is refused later, with a message.
+fn readers(context: &Context) -> Readers {
+    let is_for_group = context.options.get(&o::FILE_MODE).is_some_and(|given| given.text.trim_start_matches('0').get(1..2) == Some("4"));
+    if is_for_group { Readers::Group } else { Readers::User }
+}
+
+async fn holding(context: &Context, published: &Published, out: &Out) -> Result<ExitCode, Failure> {
     warn_of_unknown(context, out);
+    let work = &Work::of(context, published, out)?;
+    if work.is_over() {
+        let over = "the work is over already: no pass is requested";
+        out.say(over);
+        if published.state() != State::Over {
+            published.fail(over)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    published.prepare()?;
     if context.options.chosen(&o::PLATFORM).is_none() && context.platform.is_unnamed_pod(&context.env) {
         return Err(Failure::new(Code::PlatformIncomplete, "this is a pod, and `JOBPASS_POD_UID` is not set, so nothing names it")
             .hint("set it from `fieldRef: metadata.uid`, or say `--platform local`"));
@@ -189,7 +203,12 @@ async fn holding(context: &Context, published: &Published, work: &Work, out: &Ou
     if revoked.receipt.proof.is_success() {
         handover.is_over();
     }
+    let revoked_fully = revoked.receipt.proof.is_success();
     let unrevoked = tell(context, revoked, if strict { Telling::Returned } else { Telling::Warned }, out);
+    if let Some(unrevoked) = unrevoked.as_ref().filter(|_| !revoked_fully && !strict) {
+        // Whoever waits must not take it for a pass that is over.
+        let _ = published.fail(&out.without_hidden(&unrevoked.to_string()));
+    }
     match failure.or(unrevoked.filter(|_| strict)) {
         Some(failure) => Err(failure),
         None => Ok(ExitCode::SUCCESS),
@@ -205,9 +224,9 @@ async fn kept(pass: &mut Pass, spec: &TokenSpec, handover: &ForOthers<'_>, work:
             let mut next = pin!(renewal.next(pass, spec));
             loop {
                 tokio::select! {
-                    due = &mut next => break Some(due),
+                    due = &mut next => break due,
                     notice = signals.next() => match notice {
-                        Notice::Signal(Signal::USR1) => break None,
+                        Notice::Signal(Signal::USR1) => renewal.hurry(),
                         notice if notice.ends_the_job() => return End::Told(notice),
                         _ => {}
                     },
@@ -215,10 +234,6 @@ async fn kept(pass: &mut Pass, spec: &TokenSpec, handover: &ForOthers<'_>, work:
                     () = renewal.is_over() => return End::Over,
                 }
             }
-        };
-        let Some(due) = due else {
-            renewal.hurry();
-            continue;
         };
         match renewal.take(due, pass, spec, &mut learns, out) {
             Outcome::Renewed => handover.renewed(pass, spec),
@@ -236,13 +251,17 @@ struct Work {
 }
 
 impl Work {
-    fn of(context: &Context) -> Result<Self, Failure> {
+    fn of(context: &Context, published: &Published, out: &Out) -> Result<Self, Failure> {
         let options = &context.options;
         if let Some(given) = options.get(&o::CHECK).filter(|_| options.switch(&o::CHECK) != Ok(false)) {
             let what = format!("{} has no effect: only the flag `--check` has", given.source);
             return Err(Failure::new(Code::UsageNotHere, what).hint("leave it out"));
         }
         let file = options.get(&o::UNTIL).map(|given| context.env.absolute(given.text.as_ref()));
+        if let (Some(given), Some(_)) = (options.get(&o::UNTIL), file.as_ref().filter(|file| published.owns(file))) {
+            let what = format!("{} is a file of `jobpass hold` itself", given.source);
+            return Err(Failure::new(Code::UsagePlace, what).hint("name one that the work writes when it is over"));
+        }
         // A step that has failed, or was skipped, writes its exit file under this other name: `pkg/entrypoint` of Tekton Pipelines.
         let failed = file.as_ref().map(|file| {
             let mut name = file.clone().into_os_string();
@@ -250,7 +269,11 @@ impl Work {
             PathBuf::from(name)
         });
         let asked = if options.chosen(&o::GRACE).is_some() { options.duration(&o::GRACE, GRACE)?.unwrap_or_default() } else { GRACE.0 };
-        let grace = asked.min(context.platform.signal_budget().saturating_sub(FOR_DELETE));
+        let most = context.platform.signal_budget().saturating_sub(FOR_DELETE);
+        if asked > most {
+            out.warn(format!("`--grace` is cut to {} s: then {} may kill jobpass before it has revoked", most.as_secs(), context.platform));
+        }
+        let grace = asked.min(most);
         Ok(Self { signs: file.into_iter().chain(failed).collect(), grace })
     }
 

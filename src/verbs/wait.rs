@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     context::Context,
     failure::{Code, Failure},
+    files,
     job::held,
     options::{self as o, Call, human},
     out::{Out, one_line},
@@ -69,6 +70,10 @@ pub async fn wait(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
             State::Over => {
                 return Err(Failure::new(Code::PassOver, "the pass that `jobpass hold` kept is over")
                     .hint("look at its receipt, `receipt.json` in the same directory"));
+            }
+            State::Awaited(_) if files::is_denied(&published.path(store::READY)) => {
+                let what = format!("cannot look into `{}`", published.directory().display());
+                return Err(Failure::new(Code::PassUnclear, what).cause("permission denied").hint(held::FOR_OTHERS));
             }
             State::Awaited(is_there) if Instant::now() >= end => return Err(late(&published, is_there, limit)),
             State::Awaited(_) => sleep(LOOK).await,
