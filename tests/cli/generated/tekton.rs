@@ -22,11 +22,12 @@ pub(crate) const FILES: [&str; 7] = [
 ];
 
 /// Settings that are no parameters.
-pub(crate) const NO_PARAMS: [&str; 24] = [
+pub(crate) const NO_PARAMS: [&str; 25] = [
     // A service account is given with its namespace.
     "namespace",
     // Where the pass is and how it is shown, and when it ends, the Task itself has decided.
     "dir",
+    "variable",
     "no-variable",
     "kubeconfig-out",
     "no-kubeconfig",
@@ -55,7 +56,12 @@ pub(crate) const NO_PARAMS: [&str; 24] = [
 
 /// Settings of which more is to be said in a Task than in `--help`: the verb, or none for all, and the text.
 const OTHERWISE: [(&str, &str, &str); 3] = [
-    ("run", "variable", "Variable that gets the token; none does if this is empty"),
+    (
+        "",
+        "kubeconfig-mode",
+        "How the kubeconfig gives the token: token (in it, and the path of its file) or exec (`jobpass credential` is asked: the image of the \
+         command must have jobpass) [default: token]",
+    ),
     (
         "revoke",
         "job-key",
