@@ -141,6 +141,15 @@ fn a_url_without_a_sum_is_refused_before_anything_is_asked() {
     });
 }
 
+/// Whether this shell finds a wget where there is none.
+fn has_wget_of_its_own(shell: &str) -> bool {
+    let mut command = doors::tool(shell);
+    if shell == "busybox" {
+        command.arg("sh");
+    }
+    command.args(["-c", "PATH=/nowhere; command -v wget"]).output().expect("there is such a shell").status.success()
+}
+
 #[test]
 fn what_cannot_be_fetched_is_named() {
     for shell in doors::shells() {
@@ -151,6 +160,8 @@ fn what_cannot_be_fetched_is_named() {
             let mut job = fetching(&world, &volume, &server, (&shell, Form::Template), &["echo late"]);
             job.image.fetchers = fetchers;
             assert_refused(&world, &mut job, "\nerror: cannot fetch jobpass from `JOBPASS_URL`\n");
+            // A busybox whose shell has its programs built in (Debian's `busybox-static`) always has its wget.
+            let asked = if asked == 0 && has_wget_of_its_own(&shell) { 2 } else { asked };
             assert_eq!(server.asked().len(), asked, "{shell} {fetchers:?}");
         }
     }
