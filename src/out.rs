@@ -242,12 +242,14 @@ pub fn instant(at: Timestamp) -> String {
 /// long.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    let text = shown::harmless(&without_tokens(text));
+    // Bidirectional overrides and zero-width characters can make a log line look different from what it is. They go first: between its
+    // characters they would hide a token from those who look for one.
+    let is_seen = |c: &char| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let seen: String = text.chars().filter(is_seen).collect();
+    let text = shown::harmless(&without_tokens(&seen));
     let mut line = String::new();
     for character in text.trim().chars().take(LINE) {
         match character {
-            // Bidirectional overrides and zero-width characters can make a log line look different from what it is.
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {}
             character if character.is_control() || character.is_whitespace() => {
                 if !line.ends_with(' ') {
                     line.push(' ');
@@ -318,6 +320,7 @@ mod tests {
         let jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4IiwiZXhwIjoxfQ.c2lnbmF0dXJl";
         assert_eq!(one_line(&format!("token=\"{jwt}\", no")), "token=\"[redacted]\", no");
         assert_eq!(one_line("Bearer sha256~0123456789abcdefghijklmnopqrstuvwxyzABCDEF"), "Bearer [redacted]");
+        assert_eq!(one_line("sha256~0123456789abcdefgh\u{2028}ijklmnop\u{200b}qrstuvwxyzABCDEF"), "[redacted]");
         assert_eq!(one_line("eyJ is how a JWT begins; sha256~ too"), "eyJ is how a JWT begins; sha256~ too");
     }
 
