@@ -28,6 +28,8 @@ const CACHED: Duration = Duration::from_secs(25);
 
 /// The most that the secure form may take, on a machine that does much else: mostly it is one or two.
 const SOON: f64 = 15.0;
+/// The time between TERM and KILL of a pod of Tekton's, in seconds.
+const KILL: f64 = 30.0;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Play {
@@ -95,10 +97,10 @@ impl Play {
         if is_promised && outcome.kept > 0 {
             faults.push("the secure form has left a pass".to_owned());
         }
-        // These two have a bound of their own: the kubelet's return, and the KILL that comes 30 s after TERM, as a native sidecar gets
-        // none before the command has ended.
-        let is_later = self.event == Event::Away || (self.form, self.event) == (Form::Native, Event::Stubborn);
-        if is_promised && !is_later && outcome.deleted.is_some_and(|after| after > SOON) {
+        // A native sidecar gets TERM only after the command has ended: by itself, or by the KILL that comes 30 s later, as where it was
+        // cancelled before it could listen. Without kubelet nothing is told of anything.
+        let soon = if self.form == Form::Native { SOON + KILL } else { SOON };
+        if is_promised && self.event != Event::Away && outcome.deleted.is_some_and(|after| after > soon) {
             faults.push(format!("the secure form took {:.1} s", outcome.deleted.unwrap_or_default()));
         }
         faults
