@@ -53,6 +53,17 @@ pub enum Patience {
     Whole,
 }
 
+/// How the credential of the CI identity stands with the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It was not refused.
+    Good,
+    /// It was refused, and read or asked for anew: that is done once.
+    Renewed,
+    /// The last answer was that it is not accepted.
+    Refused,
+}
+
 /// The API server, as the CI identity sees it.
 pub struct Cluster {
     identity: Identity,
@@ -60,7 +71,9 @@ pub struct Cluster {
     deadline: Instant,
     timeout: Duration,
     patience: Patience,
-    renewed: bool,
+    standing: Standing,
+    /// When the credential is asked for anew, as its end is near.
+    stale: Option<Instant>,
     /// Where failures are reported that are tried again; and whether one was reported already.
     out: Out,
     said: bool,
@@ -76,16 +89,43 @@ impl Cluster {
     /// When the CI identity's credential cannot be read in time.
     pub async fn connect(identity: Identity, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
         let deadline = Instant::now() + timeout;
-        let connector = bounded(&identity, deadline, timeout).await?;
+        let (connector, stale) = bounded(&identity, deadline, timeout, patience).await?;
         let out = out.clone();
         let clock = ServerClock::default();
-        Ok(Self { identity, connector, deadline, timeout, patience, renewed: false, out, said: false, clock, left_something: false })
+        Ok(Self {
+            identity,
+            connector,
+            deadline,
+            timeout,
+            patience,
+            standing: Standing::Good,
+            stale,
+            out,
+            said: false,
+            clock,
+            left_something: false,
+        })
     }
 
     /// The CI identity's own token, so that it can be masked.
     #[must_use]
     pub fn identity_token(&self) -> Option<&Secret> {
         self.connector.token.as_ref()
+    }
+
+    /// The same API server as the holder of this token, within the same deadline.
+    ///
+    /// # Errors
+    /// When the token cannot be sent.
+    pub async fn again_as(&self, token: &Secret, why: &str) -> Result<Self, Failure> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Self::connect(self.identity.bearing(token, why), left, self.patience, &self.out).await
+    }
+
+    /// Whether the last request was refused because the API server does not know the CI identity.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        self.standing == Standing::Refused
     }
 
     /// The CI identity as which the requests are sent.
@@ -104,7 +144,7 @@ impl Cluster {
         self.deadline = Instant::now() + timeout;
         self.timeout = timeout;
         // A long command outlives more than one credential of the CI identity, so it may be read anew once more.
-        self.renewed = false;
+        self.standing = Standing::Good;
     }
 
     /// Whether there is time left.

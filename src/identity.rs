@@ -1,16 +1,22 @@
 //! The CI identity: as whom the job itself asks for a token. Each kind becomes one cluster and one user of kube's kubeconfig types.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
 
+use issuer::Issuer;
 use rank::Directions;
-use source::{SOURCES, Source};
+use source::{Kind, SOURCES, Source};
 
 use crate::{
     context::Context,
     failure::{Code, Failure},
     files,
-    net::{Target, Trust, Way, way::Address},
+    net::{
+        API_SERVER, Target, Trust, Way,
+        way::{Address, Ways},
+    },
     options::{self as o, Options},
     origin::Origin,
     platform::Platform,
@@ -21,8 +27,10 @@ pub mod bearer;
 mod credential;
 pub mod held;
 pub mod in_cluster;
+pub mod issuer;
 pub mod kubeconfig;
 mod mounted;
+pub mod oidc;
 mod plugin;
 pub mod rank;
 pub mod server;
@@ -31,9 +39,22 @@ mod source;
 pub use plugin::is_asking as is_asking_a_plugin;
 pub use rank::Purpose;
 
-/// The first identity that any source finds.
-fn first(find: impl Fn(&dyn Source) -> Result<Option<Identity>, Failure>) -> Result<Option<Identity>, Failure> {
-    SOURCES.iter().find_map(|source| find(*source).transpose()).transpose()
+/// The first identity that any source finds, of the kind that is asked for.
+fn first(kind: Option<Kind>, find: impl Fn(&dyn Source) -> Result<Option<Identity>, Failure>) -> Result<Option<Identity>, Failure> {
+    let sources = SOURCES.iter().filter(|source| kind.is_none_or(|kind| source.kind() == kind));
+    sources.into_iter().find_map(|source| find(*source).transpose()).transpose()
+}
+
+/// Refuses a flag that asks for another kind of identity than `--identity` does. Variables for the other kinds may be there for
+/// other calls.
+fn refuse_other_kinds(kind: Option<Kind>, options: &Options) -> Result<(), Failure> {
+    let Some(kind) = kind else { return Ok(()) };
+    let is_taken = |source: &&&dyn Source| source.kind() == kind || (kind == Kind::Oidc && source.kind() == Kind::Token);
+    let others = SOURCES.iter().filter(|source| !is_taken(source)).flat_map(|source| source.settings());
+    for other in others.filter(|other| options.flag(other).is_some()) {
+        options.exclusive(&o::IDENTITY, other)?;
+    }
+    Ok(())
 }
 
 /// Refuses two settings that each ask for an identity of their own.
@@ -69,9 +90,29 @@ pub struct Identity {
     pub pod_namespace: Option<String>,
     /// The proxy and the root certificates from the environment; empty until they are looked up, see `net::way`.
     pub way: Way,
+    /// Who issues the credential, where `user` has none.
+    pub issuer: Option<Arc<dyn Issuer>>,
+    /// The ways to the servers of the issuer.
+    pub ways: Ways,
 }
 
 impl Identity {
+    /// An identity that has nothing yet.
+    #[must_use]
+    pub fn new(origin: Origin, why: String) -> Self {
+        Self {
+            origin,
+            why,
+            cluster: Cluster::default(),
+            user: AuthInfo::default(),
+            authority: String::new(),
+            pod_namespace: None,
+            way: Way::default(),
+            issuer: None,
+            ways: Ways::default(),
+        }
+    }
+
     /// Finds the CI identity: what the settings ask for, else what the lease to be revoked remembers, else what the platform or the
     /// pod offers. Returns also the settings that were ignored because their source ranks below that of the credential, so that
     /// they may not say where it is sent.
@@ -85,11 +126,14 @@ impl Identity {
             Purpose::Begin => None,
             Purpose::End(remembered) => remembered,
         };
-        let found = match first(|source| source.asked(context))? {
+        let kind = Kind::chosen(options)?;
+        refuse_other_kinds(kind, options)?;
+        let remembered = remembered.filter(|(origin, _)| kind.is_none_or(|kind| source::of(origin).kind() == kind));
+        let found = match first(kind, |source| source.asked(context))? {
             Some(asked) => asked,
             None => match remembered.map(|(origin, word)| source::of(origin).again(origin, context, word)).transpose()?.flatten() {
                 Some(again) => again,
-                None => first(|source| source.offered(context))?.ok_or_else(|| none(context))?,
+                None => first(kind, |source| source.offered(context))?.ok_or_else(|| none(context, kind))?,
             },
         };
         if let Some(context) = options.get(&o::CONTEXT)
@@ -99,6 +143,7 @@ impl Identity {
                 .cause(format!("the CI identity is {}", found.why)));
         }
         let directions = Directions::of(&found, context, purpose)?;
+        let found = Self { ways: Ways::of(&context.env), ..found };
         found.directed(&directions, context).map(|identity| (identity, directions.passed_over))
     }
 
@@ -187,6 +232,7 @@ impl Identity {
         };
         Target {
             what: self.what(),
+            noun: API_SERVER,
             server: self.server().to_owned(),
             trust,
             authority: self.authority.clone(),
@@ -205,16 +251,24 @@ impl Identity {
         }
     }
 
-    /// Whether a fresh credential may exist: it comes from a plugin or a token file.
+    /// Whether a fresh credential may exist: it comes from a plugin, a token file or an issuer.
     #[must_use]
     pub fn is_renewable(&self) -> bool {
-        self.user.exec.is_some() || self.user.token_file.is_some()
+        self.user.exec.is_some() || self.user.token_file.is_some() || self.issuer.is_some()
     }
 
     /// The secrets of the identity in clear, which no message may contain.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
-        [&self.user.token, &self.user.password].into_iter().flatten().cloned().map(Secret::from).collect()
+        let own = [&self.user.token, &self.user.password].into_iter().flatten().cloned().map(Secret::from);
+        own.chain(self.issuer.iter().flat_map(|issuer| issuer.secrets())).collect()
+    }
+
+    /// The same API server as the holder of another token, which is never asked for anew: the pass's own.
+    #[must_use]
+    pub fn bearing(&self, token: &Secret, why: &str) -> Self {
+        let user = AuthInfo { token: Some(token_of(token)), ..AuthInfo::default() };
+        Self { user, issuer: None, why: why.to_owned(), pod_namespace: None, ..self.clone() }
     }
 }
 
@@ -245,8 +299,15 @@ fn missing() -> String {
 }
 
 /// The failure that there is no CI identity. A GitHub input or GitLab variable that is set but empty is a sign of a missing secret.
-fn none(context: &Context) -> Failure {
+fn none(context: &Context, kind: Option<Kind>) -> Failure {
     let Context { options, env, platform, .. } = context;
+    // A server and nothing else: the job's own OIDC token is meant.
+    if kind.is_none() && options.get(&o::SERVER).is_some() && options.empty_secrets().is_empty() && env.get("KUBECONFIG").is_none() {
+        match platform {
+            Platform::Github => return without_oidc(context),
+            Platform::Gitlab | Platform::Tekton | Platform::Local => {}
+        }
+    }
     let failure = Failure::new(Code::IdentityMissing, "there is no CI identity to ask the API server with");
     let empty = options.empty_secrets();
     let are = if empty.len() == 1 { "is" } else { "are" };
@@ -269,6 +330,23 @@ fn none(context: &Context) -> Failure {
             "set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`"
         }
     })
+}
+
+/// The failure that there is no OIDC token, and what each CI system needs to give one.
+fn without_oidc(context: &Context) -> Failure {
+    let failure = Failure::new(Code::IdentityMissing, "this job has no OIDC token");
+    let variable = o::IDENTITY_ID_TOKEN.variable();
+    match context.platform {
+        Platform::Github => failure.cause(format!("the runner has set no `{}`", oidc::OF_GITHUB[0])).hint(
+            "give the job `permissions: id-token: write`; a reusable workflow needs it in the calling job, too; a pull request from a fork never has it",
+        ),
+        Platform::Gitlab => failure
+            .cause(format!("`{variable}` is not set"))
+            .hint(format!("declare it in the job: `id_tokens: {{{variable}: {{aud: $JOBPASS_SERVER}}}}`")),
+        Platform::Tekton | Platform::Local => failure
+            .cause(format!("neither `--{}` nor `{variable}` gives one", o::IDENTITY_TOKEN_FILE.name))
+            .hint("name the file of a projected token by `--identity-token-file`"),
+    }
 }
 
 /// A trimmed token in the type that kube wants.

@@ -13,6 +13,7 @@ use crate::{
     lease::{self, seal::Seal},
     net::Way,
     options::{self as o, Setting},
+    origin::Origin,
     out::Out,
     pass::{Observer, Pass, Plan},
     platform::github,
@@ -57,6 +58,9 @@ pub async fn begin(
     let (mut identity, _) = Identity::find(context, Purpose::Begin)?;
     identity.way = Way::of(&identity.address(), &context.env)?;
     meet(out, &identity);
+    if identity.origin == Origin::Oidc {
+        out.say(format!("the CI identity is {}", identity.why));
+    }
     let seal = Seal::of(context);
     let name = lease::name(context.platform, &seal, job_key.as_deref(), &spec.service_account);
     let store = Store::of(&base, &name);

@@ -3,8 +3,12 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::secret::Secret;
+
+/// In bytes: a longer claim is not shown.
+const LONGEST: usize = 256;
 
 /// The claims that our messages and receipts use.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -24,6 +28,16 @@ pub struct Claims {
     nbf: Option<f64>,
     /// When it was issued, in seconds since 1970.
     iat: Option<f64>,
+    /// The repository's number, as GitHub has it, and the project's, as GitLab has it.
+    repository_id: Option<Value>,
+    project_id: Option<Value>,
+    /// What runs: a branch or tag, and where it goes.
+    #[serde(rename = "ref")]
+    git_ref: Option<Value>,
+    environment: Option<Value>,
+    /// The workflow that runs, where others may call it; GitLab's pipeline file.
+    job_workflow_ref: Option<Value>,
+    ci_config_ref_uri: Option<Value>,
     /// The claims that Kubernetes adds.
     #[serde(rename = "kubernetes.io")]
     kubernetes: Kubernetes,
@@ -91,6 +105,25 @@ impl Claims {
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {
         moment(self.iat)
+    }
+
+    /// The claims by which a cluster's trust tells one job from another, as `name value`: those of CI systems that are there.
+    #[must_use]
+    pub fn of_job(&self) -> Vec<String> {
+        let claims = [
+            ("repository_id", &self.repository_id),
+            ("project_id", &self.project_id),
+            ("ref", &self.git_ref),
+            ("environment", &self.environment),
+            ("job_workflow_ref", &self.job_workflow_ref),
+            ("ci_config_ref_uri", &self.ci_config_ref_uri),
+        ];
+        let text = |value: &Value| match value {
+            Value::String(text) if text.len() <= LONGEST => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(_) | Value::String(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        claims.into_iter().filter_map(|(name, value)| Some(format!("{name} `{}`", text(value.as_ref()?)?))).collect()
     }
 
     /// How long it is valid from its issue to its expiry, in seconds.

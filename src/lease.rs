@@ -83,6 +83,9 @@ pub struct Lease {
     /// Only on GitHub: the proxy and root certificates of the main step. Any step can change those in the environment, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way: Option<Fingerprint>,
+    /// The same for the servers that issue the CI identity's credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_way: Option<Fingerprint>,
     /// Only on GitLab: the HMAC that shows that this job has written the file; see [`seal`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
@@ -253,6 +256,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Cont
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
         connection: on_github.then(|| context.options.connection()),
         way: on_github.then(|| identity.way.fingerprint.clone()).filter(|way| !way.is_empty()),
+        issuer_way: identity.issuer.as_ref().filter(|_| on_github).and_then(|_| identity.ways.fingerprint().ok()),
         seal: None,
     }
 }
@@ -308,6 +312,7 @@ pub(crate) mod tests {
             kubeconfig_out: None,
             connection: None,
             way: None,
+            issuer_way: None,
             seal: None,
         }
     }

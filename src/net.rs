@@ -1,5 +1,7 @@
 //! How a server is reached: the target, the way to it, TLS, and why there was no answer. Nothing here knows who we are.
 
+use std::time::Duration;
+
 use http::HeaderValue;
 use kube::config::AuthInfo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -9,6 +11,7 @@ use crate::secret::Secret;
 mod addresses;
 mod connect;
 pub mod error;
+pub mod fetch;
 pub mod leaf;
 mod roots;
 mod tls;
@@ -24,11 +27,16 @@ pub use way::Way;
 pub const WRONG_SERVER: &str =
     "check `--server`, or the kubeconfig's `server`: it is the API server's address, not the console's or a proxy's";
 
+/// What an API server is called in messages.
+pub const API_SERVER: &str = "the API server";
+
 /// A server and how to reach it.
 #[derive(Clone)]
 pub struct Target {
     /// What fails if it cannot be reached: the first line of the failure.
     pub what: String,
+    /// What kind of server it is, in messages.
+    pub noun: &'static str,
     /// Its URL: `https`, with a path prefix where there is one.
     pub server: String,
     /// Which certificates are accepted as the server's.
@@ -50,6 +58,8 @@ pub enum Trust {
     Authority(Vec<u8>),
     /// Those that the system trusts.
     System,
+    /// Those that the system trusts, and those signed by this authority, as PEM.
+    SystemAnd(Vec<u8>),
     /// All of them: `--insecure-skip-tls-verify`.
     Everybody,
 }
@@ -61,6 +71,8 @@ pub struct Credential {
     pub header: Option<HeaderValue>,
     /// The bearer token in the header, if it is one.
     pub token: Option<Secret>,
+    /// How long it lives from now on, where that is known and it can be had anew.
+    pub lifetime: Option<Duration>,
     /// The client certificate's chain and its key.
     pub certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     /// Of this value only the impersonation is used: the user as whom we ask instead of ourselves.

@@ -24,6 +24,8 @@ pub enum Origin {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token_file: Option<String>,
     },
+    /// The OIDC token that the CI system issues for the job.
+    Oidc,
 }
 
 /// How far the content of a lease file is believed.

@@ -120,21 +120,17 @@ mod tests {
     use kube::config::Cluster;
 
     use super::*;
-    use crate::{lease::tests::lease, net::Way, origin::Origin, pass_extension::PassExtension};
+    use crate::{lease::tests::lease, origin::Origin, pass_extension::PassExtension};
 
     fn by(gives: Gives<'_>) -> String {
         let identity = Identity {
-            origin: Origin::InCluster,
-            why: String::new(),
             cluster: Cluster {
                 server: Some("https://s:6443".into()),
                 certificate_authority_data: Some("Y2E=".into()),
                 ..Cluster::default()
             },
             user: AuthInfo { token: Some("the-identity-s-own".to_owned().into()), ..AuthInfo::default() },
-            authority: String::new(),
-            pod_namespace: None,
-            way: Way::default(),
+            ..Identity::new(Origin::InCluster, String::new())
         };
         render(&identity, &lease(), gives, Path::new("/run/token"), "prod").expose().to_owned()
     }

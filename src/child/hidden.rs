@@ -95,7 +95,15 @@ fn is_of_pass(name: &str, options: &Options) -> bool {
 
 /// Names of the variables from which jobpass itself reads the CI identity.
 fn of_identity(env: &Env) -> Vec<String> {
-    let settings = [&o::IDENTITY_TOKEN, &o::IDENTITY_TOKEN_FILE, &o::IDENTITY_KUBECONFIG, &o::KUBECONFIG];
+    let settings = [
+        &o::IDENTITY_TOKEN,
+        &o::IDENTITY_TOKEN_FILE,
+        &o::IDENTITY_KUBECONFIG,
+        &o::KUBECONFIG,
+        &o::IDENTITY_ID_TOKEN,
+        &o::IDENTITY_PASSWORD,
+        &o::IDENTITY_PASSWORD_FILE,
+    ];
     let names = settings.into_iter().flat_map(|setting| [setting.variable(), setting.input()]);
     names.chain(env.names("JOBPASS_IDENTITY_")).collect()
 }

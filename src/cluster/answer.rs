@@ -252,9 +252,23 @@ impl Shown<'_> {
         let shown = audiences.iter().map(|audience| format!("`{audience}`")).collect::<Vec<_>>().join(", ");
         let issuer = claims.iss.as_deref().map_or_else(|| "no issuer".to_owned(), |issuer| format!("`{issuer}`"));
         let ends = claims.expires_at().map_or_else(|| "without end".to_owned(), |end| format!("valid until {}", instant(end)));
-        failure
-            .cause(format!("its token is {ends}, for audience {}, from {issuer}", if shown.is_empty() { "none".into() } else { shown }))
-            .hint("check that this cluster trusts that issuer and audience, and that the token was not revoked")
+        let failure = failure
+            .cause(format!("its token is {ends}, for audience {}, from {issuer}", if shown.is_empty() { "none".into() } else { shown }));
+        if claims.service_account().is_some() {
+            return failure.hint("check that this cluster trusts that issuer and audience, and that the token was not revoked");
+        }
+        // The token of a CI system or another identity provider: a cluster trusts it by its claims.
+        let claims: Vec<_> = claims
+            .sub
+            .iter()
+            .filter(|subject| subject.len() <= 256)
+            .map(|subject| format!("subject `{subject}`"))
+            .chain(claims.of_job())
+            .collect();
+        let failure = if claims.is_empty() { failure } else { failure.cause(format!("it says: {}", claims.join(", "))) };
+        failure.hint(
+            "compare this with the cluster's AuthenticationConfiguration: it must name that issuer and audience, its rules must take these claims, and the API server must reach the issuer",
+        )
     }
 }
 

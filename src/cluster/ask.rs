@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Cluster, Patience,
+    Cluster, Patience, Standing,
     answer::Answer,
     exchange::Message,
     hedge::{Again, Event, Tries},
@@ -17,9 +17,12 @@ use super::{
 use crate::{
     failure::{Code, Failure},
     identity::Identity,
-    net::{Connector, TransportError, leaf},
+    net::{Connector, TransportError, fetch::Limit, leaf},
     options::human,
 };
+
+/// A credential that was issued is not used in the last moments of its life.
+const NEAR: Duration = Duration::from_secs(30);
 
 /// For the look at a refused certificate there is at least this much time, even after the deadline.
 const LOOK: Duration = Duration::from_secs(1);
@@ -31,6 +34,7 @@ impl Cluster {
             Ok(message) => message,
             Err(broken) => return self.settled(request, Err(broken)).await,
         };
+        self.freshen().await;
         if self.connector.is_busy
             && let Some(line) = self.connector.another()
         {
@@ -62,9 +66,14 @@ impl Cluster {
             self.connector.is_busy = false;
             self.left_something = before || (creates && tried.may_have_arrived);
             match &tried.sent {
-                Ok(answer) if answer.status == 401 && !self.renewed && self.identity.is_renewable() => {
-                    self.renewed = true;
+                Ok(answer) if answer.status == 401 => {
+                    let is_first = self.standing == Standing::Good && self.identity.is_renewable();
+                    self.standing = Standing::Refused;
+                    if !is_first {
+                        return self.settled(request, tried.sent).await;
+                    }
                     self.renew().await?;
+                    self.standing = Standing::Renewed;
                 }
                 Ok(answer) => {
                     self.said &= !answer.is_success();
@@ -107,23 +116,53 @@ impl Cluster {
         }
     }
 
-    /// Reads the credential anew, where it comes from a place that may hold a newer one (a file, a plugin).
+    /// Reads or asks for the credential anew, where there may be a newer one (a file, a plugin, an issuer).
     pub(super) async fn renew(&mut self) -> Result<(), Failure> {
         self.identity.refresh();
-        self.connector = bounded(&self.identity, self.deadline, self.timeout).await?;
+        (self.connector, self.stale) = bounded(&self.identity, self.deadline, self.timeout, self.patience_now()).await?;
         Ok(())
+    }
+
+    /// Asks for the credential anew where its end is near. If that fails, the one that we have may still do.
+    async fn freshen(&mut self) {
+        if self.stale.is_some_and(|stale| stale <= Instant::now()) && self.has_time() {
+            let _ = self.renew().await;
+        }
+    }
+
+    /// Once something may exist on the server, all the time there is counts.
+    fn patience_now(&self) -> Patience {
+        if self.left_something { Patience::Whole } else { self.patience }
     }
 }
 
-/// Prepares a connection within the deadline.
-pub(super) async fn bounded(identity: &Identity, deadline: Instant, timeout: Duration) -> Result<Connector, Failure> {
+/// Prepares a connection within the deadline. Also says when the credential is asked for anew.
+pub(super) async fn bounded(
+    identity: &Identity,
+    deadline: Instant,
+    timeout: Duration,
+    patience: Patience,
+) -> Result<(Connector, Option<Instant>), Failure> {
     let target = identity.target();
     // A bad target is reported before a plugin of the identity is started.
     target.check()?;
-    let credential = timeout_at(deadline, identity.credential()).await.unwrap_or_else(|_| {
+    let now = Instant::now();
+    let limit = Limit {
+        // Where an issuer is silent, there is still time to end the pass in another way.
+        deadline: now + deadline.saturating_duration_since(now) / 2,
+        timeout: timeout / 2,
+        unreached: match patience {
+            Patience::Brief => Some(retry::UNREACHED),
+            Patience::Whole => None,
+        },
+    };
+    let credential = timeout_at(deadline, identity.credential(limit)).await.unwrap_or_else(|_| {
         Err(Failure::new(Code::IdentityPlugin, format!("cannot use the CI identity: {}", identity.why))
             .cause(format!("its credential plugin did not answer within {}", human(timeout)))
             .hint("run the plugin by hand in the job; it must not ask questions"))
     });
-    Connector::new(target, credential?)
+    let credential = credential?;
+    // A credential that has a quarter of its life left, or half a minute, is used no more.
+    let stale = credential.lifetime.map(|lifetime| now + lifetime.saturating_sub(NEAR.min(lifetime / 4)));
+    Ok((Connector::new(target, credential)?, stale))
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
-    Cluster,
+    Cluster, Standing,
     answer::Answer,
     exchange::Message,
     hedge::{Again, Event, Tries},
@@ -70,9 +70,9 @@ impl Cluster {
             // Takes at most half of the time: the request of the pass still has to come.
             let half = Instant::now() + self.deadline.saturating_duration_since(Instant::now()) / 2;
             let answer = sent(&mut self.connector, half).await.ok()?;
-            if answer.status == 401 && !self.renewed && self.identity.is_renewable() {
-                self.renewed = true;
+            if answer.status == 401 && self.standing == Standing::Good && self.identity.is_renewable() {
                 self.renew().await.ok()?;
+                self.standing = Standing::Renewed;
                 continue;
             }
             let review: Review = serde_json::from_slice(&answer.body).ok().filter(|_| answer.is_success())?;

@@ -11,7 +11,7 @@ use crate::{
     failure::Failure,
     jwt::Claims,
     lease::Lease,
-    net::{Connector, Credential},
+    net::{API_SERVER, Connector, Credential},
     secret::Secret,
     spec::TokenSpec,
 };
@@ -104,7 +104,7 @@ impl Cluster {
             Ok(answer) if answer.status == 401 => Probed::Dead,
             Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
             Ok(answer) => Probed::Unknown(format!("the API server answered {}", answer.status)),
-            Err(broken) => Probed::Unknown(broken.brief(self.timeout)),
+            Err(broken) => Probed::Unknown(broken.brief(API_SERVER, self.timeout)),
         }
     }
 }

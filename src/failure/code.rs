@@ -138,6 +138,12 @@ codes! {
     IdentityRefused "identity.refused" Failed:
         "The API server answered 401: it does not know the CI identity.",
         "Check that this cluster trusts its issuer and audience, and that it was not revoked.";
+    IdentityUrl "identity.url" Usage:
+        "The address of an identity provider is none, or not reached by TLS.",
+        "Correct what the message names.";
+    IdentityOidc "identity.oidc" Failed:
+        "The CI system gives this job no OIDC token, or not the one that was asked for.",
+        "Give the job `permissions: id-token: write`; see the pages of the CI systems.";
     NetworkTarget "network.target" Usage:
         "The way to the API server cannot be gone as it is described: address, authority or proxy.",
         "Correct what the message names.";

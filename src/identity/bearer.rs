@@ -3,19 +3,18 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use kube::config::{AuthInfo, Cluster};
+use kube::config::AuthInfo;
 
 use super::{
     Identity, mounted,
     rank::Rank,
-    source::{AGAIN, Source, counts},
+    source::{AGAIN, Kind as IdentityKind, Source, counts},
     token_of,
 };
 use crate::{
     context::Context,
     failure::{Code, Failure},
     files,
-    net::Way,
     options::{self as o, Options, Setting},
     origin::{Origin, Word},
     secret::Secret,
@@ -28,6 +27,10 @@ pub(super) struct Bearer;
 impl Source for Bearer {
     fn name(&self) -> Option<&'static str> {
         Some("identity token")
+    }
+
+    fn kind(&self) -> IdentityKind {
+        IdentityKind::Token
     }
 
     fn settings(&self) -> &'static [&'static Setting] {
@@ -107,15 +110,8 @@ fn identity(token: &Secret, source: &str, origin: Origin, options: &Options) -> 
     }
     let token_file = match &origin {
         Origin::Bearer { token_file } => token_file.clone(),
-        Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::InCluster => None,
+        Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::InCluster | Origin::Oidc => None,
     };
-    Ok(Identity {
-        origin,
-        why: format!("the identity token of {source}"),
-        cluster: Cluster::default(),
-        user: AuthInfo { token: Some(token_of(token)), token_file, ..AuthInfo::default() },
-        authority: String::new(),
-        pod_namespace: None,
-        way: Way::default(),
-    })
+    let identity = Identity::new(origin, format!("the identity token of {source}"));
+    Ok(Identity { user: AuthInfo { token: Some(token_of(token)), token_file, ..AuthInfo::default() }, ..identity })
 }

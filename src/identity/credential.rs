@@ -5,25 +5,29 @@ use kube::config::AuthInfo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::{Identity, mounted, plugin};
+use super::{Identity, issuer::Asking, mounted, plugin};
 use crate::{
     failure::{Code, Failure},
     files,
-    net::{Credential, header},
+    net::{Credential, fetch::Limit, header},
     secret::Secret,
 };
 
 impl Identity {
-    /// The credential in the form that requests need, from the identity itself or from its plugin.
+    /// The credential in the form that requests need, from the identity itself, its plugin or its issuer.
     ///
     /// # Errors
     /// When a credential is not valid. It is no error if there is none: then the API server refuses us.
-    pub async fn credential(&self) -> Result<Credential, Failure> {
+    pub async fn credential(&self, limit: Limit) -> Result<Credential, Failure> {
         let what = self.what();
         let user = &self.user;
         let mut credential = Credential::default();
         if let Some(token) = &user.token {
             credential = Credential::bearing(token.clone().into());
+        } else if let Some(issuer) = &self.issuer {
+            let issued = issuer.issue(Asking { ways: &self.ways, api_server: &self.target(), limit }).await?;
+            mounted::guard_token(self, &issued.token, "its issuer gave it")?;
+            credential = Credential { lifetime: issued.lifetime, ..Credential::bearing(issued.token) };
         } else if let (Some(name), Some(password)) = (&user.username, &user.password) {
             let pair = Secret::of_parts(&[name, ":", Secret::from(password.clone()).expose()]);
             credential.header = header("Basic", &Secret::new(STANDARD.encode(pair.expose())));

@@ -4,13 +4,17 @@ use std::path::Path;
 
 use kube::config::{AuthInfo, Cluster};
 
-use super::{Identity, rank::Rank, source::Source, token_of};
+use super::{
+    Identity,
+    rank::Rank,
+    source::{Kind, Source},
+    token_of,
+};
 use crate::{
     context::Context,
     env::Env,
     failure::{Code, Failure},
     files,
-    net::Way,
     origin::{Origin, Word},
     secret::Secret,
 };
@@ -25,6 +29,10 @@ pub(super) struct Pod;
 impl Source for Pod {
     fn name(&self) -> Option<&'static str> {
         Some("service account of a pod")
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::InCluster
     }
 
     fn again(&self, _: &Origin, context: &Context, _: Word) -> Result<Option<Identity>, Failure> {
@@ -54,8 +62,6 @@ pub(super) fn find(env: &Env, mount: &Path) -> Result<Option<Identity>, Failure>
         files::read_text(&path).map_err(failed)
     };
     Ok(Some(Identity {
-        origin: Origin::InCluster,
-        why: "the service account of this pod".to_owned(),
         cluster: Cluster {
             server: Some(format!("https://{host}:{port}")),
             certificate_authority: Some(mount.join("ca.crt").to_string_lossy().into_owned()),
@@ -69,7 +75,7 @@ pub(super) fn find(env: &Env, mount: &Path) -> Result<Option<Identity>, Failure>
         },
         authority: "the certificate authority that this pod has mounted".to_owned(),
         pod_namespace: read("namespace").ok().map(|text| text.trim().to_owned()),
-        way: Way::default(),
+        ..Identity::new(Origin::InCluster, "the service account of this pod".to_owned())
     }))
 }
 

@@ -9,14 +9,13 @@ use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 use super::{
     Identity, mounted,
     rank::Rank,
-    source::{self, AGAIN, Source, counts},
+    source::{self, AGAIN, Kind as IdentityKind, Source, counts},
     token_of,
 };
 use crate::{
     context::Context,
     failure::{Code, Failure},
     files::{self, Unusual},
-    net::Way,
     options::{self as o, Setting},
     origin::{Origin, Word},
     pass_extension::PassExtension,
@@ -31,6 +30,10 @@ pub(super) struct Named;
 impl Source for Named {
     fn name(&self) -> Option<&'static str> {
         Some("kubeconfig")
+    }
+
+    fn kind(&self) -> IdentityKind {
+        IdentityKind::Kubeconfig
     }
 
     fn settings(&self) -> &'static [&'static Setting] {
@@ -98,6 +101,10 @@ pub(super) struct OfHome;
 impl Source for OfHome {
     fn name(&self) -> Option<&'static str> {
         None
+    }
+
+    fn kind(&self) -> IdentityKind {
+        IdentityKind::Kubeconfig
     }
 
     fn has_contexts(&self) -> bool {
@@ -264,15 +271,8 @@ fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl 
         Failure::new(Code::IdentityKubeconfig, format!("its context `{name}` names the user `{user}`, which is not there"))
     })?;
     let why = why(name);
-    Ok(Identity {
-        origin,
-        authority: format!("the certificate authority of {why}"),
-        why,
-        cluster,
-        user: usable(user)?,
-        pod_namespace: None,
-        way: Way::default(),
-    })
+    let authority = format!("the certificate authority of {why}");
+    Ok(Identity { authority, cluster, user: usable(user)?, ..Identity::new(origin, why) })
 }
 
 /// Checks the user, and reads its token file.

@@ -1,18 +1,46 @@
 //! The sources of a CI identity: each has a file of its own, and an entry in the list here.
 
-use super::{Identity, bearer, in_cluster, kubeconfig, rank::Rank};
+use super::{Identity, bearer, in_cluster, kubeconfig, oidc, rank::Rank};
 use crate::{
     context::Context,
-    failure::Failure,
-    options::Setting,
+    failure::{Code, Failure},
+    options::{self as o, Options, Setting},
     origin::{Origin, Word},
     platform::Platform,
 };
 
-/// One kind of CI identity.
+/// The kinds of CI identity that `--identity` can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Kubeconfig,
+    InCluster,
+    Token,
+    Oidc,
+}
+
+impl Kind {
+    const ALL: [(&'static str, Self); 4] =
+        [("kubeconfig", Self::Kubeconfig), ("in-cluster", Self::InCluster), ("token", Self::Token), ("oidc", Self::Oidc)];
+
+    /// The kind that is asked for; none for `auto`.
+    pub(super) fn chosen(options: &Options) -> Result<Option<Self>, Failure> {
+        let Some(given) = options.get(&o::IDENTITY).filter(|given| given.text != "auto") else { return Ok(None) };
+        let found = Self::ALL.iter().find(|(name, _)| *name == given.text).map(|(_, kind)| *kind);
+        found.map(Some).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|(name, _)| format!("`{name}`")).collect();
+            Failure::new(Code::UsageValue, format!("{} names no kind of CI identity", given.source))
+                .hint(format!("write `auto`, {}", names.join(", ").replace(", `oidc`", " or `oidc`")))
+        })
+    }
+}
+
+/// A source of CI identities of one kind.
 pub(super) trait Source: Sync {
     /// Its name in the message that nothing was found; none where another source's name covers it.
     fn name(&self) -> Option<&'static str>;
+
+    /// The kind of its identities.
+    fn kind(&self) -> Kind;
 
     /// The settings that ask for this source. They exclude each other.
     fn settings(&self) -> &'static [&'static Setting] {
@@ -48,7 +76,7 @@ pub(super) trait Source: Sync {
 }
 
 /// All sources, in the order in which they are asked.
-pub(super) const SOURCES: [&dyn Source; 4] = [&bearer::Bearer, &kubeconfig::Named, &in_cluster::Pod, &kubeconfig::OfHome];
+pub(super) const SOURCES: [&dyn Source; 5] = [&bearer::Bearer, &kubeconfig::Named, &oidc::Oidc, &in_cluster::Pod, &kubeconfig::OfHome];
 
 /// The source that found an identity with this origin.
 pub(super) fn of(origin: &Origin) -> &'static dyn Source {
@@ -56,6 +84,7 @@ pub(super) fn of(origin: &Origin) -> &'static dyn Source {
         Origin::Kubeconfig { .. } | Origin::KubeconfigText => &kubeconfig::Named,
         Origin::InCluster => &in_cluster::Pod,
         Origin::Bearer { .. } => &bearer::Bearer,
+        Origin::Oidc => &oidc::Oidc,
     }
 }
 

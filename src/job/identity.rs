@@ -15,7 +15,23 @@ use crate::{
 const WAYS: [&Setting; 4] = [&o::INSECURE_SKIP_TLS_VERIFY, &o::CONTEXT, &o::SERVER, &o::CERTIFICATE_AUTHORITY];
 
 /// Settings of who we are.
-const WHO: [&Setting; 4] = [&o::IDENTITY_TOKEN_FILE, &o::IDENTITY_TOKEN, &o::KUBECONFIG, &o::IDENTITY_KUBECONFIG];
+const WHO: [&Setting; 15] = [
+    &o::IDENTITY,
+    &o::IDENTITY_TOKEN_FILE,
+    &o::IDENTITY_TOKEN,
+    &o::KUBECONFIG,
+    &o::IDENTITY_KUBECONFIG,
+    &o::IDENTITY_ID_TOKEN,
+    &o::OIDC_AUDIENCE,
+    &o::EXCHANGE_URL,
+    &o::EXCHANGE_AUDIENCE,
+    &o::EXCHANGE_SCOPE,
+    &o::EXCHANGE_RESOURCE,
+    &o::EXCHANGE_CLIENT_ID,
+    &o::IDENTITY_USERNAME,
+    &o::IDENTITY_PASSWORD_FILE,
+    &o::IDENTITY_PASSWORD,
+];
 
 /// Finds the CI identity that ends a pass. A variable or input that is invalid, or that leads to another API server than the
 /// pass's, is ignored if there is an identity without it. A flag is never ignored.

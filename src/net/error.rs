@@ -4,7 +4,7 @@ use std::{error::Error, io, time::Duration};
 
 use rustls::CertificateError;
 
-use super::{Target, WRONG_SERVER};
+use super::{API_SERVER, Target, Trust, WRONG_SERVER};
 use crate::{
     failure::{Code, Failure, words},
     options::human,
@@ -83,17 +83,18 @@ impl TransportError {
         matches!(self, Self::Certificate(_))
     }
 
-    /// The reason in a few words; `timeout` is named where the time was up.
+    /// The reason in a few words; `who` is the server, and `timeout` is named where the time was up.
     #[must_use]
-    pub fn brief(&self, timeout: Duration) -> String {
+    pub fn brief(&self, who: &str, timeout: Duration) -> String {
         match self {
-            Self::Unreachable(why) => format!("the API server cannot be reached: {why}"),
-            Self::Certificate(why) => format!("the API server's certificate is not trusted: {why}"),
+            Self::Unreachable(why) => format!("{who} cannot be reached: {why}"),
+            Self::Certificate(why) => format!("{who}'s certificate is not trusted: {why}"),
             Self::Tls(why) => format!("the TLS handshake failed: {why}"),
             Self::Cut => "the connection ended in the middle of the answer".into(),
-            Self::TooLarge => "the answer is larger than any of an API server to jobpass".into(),
-            Self::Unconnected => format!("the API server cannot be reached: no connection within {}", human(timeout)),
-            Self::Late => format!("the API server did not answer within {}", human(timeout)),
+            Self::TooLarge if who == API_SERVER => "the answer is larger than any of an API server to jobpass".into(),
+            Self::TooLarge => "the answer is larger than any that jobpass reads".into(),
+            Self::Unconnected => format!("{who} cannot be reached: no connection within {}", human(timeout)),
+            Self::Late => format!("{who} did not answer within {}", human(timeout)),
             Self::Unsendable => "the request cannot be made".into(),
         }
     }
@@ -113,7 +114,7 @@ impl TransportError {
     #[must_use]
     pub fn failure(&self, what: &str, target: &Target, leaf: Option<String>, timeout: Duration) -> Failure {
         let server = &target.server;
-        let failure = Failure::new(self.code(), what).cause(format!("`{server}`: {}", self.brief(timeout)));
+        let failure = Failure::new(self.code(), what).cause(format!("`{server}`: {}", self.brief(target.noun, timeout)));
         match self {
             Self::Unreachable(_) | Self::Unconnected => {
                 let hint = if target.has_own_proxy {
@@ -128,14 +129,20 @@ impl TransportError {
                     Some(leaf) => failure.cause(format!("it presented a certificate with {leaf}")),
                     None => failure,
                 };
-                failure.cause(format!("it was checked against {}", target.authority)).hint(
-                    "give the API server's own authority by `--certificate-authority`, as in the ConfigMap `kube-root-ca.crt` of any namespace",
-                )
+                failure.cause(format!("it was checked against {}", target.authority)).hint(match target.trust {
+                    Trust::System if target.noun != API_SERVER => {
+                        "name a file with its authority and the system's roots by `SSL_CERT_FILE`, or add it to the system's roots"
+                    }
+                    Trust::Authority(_) | Trust::System | Trust::SystemAnd(_) | Trust::Everybody => {
+                        "give the API server's own authority by `--certificate-authority`, as in the ConfigMap `kube-root-ca.crt` of any namespace"
+                    }
+                })
             }
+            Self::Tls(_) if target.noun != API_SERVER => failure.hint("check the address, and that no proxy on the way breaks TLS"),
             Self::Tls(_) => failure.hint("check that the address is the API server's and that no proxy on the way breaks TLS"),
             Self::Late => failure.hint("try again, or give it more time by `--timeout`"),
-            Self::TooLarge => failure.hint(WRONG_SERVER),
-            Self::Cut | Self::Unsendable => failure,
+            Self::TooLarge if target.noun == API_SERVER => failure.hint(WRONG_SERVER),
+            Self::TooLarge | Self::Cut | Self::Unsendable => failure,
         }
     }
 }

@@ -36,8 +36,11 @@ pub(super) fn settings(target: &Target, credential: &Credential) -> Result<Clien
         Trust::Authority(pem) => {
             builder.with_root_certificates(roots(pem).ok_or_else(|| refused("its certificate authority cannot be read"))?)
         }
-        Trust::System => by_system(builder, &target.way)
+        Trust::System => by_system(builder, &target.way, None)
             .ok_or_else(|| refused("the system has no root certificates, and no certificate authority is given"))?,
+        Trust::SystemAnd(pem) => {
+            by_system(builder, &target.way, Some(pem)).ok_or_else(|| refused("its certificate authority cannot be read"))?
+        }
     };
     match &credential.certificate {
         Some((chain, key)) => builder
@@ -50,21 +53,32 @@ pub(super) fn settings(target: &Target, credential: &Credential) -> Result<Clien
 /// The settings for a proxy: it is checked against the system's roots, and gets no client certificate.
 pub(super) fn of_proxy(way: &Way) -> Option<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
-    Some(by_system(builder, way)?.with_no_client_auth())
+    Some(by_system(builder, way, None)?.with_no_client_auth())
 }
 
 type Trusting<State> = ConfigBuilder<ClientConfig, State>;
 
-/// Trusts the system's roots, as they were read when the way to the server was chosen.
+/// Trusts the system's roots, as they were read when the way to the server was chosen, and this authority.
 #[cfg(target_os = "linux")]
-fn by_system(builder: Trusting<WantsVerifier>, way: &Way) -> Option<Trusting<WantsClientCert>> {
-    way.roots.as_ref().map(|roots| builder.with_root_certificates(roots.store.clone()))
+fn by_system(builder: Trusting<WantsVerifier>, way: &Way, authority: Option<&[u8]>) -> Option<Trusting<WantsClientCert>> {
+    let systems = way.roots.as_ref().map(|roots| roots.store.clone());
+    let store = match (authority, systems) {
+        (None, systems) => systems?,
+        (Some(authority), systems) => {
+            let mut store = roots(authority)?;
+            store.roots.extend(systems.iter().flat_map(|systems| systems.roots.iter().cloned()));
+            Arc::new(store)
+        }
+    };
+    Some(builder.with_root_certificates(store))
 }
 
-/// Lets the system verify the certificate.
+/// Lets the system verify the certificate, with this authority beside its own.
 #[cfg(not(target_os = "linux"))]
-fn by_system(builder: Trusting<WantsVerifier>, _: &Way) -> Option<Trusting<WantsClientCert>> {
-    rustls_platform_verifier::BuilderVerifierExt::with_platform_verifier(builder).ok()
+fn by_system(builder: Trusting<WantsVerifier>, _: &Way, authority: Option<&[u8]>) -> Option<Trusting<WantsClientCert>> {
+    let more: Vec<_> = CertificateDer::pem_slice_iter(authority.unwrap_or_default()).collect::<Result<_, _>>().ok()?;
+    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(more, provider()).ok()?;
+    Some(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 fn roots(pem: &[u8]) -> Option<RootCertStore> {

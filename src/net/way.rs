@@ -90,6 +90,53 @@ impl Way {
     }
 }
 
+/// The ways to servers that are found only while a credential is fetched: an identity provider, a login.
+///
+/// In the post step of our GitHub action only the proxy and the roots of the main step are used, whatever a step in between has set:
+/// otherwise it could have a password sent to a server of its own.
+#[derive(Clone, Default)]
+pub struct Ways {
+    env: Env,
+    main: Option<Fingerprint>,
+}
+
+impl Ways {
+    /// The ways as the environment gives them.
+    #[must_use]
+    pub fn of(env: &Env) -> Self {
+        Self { env: env.clone(), main: None }
+    }
+
+    /// The same ways as in the main step.
+    #[must_use]
+    pub fn again(env: &Env, main: Fingerprint) -> Self {
+        Self { env: env.clone(), main: Some(main) }
+    }
+
+    /// The way to a server whose certificate the system's roots check.
+    ///
+    /// # Errors
+    /// When the proxy's address is not valid, the environment's root certificates cannot be read, or they have changed.
+    pub fn to(&self, server: &str) -> Result<Way, Failure> {
+        let address = Address { server, proxy: None, has_trust: false };
+        match &self.main {
+            None => Way::of(&address, &self.env),
+            Some(main) => Way::again(&address, &self.env, main).map(|(way, _)| way),
+        }
+    }
+
+    /// What is saved of them, so that the post step knows them again.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn fingerprint(&self) -> Result<Fingerprint, Failure> {
+        // `NO_PROXY` may take the proxy away for one server and not for another, which does no harm: nobody in between sees more.
+        let env = self.env.without("NO_PROXY").without("no_proxy");
+        let address = Address { server: "https://identity-provider.invalid", proxy: None, has_trust: false };
+        Way::of(&address, &env).map(|way| way.fingerprint)
+    }
+}
+
 /// Chooses those roots that were used before: the environment's, or else the system's usual ones.
 fn same(before: Option<&str>, now: Option<Roots>, usual: impl Fn() -> Option<Roots>) -> Result<(Roots, Option<&'static str>), Failure> {
     let is_same = |roots: &Roots| before == Some(roots.sha256.as_str());

@@ -30,6 +30,9 @@ const CACHE: SignedDuration = SignedDuration::from_secs(10 + 1);
 /// How long a token lives on while a finalizer holds its Secret: `jwt.DefaultLeeway` (60 s) and the cache (10 s), plus a second.
 const HELD: SignedDuration = SignedDuration::from_secs(70 + 1);
 
+/// The token of the pass that is ended, in messages.
+const ITSELF: &str = "the pass's own token";
+
 /// A pass that is to be revoked, as far as it is known.
 #[derive(Debug)]
 pub struct Revocation {
@@ -71,6 +74,13 @@ struct Outcome {
     warning: Option<String>,
 }
 
+/// The connection over which a pass is ended.
+struct Reached {
+    cluster: Cluster,
+    /// Why it is the pass's own and not the CI identity's.
+    refused: Option<Failure>,
+}
+
 /// The conditions of a revocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
@@ -89,13 +99,16 @@ impl Revocation {
 
     /// Deletes the lease, probes whether the API server still accepts the token, and removes the files.
     pub async fn carry_out(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Revoked {
-        match self.connected(identity, terms, out).await {
-            Ok(mut cluster) => {
+        match Box::pin(self.connected(identity, terms, out)).await {
+            Ok(Reached { mut cluster, refused }) => {
                 let elsewhere = self.is_said_elsewhere(cluster.identity()).then(|| {
                     let (told, ours) = (one_line(&self.lease.server), cluster.identity().server());
                     format!("the lease file names the API server `{told}`: it is passed over, and the lease is ended on `{ours}`")
                 });
-                let revoked = self.carry_out_over(&mut cluster, terms).await;
+                let revoked = match refused {
+                    None => self.carry_out_over(&mut cluster, terms).await,
+                    Some(refused) => Box::pin(self.carry_out_itself(&mut cluster, terms, refused)).await,
+                };
                 Revoked { warning: revoked.warning.or(elsewhere), ..revoked }
             }
             Err(why) => self.revoked(Outcome { proof: Err(why), at: None, warning: None }),
@@ -106,9 +119,46 @@ impl Revocation {
     pub(super) async fn carry_out_over(&self, cluster: &mut Cluster, terms: Terms) -> Revoked {
         let _watch = Watch::over(&self.lease, self.named, cluster, self.store.as_ref());
         let mut outcome = Outcome { proof: Ok(Proof::Removed), at: None, warning: None };
-        outcome.proof = self.delete(cluster, terms, &mut outcome).await;
+        outcome.proof = Box::pin(self.delete(cluster, terms, &mut outcome)).await;
+        if let Err(refused) = &outcome.proof
+            && cluster.was_refused()
+            && let Some(token) = self.token()
+        {
+            let refused = refused.clone();
+            let itself = async {
+                let mut own = cluster.again_as(&token, ITSELF).await.ok()?;
+                Some(self.carry_out_itself(&mut own, terms, refused).await)
+            };
+            if let Some(revoked) = Box::pin(itself).await {
+                return revoked;
+            }
+        }
         if outcome.proof.is_err() {
             outcome.at = cluster.server_time(&self.lease);
+        }
+        self.revoked(outcome)
+    }
+
+    /// The same with the pass's own token, where the CI identity is refused or cannot be had. Nothing of ours gives it the right to
+    /// that, but somebody else may have; otherwise the reason for the first refusal counts.
+    async fn carry_out_itself(&self, own: &mut Cluster, terms: Terms, refused: Failure) -> Revoked {
+        let _watch = Watch::over(&self.lease, self.named, own, self.store.as_ref());
+        let mut outcome = Outcome { proof: Ok(Proof::Removed), at: None, warning: None };
+        let deleted = Box::pin(self.delete(own, terms, &mut outcome)).await;
+        match deleted {
+            Ok(proof) => {
+                outcome.proof = Ok(proof);
+                outcome.warning = Some(format!("{ITSELF} has ended it, as the CI identity could not: {}", refused.brief()));
+            }
+            Err(own) => {
+                outcome.proof = Err(refused.cause(match own.code() {
+                    Code::ApiRbac => format!("{ITSELF} may not end it either"),
+                    _ => format!("{ITSELF} was tried, too: {}", own.brief()),
+                }));
+            }
+        }
+        if outcome.proof.is_err() {
+            outcome.at = own.server_time(&self.lease);
         }
         self.revoked(outcome)
     }
@@ -151,7 +201,7 @@ impl Revocation {
         self.known && identity.server() != self.lease.server
     }
 
-    async fn connected(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Result<Cluster, Failure> {
+    async fn connected(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Result<Reached, Failure> {
         let identity = identity?;
         // A derived name belongs to this job on every API server, so the server that an unsealed file names can be ignored.
         let is_passed_over = self.word == Word::Hearsay && self.named.is_ours_alone();
@@ -160,7 +210,17 @@ impl Revocation {
                 .cause(format!("it is on `{}`, but the CI identity is for `{}`", self.lease.server, identity.server()))
                 .hint("name the right CI identity: a lease decides neither the server nor the credential"));
         }
-        Cluster::connect(identity, terms.timeout, Patience::Whole, out).await
+        // The files of the pass and its lease are taken at their word: the token goes where the lease is.
+        let own = self.token().map(|token| identity.bearing(&token, ITSELF));
+        match (Cluster::connect(identity, terms.timeout, Patience::Whole, out).await, own) {
+            (Ok(cluster), _) => Ok(Reached { cluster, refused: None }),
+            // The issuer of the credential took at most half of the time.
+            (Err(refused), Some(own)) if refused.code() != Code::NetworkTarget => {
+                let cluster = Cluster::connect(own, terms.timeout / 2, Patience::Whole, out).await?;
+                Ok(Reached { cluster, refused: Some(refused) })
+            }
+            (Err(refused), _) => Err(refused),
+        }
     }
 
     async fn delete(&self, cluster: &mut Cluster, terms: Terms, outcome: &mut Outcome) -> Result<Proof, Failure> {

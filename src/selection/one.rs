@@ -67,6 +67,7 @@ pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str
         kubeconfig_out: None,
         connection: None,
         way: None,
+        issuer_way: None,
         seal: None,
     };
     Revocation { lease, named, word: Word::Ours, known: false, store, token: None }

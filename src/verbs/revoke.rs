@@ -17,7 +17,7 @@ use crate::{
         meet, pipes,
         telling::{Telling, passed_over, tell, warn, warn_of},
     },
-    net::Way,
+    net::{Way, way::Ways},
     options::{self as o, Call, Setting},
     out::Out,
     pass::{Revocation, Terms},
@@ -59,11 +59,21 @@ Nothing to revoke is success, unless a flag names it.",
         &o::JOB_KEY,
         &o::TIMEOUT,
         &o::OUTPUT,
+        &o::IDENTITY,
         &o::SERVER,
         &o::CERTIFICATE_AUTHORITY,
         &o::KUBECONFIG,
         &o::CONTEXT,
         &o::IDENTITY_TOKEN_FILE,
+        &o::OIDC_AUDIENCE,
+        &o::EXCHANGE_URL,
+        &o::EXCHANGE_AUDIENCE,
+        &o::EXCHANGE_SCOPE,
+        &o::EXCHANGE_RESOURCE,
+        &o::EXCHANGE_CLIENT_ID,
+        &o::IDENTITY_USERNAME,
+        &o::IDENTITY_PASSWORD_FILE,
+        &o::REVOKE_IDENTITY,
         &o::INSECURE_SKIP_TLS_VERIFY,
     ],
     otherwise: &[],
@@ -260,6 +270,9 @@ async fn end_one(
 /// The identity with the proxy and roots to its server. The post step uses those of its main step, whatever a step in between has
 /// set.
 fn on_its_way(context: &Context, mut identity: Identity, revocation: &Revocation, out: &Out) -> Result<Identity, Failure> {
+    if context.is_post() {
+        identity.ways = Ways::again(&context.env, revocation.lease.issuer_way.clone().unwrap_or_default());
+    }
     identity.way = if context.is_post() {
         let fingerprint = revocation.lease.way.clone().unwrap_or_default();
         let (way, passed_over) = Way::again(&identity.address(), &context.env, &fingerprint)?;

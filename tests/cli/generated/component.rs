@@ -7,10 +7,15 @@ use jobpass::options::{ALL, Kind, Setting};
 use super::file;
 
 /// Settings that are no inputs of the component. Its jobs have them empty, so that only the job itself sets them.
-pub(crate) const NO_INPUTS: [&str; 21] = [
+pub(crate) const NO_INPUTS: [&str; 25] = [
     // A value in YAML is for everybody to read: variables of the project hold secrets.
     "identity-token",
     "identity-kubeconfig",
+    "identity-id-token",
+    "identity-password",
+    // They belong to a password.
+    "identity-username",
+    "identity-password-file",
     // Who wants these is to say so in the job itself.
     "insecure-skip-tls-verify",
     "wait-dead",

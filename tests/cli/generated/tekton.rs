@@ -22,7 +22,7 @@ pub(crate) const FILES: [&str; 7] = [
 ];
 
 /// Settings that are no parameters.
-pub(crate) const NO_PARAMS: [&str; 25] = [
+pub(crate) const NO_PARAMS: [&str; 39] = [
     // A service account is given with its namespace.
     "namespace",
     // Where the pass is and how it is shown, and when it ends, the Task itself has decided.
@@ -52,6 +52,20 @@ pub(crate) const NO_PARAMS: [&str; 25] = [
     "insecure-skip-tls-verify",
     "identity-token",
     "identity-kubeconfig",
+    "identity",
+    "oidc-audience",
+    "exchange-url",
+    "exchange-audience",
+    "exchange-scope",
+    "exchange-resource",
+    "exchange-client-id",
+    "identity-username",
+    "identity-password-file",
+    "revoke-identity",
+    "identity-id-token",
+    "identity-password",
+    "registry-auth",
+    "registry",
 ];
 
 /// Settings of which more is to be said in a Task than in `--help`: the verb, or none for all, and the text.

@@ -1,0 +1,39 @@
+//! Who issues a credential when it is needed: the CI system's OIDC provider, a token exchange, a login.
+
+use std::{pin::Pin, time::Duration};
+
+use crate::{
+    failure::Failure,
+    net::{Target, fetch::Limit, way::Ways},
+    secret::Secret,
+};
+
+/// What an issuer is asked with.
+pub struct Asking<'a> {
+    /// The ways to servers that are no API server.
+    pub ways: &'a Ways,
+    /// The API server that the credential is for.
+    pub api_server: &'a Target,
+    /// How long it may take.
+    pub limit: Limit,
+}
+
+/// A credential that was issued.
+pub struct Issued {
+    /// The bearer token.
+    pub token: Secret,
+    /// How long it lives from now on, as far as that is known: it is asked for anew before its end.
+    pub lifetime: Option<Duration>,
+}
+
+/// The answer of an issuer, once it is there.
+pub type Issuing<'a> = Pin<Box<dyn Future<Output = Result<Issued, Failure>> + Send + 'a>>;
+
+/// Issues the credential of a CI identity.
+pub trait Issuer: Send + Sync {
+    /// Asks for a fresh credential.
+    fn issue<'a>(&'a self, asking: Asking<'a>) -> Issuing<'a>;
+
+    /// What it sends that no message may contain.
+    fn secrets(&self) -> Vec<Secret>;
+}

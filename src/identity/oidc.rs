@@ -1,0 +1,244 @@
+//! A CI identity that the CI system itself vouches for: an OIDC token for this job, which nobody stores.
+//!
+//! GitHub issues it on request, to every step of a job with `permissions: id-token: write`:
+//! <https://docs.github.com/en/actions/reference/security/oidc>. GitLab puts it into the variable that `id_tokens:` names:
+//! <https://docs.gitlab.com/ci/secrets/id_token_authentication/>.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, header};
+use kube::config::AuthInfo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+
+use super::{
+    Identity,
+    bearer::Bearer,
+    issuer::{Asking, Issued, Issuer, Issuing},
+    rank::Rank,
+    server,
+    source::{Kind, Source},
+    token_of,
+};
+use crate::{
+    context::Context,
+    failure::{Code, Failure},
+    jwt::Claims,
+    net::{
+        self, Target, Trust,
+        fetch::{Fetch, Limit, split},
+        way::Ways,
+    },
+    options::{self as o, Options},
+    origin::{Origin, Word},
+    secret::Secret,
+};
+
+/// The variables by which GitHub's runner says where a token can be had, and as whom.
+pub const OF_GITHUB: [&str; 2] = ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"];
+
+/// What a query's value may have as it is.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// In bytes: the longest part of a refusal that is repeated.
+const LONGEST: usize = 200;
+
+/// The CI system's OIDC token as the CI identity.
+pub(super) struct Oidc;
+
+impl Source for Oidc {
+    fn name(&self) -> Option<&'static str> {
+        Some("OIDC token of the CI system")
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Oidc
+    }
+
+    fn asked(&self, context: &Context) -> Result<Option<Identity>, Failure> {
+        if Kind::chosen(&context.options)? != Some(Kind::Oidc) {
+            return Ok(None);
+        }
+        // A file with a projected token, as Tekton, ARC, SPIFFE or Buildkite write it.
+        if let Some(given) = Bearer.asked(context)? {
+            return Ok(Some(given));
+        }
+        if context.options.get(&o::SERVER).is_none() {
+            return Err(Failure::new(Code::UsageMissing, format!("{} is missing", context.options.missing(&o::SERVER)))
+                .hint("an OIDC token needs the API server that it is for"));
+        }
+        find(context)?.map_or_else(|| Err(super::without_oidc(context)), |identity| Ok(Some(identity)))
+    }
+
+    fn again(&self, _: &Origin, context: &Context, _: Word) -> Result<Option<Identity>, Failure> {
+        self.offered(context)
+    }
+
+    fn offered(&self, context: &Context) -> Result<Option<Identity>, Failure> {
+        // The template always declares a token, and runners in a cluster often may have one: only with a server is it meant for us.
+        if context.options.get(&o::SERVER).is_none() { Ok(None) } else { find(context) }
+    }
+
+    fn rank(&self, identity: &Identity, context: &Context) -> Rank {
+        let options = &context.options;
+        let audiences = match &identity.user.token {
+            Some(token) => Claims::of(&token.clone().into()).unwrap_or_default().audiences().into_iter().map(str::to_owned).collect(),
+            None => vec![audience(options)],
+        };
+        // A token for this very server is of no use to another one, whoever names it.
+        if audiences.iter().all(|audience| is_server(audience, options)) && !audiences.is_empty() {
+            return Rank::Variable;
+        }
+        match (&identity.user.token, options.chosen(&o::OIDC_AUDIENCE)) {
+            // The audience of a token that we were given stands in the pipeline's own file.
+            (Some(_), _) | (None, None) => Rank::Flag,
+            (None, Some(given)) => Rank::of(&given.source),
+        }
+    }
+}
+
+/// The audience that is asked for: the one that is set, else the server's URL.
+fn audience(options: &Options) -> String {
+    let server = options.get(&o::SERVER).map(|given| server::plain(&given.text, "").unwrap_or_else(|_| given.text.clone()));
+    options.text(&o::OIDC_AUDIENCE).map(str::to_owned).or(server).unwrap_or_default()
+}
+
+/// Whether an audience is the URL of the server that is set.
+fn is_server(audience: &str, options: &Options) -> bool {
+    let plain = |text: &str| server::plain(text, "").ok();
+    let server = options.text(&o::SERVER).and_then(plain);
+    server.is_some() && plain(audience) == server
+}
+
+/// The OIDC token that this job has or may have.
+fn find(context: &Context) -> Result<Option<Identity>, Failure> {
+    let options = &context.options;
+    if let Some(subject) = subject(context, &audience(options))? {
+        let why = match &subject {
+            Subject::Given(_, source) => format!("the OIDC token of {source}"),
+            Subject::Github(_) => format!("GitHub's OIDC token of this job, for audience `{}`", audience(options)),
+        };
+        let identity = Identity::new(Origin::Oidc, why);
+        return Ok(Some(match subject {
+            Subject::Given(token, _) => Identity { user: AuthInfo { token: Some(token_of(&token)), ..AuthInfo::default() }, ..identity },
+            Subject::Github(github) => Identity { issuer: Some(Arc::new(github)), ..identity },
+        }));
+    }
+    Ok(None)
+}
+
+/// A token that says who this job is: given, or to be had from GitHub. It is what a token exchange exchanges, too.
+pub(super) enum Subject {
+    /// It is there, from this source.
+    Given(Secret, String),
+    /// GitHub issues it.
+    Github(Github),
+}
+
+/// The token of this job for an audience, if there is one or one can be had.
+pub(super) fn subject(context: &Context, audience: &str) -> Result<Option<Subject>, Failure> {
+    let Context { options, env, .. } = context;
+    if let Some((token, source)) = options.secret(&o::IDENTITY_ID_TOKEN) {
+        if Claims::of(token).is_none() {
+            return Err(Failure::new(Code::IdentityToken, format!("{source} holds no OIDC token"))
+                .cause("an OIDC token is a JWT: three parts of base64 with dots between them")
+                .hint("have it issued by `id_tokens:`; a token of another kind goes to `JOBPASS_IDENTITY_TOKEN`"));
+        }
+        return Ok(Some(Subject::Given(token.clone(), source.to_string())));
+    }
+    let [url, token] = OF_GITHUB.map(|name| env.secret(name).filter(|value| !value.is_blank()));
+    match (url, token) {
+        (Some(url), Some(token)) => Github::of(&url, token, audience).map(|github| Some(Subject::Github(github))),
+        (Some(_), None) | (None, Some(_) | None) => Ok(None),
+    }
+}
+
+/// GitHub's issuer, as the runner tells of it.
+pub(super) struct Github {
+    server: String,
+    path: String,
+    token: Secret,
+    audience: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    value: Secret,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    message: Option<String>,
+}
+
+impl Github {
+    fn of(url: &Secret, token: Secret, audience: &str) -> Result<Self, Failure> {
+        let (server, path) = split(url.expose(), &format!("`{}`", OF_GITHUB[0]))?;
+        let and = if path.contains('?') { '&' } else { '?' };
+        let path = format!("{path}{and}audience={}", utf8_percent_encode(audience, QUERY));
+        Ok(Self { server, path, token, audience: audience.to_owned() })
+    }
+
+    /// Asks for a token.
+    ///
+    /// # Errors
+    /// When GitHub gives none, or one for another audience.
+    pub(super) async fn token(&self, ways: &Ways, limit: Limit) -> Result<Secret, Failure> {
+        let what = "cannot get an OIDC token for this job from GitHub";
+        let target = Target {
+            what: what.to_owned(),
+            noun: "GitHub's OIDC provider",
+            server: self.server.clone(),
+            trust: Trust::System,
+            authority: "the system's roots".to_owned(),
+            server_name: None,
+            has_own_proxy: false,
+            way: ways.to(&self.server)?,
+        };
+        let mut headers = HeaderMap::new();
+        let bearer = net::header("Bearer", &self.token).ok_or_else(|| {
+            Failure::new(Code::IdentityOidc, what).cause(format!("`{}` has characters that a request cannot carry", OF_GITHUB[1]))
+        })?;
+        headers.insert(header::AUTHORIZATION, bearer);
+        let fetch = Fetch { target: &target, method: Method::GET, path: &self.path, headers, body: None };
+        let reply = fetch.send(limit, |reply| !reply.is_passing()).await?;
+        let refused = |cause: String| Failure::new(Code::IdentityOidc, what).cause(cause);
+        if !reply.is_success() {
+            let said = serde_json::from_slice::<Refusal>(&reply.body).ok().and_then(|refusal| refusal.message);
+            let said = said.filter(|said| said.len() <= LONGEST).map(|said| format!(": {said}")).unwrap_or_default();
+            let failure = refused(reply.brief(target.noun) + &said);
+            return Err(match reply.status {
+                401 | 403 => failure
+                    .hint("it issues none for a job that is over or is being cancelled, and none without `permissions: id-token: write`"),
+                _ => failure,
+            });
+        }
+        let answer: Answer = serde_json::from_slice(&reply.body).map_err(|_| refused("its answer is not what was asked for".to_owned()))?;
+        checked(&answer.value, &self.audience).map_err(|cause| refused(cause.to_owned()))?;
+        Ok(answer.value)
+    }
+}
+
+/// Checks that it is a token, and for this audience: another one may be meant for somebody else.
+fn checked(token: &Secret, audience: &str) -> Result<(), &'static str> {
+    let claims = Claims::of(token).filter(|_| token.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+    match claims {
+        None => Err("what it gave is no token"),
+        Some(claims) if claims.audiences() != [audience] => Err("its token is for another audience than was asked for"),
+        Some(_) => Ok(()),
+    }
+}
+
+impl Issuer for Github {
+    fn issue<'a>(&'a self, asking: Asking<'a>) -> Issuing<'a> {
+        Box::pin(async move {
+            let token = self.token(asking.ways, asking.limit).await?;
+            let lifetime = Claims::of(&token).and_then(|claims| claims.lifetime()).and_then(|seconds| u64::try_from(seconds).ok());
+            Ok(Issued { token, lifetime: lifetime.map(Duration::from_secs) })
+        })
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.token.clone()]
+    }
+}
