@@ -90,8 +90,8 @@ impl Cluster {
     pub async fn connect(identity: Identity, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
         let deadline = Instant::now() + timeout;
         let (connector, stale) = bounded(&identity, deadline, timeout, patience).await?;
-        let out = out.clone();
-        let clock = ServerClock::default();
+        let (out, clock) = (out.clone(), ServerClock::default());
+        hide(&out, &identity, &connector);
         Ok(Self {
             identity,
             connector,
@@ -177,6 +177,13 @@ impl Cluster {
 
     fn shown(&self) -> Shown<'_> {
         Shown { why: &self.identity.why, token: self.identity_token(), now: Timestamp::now() }
+    }
+}
+
+/// What an issuer gave is hidden in all messages from now on.
+fn hide(out: &Out, identity: &Identity, connector: &Connector) {
+    if let (Some(_), Some(token)) = (&identity.issuer, &connector.token) {
+        out.hide(token);
     }
 }
 

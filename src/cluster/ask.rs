@@ -11,6 +11,7 @@ use super::{
     answer::Answer,
     exchange::Message,
     hedge::{Again, Event, Tries},
+    hide,
     request::Request,
     retry,
 };
@@ -120,6 +121,7 @@ impl Cluster {
     pub(super) async fn renew(&mut self) -> Result<(), Failure> {
         self.identity.refresh();
         (self.connector, self.stale) = bounded(&self.identity, self.deadline, self.timeout, self.patience_now()).await?;
+        hide(&self.out, &self.identity, &self.connector);
         Ok(())
     }
 

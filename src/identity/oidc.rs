@@ -85,9 +85,10 @@ impl Source for Oidc {
             Some(token) => Claims::of(&token.clone().into()).unwrap_or_default().audiences().into_iter().map(str::to_owned).collect(),
             None => vec![audience(options)],
         };
-        // A token for this very server is of no use to another one, whoever names it.
+        // A token for this very server is of no use to another one, whoever names it. But whoever counts less than who named it may
+        // not say by which authority the server is known.
         if audiences.iter().all(|audience| is_server(audience, options)) && !audiences.is_empty() {
-            return Rank::Variable;
+            return options.get(&o::SERVER).map_or(Rank::Flag, |given| Rank::of(&given.source));
         }
         match (&identity.user.token, options.chosen(&o::OIDC_AUDIENCE)) {
             // The audience of a token that we were given stands in the pipeline's own file.
@@ -240,5 +241,76 @@ impl Issuer for Github {
 
     fn secrets(&self) -> Vec<Secret> {
         vec![self.token.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    use super::*;
+    use crate::{context::context, platform::Platform};
+
+    fn jwt(audience: &str) -> String {
+        let claims = serde_json::json!({"iss": "https://gitlab.example.com", "aud": audience, "sub": "project_path:a/b"});
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    fn rank(audience: &str, flags: &[(&str, &str)], env: &[(&str, &str)]) -> Rank {
+        let token = jwt(audience);
+        let env: Vec<_> = env.iter().copied().chain([("JOBPASS_IDENTITY_ID_TOKEN", token.as_str())]).collect();
+        let context = context(Platform::Gitlab, flags, &env).expect("valid");
+        Oidc.rank(&find(&context).expect("valid").expect("found"), &context)
+    }
+
+    #[test]
+    fn a_token_for_the_server_itself_goes_where_the_server_is_named() {
+        let server = "https://api.example.com:6443";
+        assert_eq!(rank(server, &[], &[("JOBPASS_SERVER", server)]), Rank::Variable);
+        assert_eq!(rank(server, &[("server", "api.example.com:6443/")], &[]), Rank::Flag);
+    }
+
+    #[test]
+    fn a_token_for_another_audience_goes_only_where_a_flag_says() {
+        for (audience, server) in [("prod", "https://api.example.com"), ("https://api.example.com", "https://evil.example.com")] {
+            assert_eq!(rank(audience, &[], &[("JOBPASS_SERVER", server)]), Rank::Flag, "{audience}");
+            // Whoever can set the one variable can set the other.
+            assert_eq!(rank(audience, &[], &[("JOBPASS_SERVER", server), ("JOBPASS_OIDC_AUDIENCE", audience)]), Rank::Flag, "{audience}");
+        }
+    }
+
+    fn github(flags: &[(&str, &str)], env: &[(&str, &str)]) -> (Rank, String) {
+        let asked = [(OF_GITHUB[0], "https://issuer.example.com/x?v=2"), (OF_GITHUB[1], "request-token")];
+        let env: Vec<_> = env.iter().copied().chain(asked).collect();
+        let context = context(Platform::Github, flags, &env).expect("valid");
+        let identity = find(&context).expect("valid").expect("found");
+        (Oidc.rank(&identity, &context), identity.why)
+    }
+
+    #[test]
+    fn github_is_asked_for_the_servers_url_or_the_audience_that_is_set() {
+        let server = ("JOBPASS_SERVER", "https://API.example.com:443/");
+        let (rank, why) = github(&[], &[server]);
+        assert_eq!((rank, why.as_str()), (Rank::Variable, "GitHub's OIDC token of this job, for audience `https://api.example.com`"));
+        assert_eq!(github(&[("oidc-audience", "prod")], &[server]).0, Rank::Flag);
+        assert_eq!(github(&[], &[server, ("JOBPASS_OIDC_AUDIENCE", "prod")]).0, Rank::Variable);
+    }
+
+    #[test]
+    fn the_audience_is_added_to_githubs_url() {
+        let path =
+            |url: &str| Github::of(&Secret::new(url.to_owned()), Secret::new("t".to_owned()), "https://a b/?&").map(|github| github.path);
+        assert_eq!(path("https://h/x?v=2").as_deref(), Ok("/x?v=2&audience=https%3A%2F%2Fa%20b%2F%3F%26"));
+        assert_eq!(path("https://h/x").as_deref(), Ok("/x?audience=https%3A%2F%2Fa%20b%2F%3F%26"));
+        assert!(path("http://h/x").is_err());
+    }
+
+    #[test]
+    fn what_is_no_token_for_that_audience_is_refused() {
+        let is = |token: &str| checked(&Secret::new(token.to_owned()), "prod");
+        assert_eq!(is(&jwt("prod")), Ok(()));
+        assert_eq!(is(&jwt("test")), Err("its token is for another audience than was asked for"));
+        assert_eq!(is(&(jwt("prod") + "\n")), Err("what it gave is no token"));
+        assert_eq!(is("opaque"), Err("what it gave is no token"));
     }
 }

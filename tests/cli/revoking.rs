@@ -1,6 +1,6 @@
 //! `revoke`: what it finds, what it trusts, how sure it is, and what it says when it cannot.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use insta::assert_snapshot;
 use jobpass_sandbox::Fault;
@@ -467,6 +467,29 @@ fn an_identity_that_is_gone() {
     assert_snapshot!(ran.said());
     job.revoke().arg("--kubeconfig").arg(job.directory().join("identity.moved").to_string_lossy()).succeed();
     job.assert_nothing_left();
+}
+
+#[test]
+fn an_identity_that_is_over_leaves_the_end_to_the_pass_itself_if_that_may() {
+    for may in [true, false] {
+        let world = World::sandbox("the CI identity dies before its pass");
+        let job = Job::gitlab(&world);
+        job.request().succeed();
+        let token = job.token();
+        let (sandbox, account) = (world.on_sandbox(), format!("system:serviceaccount:{}:deploy-bot", world.namespace()));
+        if may {
+            sandbox.allow(&account, world.namespace(), "delete", "secrets", &[]);
+        }
+        let user = world.user();
+        sandbox.delete_service_account(world.home(), user.rsplit_once(':').expect("the name of a service account").1);
+        // The API server remembers for 10 s whom it has let in.
+        sandbox.advance(Duration::from_secs(11));
+        let ran = job.revoke().run();
+        code(&ran, 0);
+        assert_eq!(world.is_live(&token), !may);
+        let outcome = if may { "and_its_pass_may_end_itself" } else { "and_its_pass_may_not_end_itself" };
+        assert_snapshot!(format!("an_identity_that_is_over_{outcome}"), ran.said());
+    }
 }
 
 #[test]
