@@ -143,8 +143,26 @@ impl Identity {
                 .cause(format!("the CI identity is {}", found.why)));
         }
         let directions = Directions::of(&found, context, purpose)?;
-        let found = Self { ways: Ways::of(&context.env), ..found };
+        let found = Self { ways: Ways::of(&context.env), ..found }.told_apart(kind, context);
         found.directed(&directions, context).map(|identity| (identity, directions.passed_over))
+    }
+
+    /// Whether the log should say which one it is: no setting names it, or there was another one.
+    #[must_use]
+    pub fn is_worth_a_line(&self, context: &Context) -> bool {
+        match self.origin {
+            Origin::Oidc => true,
+            Origin::InCluster => oidc::is_there(context),
+            Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::Bearer { .. } => false,
+        }
+    }
+
+    /// Says why it is not the job's OIDC token, where there is one that nobody has turned down.
+    fn told_apart(mut self, kind: Option<Kind>, context: &Context) -> Self {
+        if kind.is_none() && self.origin == Origin::InCluster && oidc::is_there(context) {
+            self.why.push_str(", and not the job's OIDC token, as no server is set");
+        }
+        self
     }
 
     /// The API server's certificate authority as PEM, where there is one of its own.

@@ -13,7 +13,6 @@ use crate::{
     lease::{self, seal::Seal},
     net::Way,
     options::{self as o, Setting},
-    origin::Origin,
     out::Out,
     pass::{Observer, Pass, Plan},
     platform::github,
@@ -58,7 +57,7 @@ pub async fn begin(
     let (mut identity, _) = Identity::find(context, Purpose::Begin)?;
     identity.way = Way::of(&identity.address(), &context.env)?;
     meet(out, &identity);
-    if identity.origin == Origin::Oidc {
+    if identity.is_worth_a_line(context) {
         out.say(format!("the CI identity is {}", identity.why));
     }
     let seal = Seal::of(context);

@@ -111,6 +111,12 @@ fn is_server(audience: &str, options: &Options) -> bool {
     server.is_some() && plain(audience) == server
 }
 
+/// Whether this job has an OIDC token, or may have one.
+pub(super) fn is_there(context: &Context) -> bool {
+    let is_set = |name| context.env.secret(name).is_some_and(|value| !value.is_blank());
+    context.options.secret(&o::IDENTITY_ID_TOKEN).is_some() || OF_GITHUB.into_iter().all(is_set)
+}
+
 /// The OIDC token that this job has or may have.
 fn find(context: &Context) -> Result<Option<Identity>, Failure> {
     let options = &context.options;
