@@ -1,9 +1,11 @@
 //! GitHub's issuer, and the endpoint at which a job with `id-token: write` asks for a token.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use jobpass_sandbox::client::{self, Response};
+use jobpass_sandbox::{Gate, jwt};
 use serde_json::{Value, json};
 
 use crate::issuer::{Issuer, Keys, changed, now};
@@ -23,6 +25,8 @@ const QUERY: &str = "api-version=2.0";
 pub enum Answer {
     /// As GitHub does.
     Token,
+    /// As GitHub does, but not before the gate opens.
+    Held(Gate),
     /// With this status and body, as JSON.
     Status(u16, String),
     /// With a page, as a proxy does that wants a login.
@@ -37,13 +41,18 @@ pub enum Answer {
     Broken,
 }
 
+/// A job, as the endpoint knows it.
+struct Known {
+    changes: Value,
+    answer: Answer,
+    asked: usize,
+}
+
 struct Endpoint {
     keys: Arc<Keys>,
     issuer: Mutex<String>,
-    /// What a job shows to get a token.
-    token: String,
-    changes: Mutex<Value>,
-    answer: Mutex<Answer>,
+    /// By what a job shows to get a token.
+    jobs: Mutex<HashMap<String, Known>>,
 }
 
 /// A GitHub that signs the tokens of jobs.
@@ -52,59 +61,44 @@ pub struct GitHub {
     endpoint: Arc<Endpoint>,
 }
 
+/// A job with `id-token: write`.
+pub struct Job {
+    endpoint: Arc<Endpoint>,
+    /// `ACTIONS_ID_TOKEN_REQUEST_URL`.
+    pub request_url: String,
+    /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN`.
+    pub request_token: String,
+}
+
 impl GitHub {
     /// Starts it on a free port.
     #[must_use]
     pub fn start() -> Self {
         // Where GitHub has its keys: https://token.actions.githubusercontent.com/.well-known/openid-configuration
         let keys = Arc::new(Keys::new("/.well-known/jwks"));
-        let endpoint = Arc::new(Endpoint {
-            keys: keys.clone(),
-            issuer: Mutex::default(),
-            token: format!("eyJhbGciOiJSUzI1NiJ9.{}.{}", jobpass_sandbox::jwt::opaque(), jobpass_sandbox::jwt::opaque()),
-            changes: Mutex::new(json!({})),
-            answer: Mutex::new(Answer::Token),
-        });
+        let endpoint = Arc::new(Endpoint { keys: keys.clone(), issuer: Mutex::default(), jobs: Mutex::default() });
         let asked = endpoint.clone();
         let issuer = Issuer::start(keys, move |request| asked.answer(request));
         *endpoint.issuer.lock().expect("sound") = issuer.url();
         Self { issuer, endpoint }
     }
 
-    /// `ACTIONS_ID_TOKEN_REQUEST_URL` of a job.
+    /// A job whose tokens say this beside, or instead of, what they say otherwise; null takes a claim away.
     #[must_use]
-    pub fn request_url(&self) -> String {
-        format!("{}{ENDPOINT}?{QUERY}", self.url())
-    }
-
-    /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN` of a job.
-    #[must_use]
-    pub fn request_token(&self) -> &str {
-        &self.endpoint.token
-    }
-
-    /// What the next tokens of the endpoint are to say beside, or instead of, what they say otherwise; null takes a claim away.
-    pub fn set_claims(&self, changes: &Value) {
-        *self.endpoint.changes.lock().expect("sound") = changes.clone();
-    }
-
-    /// How the endpoint answers from now on.
-    pub fn set_answer(&self, answer: Answer) {
-        *self.endpoint.answer.lock().expect("sound") = answer;
-    }
-
-    /// How often the endpoint was asked.
-    #[must_use]
-    pub fn asked(&self) -> usize {
-        self.requests().iter().filter(|line| line.ends_with(ENDPOINT)).count()
+    pub fn job(&self, changes: &Value) -> Job {
+        // The runner's own token is a JWT too.
+        let request_token = format!("eyJhbGciOiJSUzI1NiJ9.{}.{}", jwt::opaque(), jwt::opaque());
+        let known = Known { changes: changes.clone(), answer: Answer::Token, asked: 0 };
+        self.endpoint.jobs.lock().expect("sound").insert(request_token.clone(), known);
+        Job { endpoint: self.endpoint.clone(), request_url: format!("{}{ENDPOINT}?{QUERY}", self.url()), request_token }
     }
 
     /// Asks the endpoint as a job does that is not jobpass.
     #[must_use]
-    pub fn ask(&self, audience: &str) -> Response {
+    pub fn ask(&self, job: &Job, audience: &str) -> Response {
         let audience: String = form_urlencoded::byte_serialize(audience.as_bytes()).collect();
         let path = format!("{ENDPOINT}?{QUERY}&audience={audience}");
-        client::request(&self.url(), self.ca_pem(), "GET", &path, Some(self.request_token()), None).expect("the endpoint answers")
+        client::request(&self.url(), self.ca_pem(), "GET", &path, Some(&job.request_token), None).expect("the endpoint answers")
     }
 
     /// The token of a job of repository 74, on its branch main; `changes` are laid over its claims, null takes one away.
@@ -122,12 +116,29 @@ impl Deref for GitHub {
     }
 }
 
+impl Job {
+    fn known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(self.endpoint.jobs.lock().expect("sound").get_mut(&self.request_token).expect("it was made here"))
+    }
+
+    /// How the endpoint answers it from now on.
+    pub fn set_answer(&self, answer: Answer) {
+        self.known(|known| known.answer = answer);
+    }
+
+    /// How often it has asked.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.known(|known| known.asked)
+    }
+}
+
 impl Endpoint {
     /// The claims and their types are those of <https://docs.github.com/en/actions/reference/security/oidc>: all but the times are strings.
     fn mint(&self, audience: &str, changes: &Value) -> String {
         let now = now();
         let claims = json!({
-            "jti": jobpass_sandbox::jwt::uuid(), "aud": audience, "iss": *self.issuer.lock().expect("sound"),
+            "jti": jwt::uuid(), "aud": audience, "iss": *self.issuer.lock().expect("sound"),
             "iat": now, "nbf": now - NOT_BEFORE, "exp": now + LIFETIME,
             "repository": "acme/app", "repository_id": "74", "repository_owner": "acme", "repository_owner_id": "65",
             "repository_visibility": "private", "ref": "refs/heads/main", "ref_type": "branch", "ref_protected": "true",
@@ -159,17 +170,19 @@ impl Endpoint {
         if asked.path != ENDPOINT || asked.method != "GET" {
             return None;
         }
-        if asked.bearer.as_deref() != Some(self.token.as_str()) || asked.parameter("api-version").is_none() {
+        let mut jobs = self.jobs.lock().expect("sound");
+        let known = asked.bearer.as_deref().and_then(|token| jobs.get_mut(token)).filter(|_| asked.parameter("api-version").is_some());
+        let Some(known) = known else {
             return Some(Reply::json(401, &json!({"message": "Unauthorized"})));
-        }
+        };
+        known.asked += 1;
         // Without one it is the owner's URL, which no cluster should trust.
         let audience = asked.parameter("audience").unwrap_or_else(|| "https://github.com/acme".to_owned());
-        let changes = self.changes.lock().expect("sound").clone();
-        let token = || self.mint(&audience, &changes);
+        let token = || self.mint(&audience, &known.changes);
         let value = |value: String| Reply::json(200, &json!({"count": value.len(), "value": value}));
-        let answer = self.answer.lock().expect("sound").clone();
-        Some(match answer {
+        Some(match known.answer.clone() {
             Answer::Token => value(token()),
+            Answer::Held(gate) => Reply { gate: Some(gate), ..value(token()) },
             Answer::Status(status, body) => Reply::new(status, "application/json; charset=utf-8", body),
             Answer::Page(status) => Reply::new(status, "text/html", "<!DOCTYPE html>\n<html><body>Sign in to go on</body></html>\n"),
             Answer::Huge => {
@@ -200,13 +213,13 @@ mod tests {
     #[test]
     fn a_job_gets_a_token_for_the_audience_that_it_asks_for() {
         let github = GitHub::start();
-        github.set_claims(&json!({"run_id": "7", "environment": "production"}));
-        let answer = github.ask("https://api.example:6443/?a=b&c");
+        let job = github.job(&json!({"run_id": "7", "environment": "production"}));
+        let answer = github.ask(&job, "https://api.example:6443/?a=b&c");
         assert_eq!(answer.status, 200);
         let claims = claims(answer.json()["value"].as_str().expect("a token")).expect("a JWT");
         assert_eq!(claims["aud"], "https://api.example:6443/?a=b&c");
         assert_eq!((&claims["run_id"], &claims["sub"]), (&json!("7"), &json!("repo:acme/app:environment:production")));
-        assert_eq!(github.asked(), 1);
+        assert_eq!(job.asked(), 1);
     }
 
     #[test]
@@ -220,15 +233,31 @@ mod tests {
     }
 
     #[test]
-    fn it_answers_as_it_is_told() {
+    fn each_job_is_answered_as_it_is_told() {
         let github = GitHub::start();
-        github.set_answer(Answer::Status(403, "{}".to_owned()));
-        assert_eq!(github.ask("a").status, 403);
-        github.set_answer(Answer::Redirect("https://elsewhere.example/".to_owned()));
-        assert_eq!(github.ask("a").header("location"), Some("https://elsewhere.example/"));
-        github.set_answer(Answer::Huge);
-        assert!(github.ask("a").body.len() > 10 << 20);
-        github.set_answer(Answer::Value("a\nb".to_owned()));
-        assert_eq!(github.ask("a").json()["value"], "a\nb");
+        let (job, other) = (github.job(&json!({})), github.job(&json!({})));
+        job.set_answer(Answer::Status(403, "{}".to_owned()));
+        assert_eq!((github.ask(&job, "a").status, github.ask(&other, "a").status), (403, 200));
+        job.set_answer(Answer::Redirect("https://elsewhere.example/".to_owned()));
+        assert_eq!(github.ask(&job, "a").header("location"), Some("https://elsewhere.example/"));
+        job.set_answer(Answer::Huge);
+        assert!(github.ask(&job, "a").body.len() > 10 << 20);
+        job.set_answer(Answer::Value("a\nb".to_owned()));
+        assert_eq!(github.ask(&job, "a").json()["value"], "a\nb");
+    }
+
+    #[test]
+    fn an_answer_that_is_held_comes_when_the_gate_opens() {
+        let github = GitHub::start();
+        let job = github.job(&json!({}));
+        let gate = Gate::new();
+        job.set_answer(Answer::Held(gate.clone()));
+        let status = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| github.ask(&job, "a").status);
+            assert!(gate.wait(std::time::Duration::from_mins(1)));
+            gate.release();
+            asking.join().expect("it does not panic")
+        });
+        assert_eq!(status, 200);
     }
 }

@@ -139,3 +139,42 @@ pub(crate) fn changed(mut claims: Value, changes: &Value) -> Value {
 pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
+
+#[cfg(test)]
+mod tests {
+    use jobpass_sandbox::client;
+
+    use super::*;
+    use crate::GitLab;
+
+    fn keys(issuer: &Issuer) -> Vec<Value> {
+        let get = |path: &str| client::request(&issuer.url(), issuer.ca_pem(), "GET", path, None, None).expect("it answers").json();
+        let set = get(DISCOVERY)["jwks_uri"].as_str().expect("a URL").to_owned();
+        get(set.strip_prefix(&issuer.url()).expect("its own"))["keys"].as_array().cloned().expect("a list")
+    }
+
+    #[test]
+    fn keys_come_and_go() {
+        let gitlab = GitLab::start();
+        let old = keys(&gitlab);
+        gitlab.rotate();
+        let both = keys(&gitlab);
+        assert_eq!((old.len(), both.len()), (1, 2));
+        gitlab.forget_old_keys();
+        assert_eq!(keys(&gitlab), both[1..]);
+    }
+
+    #[test]
+    fn an_issuer_that_is_down_answers_nothing() {
+        let gitlab = GitLab::start();
+        gitlab.set_down(true);
+        assert!(client::request(&gitlab.url(), gitlab.ca_pem(), "GET", DISCOVERY, None, None).is_err());
+        gitlab.set_down(false);
+        assert_eq!(keys(&gitlab).len(), 1);
+    }
+
+    #[test]
+    fn null_takes_a_claim_away() {
+        assert_eq!(changed(json!({"a": 1, "b": 2}), &json!({"a": null, "c": 3})), json!({"b": 2, "c": 3}));
+    }
+}

@@ -9,7 +9,8 @@
 //! use serde_json::json;
 //!
 //! let github = GitHub::start();
-//! let answer = github.ask("https://api.example:6443");
+//! let job = github.job(&json!({"run_id": "7"}));
+//! let answer = github.ask(&job, "https://api.example:6443");
 //! assert_eq!(answer.json()["value"].as_str().map(|jwt| jwt.split('.').count()), Some(3));
 //! // A token of another repository, as an attacker would have it.
 //! let foreign = github.mint("https://api.example:6443", &json!({"repository_id": "1"}));
@@ -27,6 +28,7 @@ mod gitlab;
 mod issuer;
 mod server;
 
-pub use github::{Answer, GitHub};
+pub use github::{Answer, GitHub, Job};
 pub use gitlab::GitLab;
 pub use issuer::Issuer;
+pub use jobpass_sandbox::Gate;

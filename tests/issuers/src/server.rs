@@ -35,11 +35,13 @@ pub(crate) struct Reply {
     pub(crate) kind: &'static str,
     pub(crate) body: String,
     pub(crate) headers: Vec<(&'static str, String)>,
+    /// Where it waits before it is sent.
+    pub(crate) gate: Option<Gate>,
 }
 
 impl Reply {
     pub(crate) fn new(status: u16, kind: &'static str, body: impl Into<String>) -> Self {
-        Self { status, kind, body: body.into(), headers: Vec::new() }
+        Self { status, kind, body: body.into(), headers: Vec::new(), gate: None }
     }
 
     pub(crate) fn broken() -> Self {
@@ -150,6 +152,9 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> std::io::Resu
     let reply = (shared.handler)(&asked);
     if reply.status == 0 {
         return Err(std::io::Error::other("down"));
+    }
+    if let Some(gate) = &reply.gate {
+        gate.pass().await;
     }
     let mut response = Response::builder().status(reply.status).header("content-type", reply.kind);
     for (name, value) in reply.headers {

@@ -13,6 +13,8 @@ use crate::{client, jwt};
 /// What the server's library allows for `nbf`; it allows nothing for `exp` (coreos/go-oidc v2.5.0, `verify.go`).
 const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
 const DISCOVERY: &str = "/.well-known/openid-configuration";
+/// All jobs are in it, and in one of their own whose name begins so.
+const GROUP: &str = "jobpass:ci";
 
 /// One entry of an `AuthenticationConfiguration`.
 pub struct Trust {
@@ -24,6 +26,8 @@ pub struct Trust {
     pub audiences: Vec<String>,
     /// Whose jobs get in.
     pub of: Of,
+    /// The group of all jobs: `jobpass:ci` in the files, which the policies watch.
+    pub group: String,
 }
 
 /// What was filled in.
@@ -70,10 +74,13 @@ impl Trusted {
             return None;
         }
         let claims = self.verified(token)?;
-        let user = match &self.trust.of {
+        let mut user = match &self.trust.of {
             Of::GitHub { repository_ids, owner_id, workflow } => github(&claims, repository_ids, owner_id, workflow),
             Of::GitLab { project_ids, namespace_id } => gitlab(&claims, project_ids, namespace_id),
         }?;
+        for group in &mut user.groups {
+            *group = group.replace(GROUP, &self.trust.group);
+        }
         Some(match claims["jti"].as_str() {
             Some(jti) => user.credential(format!("JTI={jti}")),
             None => user,
@@ -130,7 +137,7 @@ fn gitlab(claims: &Value, project_ids: &[String], namespace_id: &str) -> Option<
 }
 
 fn user(name: &str, group: &str, extra: [(&str, &str); 3]) -> User {
-    let mut user = User::authenticated(name, vec!["jobpass:ci".to_owned(), format!("jobpass:ci:{group}")]);
+    let mut user = User::authenticated(name, vec![GROUP.to_owned(), format!("{GROUP}:{group}")]);
     user.extra = extra.into_iter().map(|(key, value)| (format!("jobpass.dev/{key}"), value.to_owned())).collect();
     user
 }
