@@ -46,6 +46,7 @@ mod settings;
 mod shells;
 mod silence;
 mod start;
+mod trust;
 mod two_passes;
 mod usage;
 mod volume;

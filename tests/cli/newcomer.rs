@@ -29,16 +29,18 @@ fn documented(list: usize) -> BTreeSet<String> {
 /// which features the crates have that are compiled already.
 fn with_jenkins(tree: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for path in ["src", "scrub", "deploy", "Cargo.toml", "Cargo.lock", "tests/harness/Cargo.toml", "tests/sandbox/Cargo.toml"] {
+    let tests = ["harness", "issuers", "sandbox"].map(|name| format!("tests/{name}"));
+    let manifests = tests.each_ref().map(|path| format!("{path}/Cargo.toml"));
+    for path in ["src", "scrub", "deploy", "Cargo.toml", "Cargo.lock"].into_iter().chain(manifests.iter().map(String::as_str)) {
         let to = tree.join(path);
         doors::make_directory(to.parent().expect("it is in the tree"));
         doors::tool("cp").arg("-a").arg(root.join(path)).arg(to).assert().success();
     }
     let manifest = fs::read_to_string(tree.join("Cargo.toml")).expect("it has just been copied");
     let named = manifest.lines().filter_map(|line| line.strip_prefix("path = \"")?.strip_suffix('"'));
-    for file in named.chain(["tests/harness/src/lib.rs", "tests/sandbox/src/lib.rs"]) {
-        doors::make_directory(tree.join(file).parent().expect("it is in the tree"));
-        doors::write(&tree.join(file), "");
+    for file in named.map(str::to_owned).chain(tests.map(|path| format!("{path}/src/lib.rs"))) {
+        doors::make_directory(tree.join(&file).parent().expect("it is in the tree"));
+        doors::write(&tree.join(&file), "");
     }
     let file = tree.join("src/platform.rs");
     let known = fs::read_to_string(&file).expect("it has just been copied");

@@ -26,6 +26,13 @@ rules:
 - level: Metadata
 `
 
+// authentication trusts no issuer yet. The API server reads the file again when it changes, so a test
+// that needs an issuer adds it there.
+const authentication = `apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt: []
+`
+
 // controllers are those that jobpass's promises rest on, and no others.
 var controllers = []string{
 	// The default service account of each namespace.
@@ -49,6 +56,7 @@ func (p plan) writeFiles(keys *pki) error {
 	return errors.Join(
 		writePrivate(p.dir.path("ca.crt"), keys.ca.cert),
 		writePrivate(p.dir.path("pki/audit-policy.yaml"), []byte(auditPolicy)),
+		writePrivate(p.dir.path("authentication.yaml"), []byte(authentication)),
 		writePrivate(p.dir.path("admin.kubeconfig"), kubeconfig(p.server(), "admin", keys.ca, keys.admin)),
 		writePrivate(p.dir.path("pki/kube-controller-manager.kubeconfig"),
 			kubeconfig(p.server(), "system:kube-controller-manager", keys.ca, keys.controllers)),
@@ -86,6 +94,7 @@ func (p plan) kubeAPIServer() []string {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--audit-policy-file=" + p.dir.path("pki/audit-policy.yaml"),
 		"--audit-log-path=" + p.dir.path("audit.log"),
+		"--authentication-config=" + p.dir.path("authentication.yaml"),
 	}
 	if p.node {
 		args = append(args, p.nodeAPIServer()...)

@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    net::TcpListener,
     path::{Path, PathBuf},
-    sync::{LazyLock, OnceLock},
+    sync::{LazyLock, Mutex, OnceLock},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,7 +14,12 @@ use jobpass_sandbox::{
 };
 use serde_json::{Value, json};
 
-use super::{doors, eventually, random, root};
+use super::{
+    doors, eventually,
+    issuers::{Kind, Pool, Tenant},
+    random, root,
+    server::RIGHTS,
+};
 
 /// The commands that `tests/cluster/build` builds.
 static BINARY: LazyLock<PathBuf> = LazyLock::new(|| root().join("target/cluster/jobpass-cluster"));
@@ -155,11 +161,57 @@ impl ControlPlane {
         let request = json!({"spec": {"expirationSeconds": 3600}});
         let made = self.must("POST", &format!("/api/v1/namespaces/{home}/serviceaccounts/{name}/token"), Some(&request));
         let token = made["status"]["token"].as_str().expect("a token").to_owned();
-        for (verb, resource) in [("create", "serviceaccounts/token"), ("create", "secrets"), ("delete", "secrets")] {
-            // The authorizer learns of the binding by a watch.
-            eventually("the rights hold", || self.may(&token, namespace, verb, resource));
-        }
+        self.await_rights(&token, namespace);
         token
+    }
+
+    /// Returns when the rights of whoever has the token hold.
+    pub(crate) fn await_rights(&self, token: &str, namespace: &str) {
+        for (verb, resource) in RIGHTS {
+            // The authorizer learns of the binding by a watch.
+            eventually("the rights hold", || self.may(token, namespace, verb, resource));
+        }
+    }
+
+    /// Gives groups the rights that are granted in a namespace already.
+    pub(crate) fn bind_groups(&self, namespace: &str, groups: &[String]) {
+        let api = "rbac.authorization.k8s.io";
+        let subjects: Vec<_> = groups.iter().map(|group| json!({"apiGroup": api, "kind": "Group", "name": group})).collect();
+        let role = json!({"apiGroup": api, "kind": "Role", "name": "jobpass"});
+        let binding = json!({"metadata": {"name": "jobpass-oidc"}, "roleRef": role, "subjects": subjects});
+        self.must("POST", &format!("/apis/{api}/v1/namespaces/{namespace}/rolebindings"), Some(&binding));
+    }
+
+    /// A repository and a project whose jobs it lets in, and the socket of its audience.
+    pub(crate) fn tenant(&self, kind: Kind) -> (Tenant, TcpListener) {
+        static POOL: OnceLock<Mutex<Pool>> = OnceLock::new();
+        let pool = POOL.get_or_init(|| {
+            let (pool, entries) = Pool::new(&[(Kind::Shared, 64), (Kind::Alone, 8), (Kind::Unwatched, 4)]);
+            self.trust(&entries, &pool.probes());
+            Mutex::new(pool)
+        });
+        pool.lock().expect("sound").take(kind)
+    }
+
+    /// Adds issuers to the authentication configuration, and takes out those that are gone; returns when these tokens are taken.
+    ///
+    /// Another process of tests may do the same: each entry begins with a line of its issuer's address. The server takes a new
+    /// configuration only if all issuers in it answer.
+    fn trust(&self, entries: &[String], probes: &[String]) {
+        let _turn = doors::locked(&self.directory.join("authentication.lock"));
+        let path = self.directory.join("authentication.yaml");
+        let known = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}: a control plane of before?", path.display()));
+        let is_there = |entry: &&str| entry.lines().next().is_some_and(|address| doors::dial(address).is_ok());
+        let kept: Vec<_> = known.split("# https://").skip(1).filter(is_there).flat_map(|entry| ["# https://", entry]).collect();
+        let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n";
+        let new = self.directory.join("authentication.yaml.new");
+        doors::write(&new, &[head, &kept.concat(), &entries.concat()].concat());
+        doors::rename(&new, &path);
+        for token in probes {
+            eventually("the control plane trusts the issuer", || {
+                client::whoami(&self.url, &self.ca_pem, token).expect("the control plane answers").status == 201
+            });
+        }
     }
 
     /// A token Secret of the service account `deploy-bot`, as people make it by hand; returns the token, which never ends.

@@ -120,6 +120,18 @@ pub fn write(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("the file can be written");
 }
 
+/// Puts a file in the place of another, at once for whoever reads it.
+pub(crate) fn rename(from: &Path, to: &Path) {
+    fs::rename(from, to).expect("the file can be renamed");
+}
+
+/// Waits until no other process has this file locked; it is ours until what is returned is dropped.
+pub(crate) fn locked(path: &Path) -> fs::File {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).expect("the file can be made");
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).expect("a file can be locked");
+    file
+}
+
 /// A device to which nothing can be written.
 pub(crate) fn full() -> fs::File {
     OpenOptions::new().write(true).open("/dev/full").expect("every Linux has it")

@@ -61,7 +61,11 @@ pub struct Relay {
 impl Relay {
     /// Listens on a free port and passes on to the server.
     pub(crate) fn start(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
+        Self::listening(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback"), server)
+    }
+
+    /// The same on a port that is known already.
+    pub(crate) fn listening(listener: TcpListener, server: SocketAddr) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         // All of 127/8 is this machine's; the API server's audit log then says whose request it was.
         let random = u32::from_str_radix(&super::random(), 16).expect("hex").to_be_bytes();

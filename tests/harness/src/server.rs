@@ -8,6 +8,8 @@ use std::{net::Ipv4Addr, path::Path};
 use jobpass_sandbox::Sandbox;
 use serde_json::Value;
 
+use crate::issuers::Tenant;
+
 pub(crate) use real::Real;
 pub(crate) use sandboxed::Sandboxed;
 
@@ -71,6 +73,9 @@ pub(crate) trait Server: Send + Sync {
 
     /// One more CI identity with all of `RIGHTS`; returns its token.
     fn another_identity(&self, name: &str) -> String;
+
+    /// Trusts the issuers of a tenant, and gives the jobs of its repository and project all of `RIGHTS`.
+    fn admit(&self, tenant: &Tenant);
 
     /// A token of `TARGET` that its owner has stored, with the rights that guides give it; returns the token.
     fn own_token(&self) -> String;

@@ -3,11 +3,12 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jobpass_issuers::{GitHub, GitLab};
 use jobpass_sandbox::{
     Sandbox,
     client::{self, Response},
@@ -17,6 +18,7 @@ use serde_json::Value;
 use super::{
     control_plane::ControlPlane,
     doors, eventually,
+    issuers::{Issuers, Kind, Tenant},
     names::Names,
     random,
     relay::Relay,
@@ -31,6 +33,7 @@ pub struct World {
     server: Box<dyn Server>,
     relay: Relay,
     place: Place,
+    tenant: Option<Tenant>,
     names: Mutex<Names>,
     secrets: Mutex<Vec<String>>,
     /// How many requests were there when the last run ended.
@@ -77,15 +80,52 @@ impl World {
         })
     }
 
+    /// The same, with a GitHub and a GitLab whose jobs get in by their own tokens, from a repository and a project of this world.
+    pub fn trusting() -> Self {
+        Self::admitting(Kind::Shared)
+    }
+
+    /// The same with issuers that no other world has, for scenarios in which they fail.
+    pub fn trusting_alone() -> Self {
+        Self::admitting(Kind::Alone)
+    }
+
+    /// The same in a cluster whose configuration puts the jobs into groups that no policy watches.
+    pub fn trusting_unwatched() -> Self {
+        Self::admitting(Kind::Unwatched)
+    }
+
+    fn admitting(kind: Kind) -> Self {
+        let place = place(Some(WATCHED));
+        let (server, (tenant, listener)): (Box<dyn Server>, _) = match doors::control_plane() {
+            Some(directory) => {
+                let cluster = ControlPlane::at(&directory);
+                (Box::new(Real::new(cluster, place.clone())), cluster.tenant(kind))
+            }
+            None => (Box::new(Sandboxed::new(Sandbox::start(), place.clone())), Tenant::new(&Arc::new(Issuers::start()), kind)),
+        };
+        server.admit(&tenant);
+        let relay = Relay::listening(listener, address(&server.url()));
+        let mut world = Self::with(server, relay, place);
+        world.names().exact(&tenant.id, "ID");
+        world.names().exact(&tenant.other, "OTHER-ID");
+        world.tenant = Some(tenant);
+        world
+    }
+
     fn of(place: Place, start: impl FnOnce(Place) -> Box<dyn Server>) -> Self {
         let server = start(place.clone());
         let relay = Relay::start(address(&server.url()));
+        Self::with(server, relay, place)
+    }
+
+    fn with(server: Box<dyn Server>, relay: Relay, place: Place) -> Self {
         let mut names = Names::default();
         names.exact(&place.namespace, "NS");
         names.exact(&place.identity, "CI");
         names.exact(&relay.authority(), "SERVER");
         let secrets = Mutex::new(vec![server.identity_token().to_owned()]);
-        Self { server, relay, place, names: Mutex::new(names), secrets, seen: Mutex::new(0) }
+        Self { server, relay, place, tenant: None, names: Mutex::new(names), secrets, seen: Mutex::new(0) }
     }
 
     /// The sandbox of a scenario that began with [`World::sandbox`].
@@ -182,6 +222,54 @@ impl World {
     /// Shows this text by that word.
     pub fn names_exact(&self, text: &str, word: &str) {
         self.names().exact(text, word);
+    }
+
+    fn tenant(&self) -> &Tenant {
+        self.tenant.as_ref().expect("the scenario began with World::trusting")
+    }
+
+    /// The GitHub whose jobs get in, if the world began with [`World::trusting`].
+    pub fn github(&self) -> &GitHub {
+        &self.tenant().issuers.github
+    }
+
+    /// The GitLab whose jobs get in.
+    pub fn gitlab(&self) -> &GitLab {
+        &self.tenant().issuers.gitlab
+    }
+
+    /// The number of the repository at GitHub, and of the project at GitLab, whose jobs have all rights here.
+    pub fn project(&self) -> &str {
+        &self.tenant().id
+    }
+
+    /// The number of another repository and project of theirs, whose jobs get in and have no right.
+    pub fn other_project(&self) -> &str {
+        &self.tenant().other
+    }
+
+    /// A token of a job of the repository, for this server; with these changes of its claims, of which null takes one away.
+    pub fn github_token(&self, changes: &Value) -> String {
+        let tenant = self.tenant();
+        let token = tenant.issuers.github.mint(&tenant.audience, &tenant.github_claims(changes));
+        self.secret(&token);
+        token
+    }
+
+    /// A token of a job of the project.
+    pub fn gitlab_token(&self, changes: &Value) -> String {
+        let tenant = self.tenant();
+        let token = tenant.issuers.gitlab.mint(&tenant.audience, &tenant.gitlab_claims(changes));
+        self.secret(&token);
+        token
+    }
+
+    /// A job of the repository with `id-token: write`, as its endpoint knows it.
+    pub fn github_job(&self, changes: &Value) -> jobpass_issuers::Job {
+        let tenant = self.tenant();
+        let job = tenant.issuers.github.job(&tenant.github_claims(changes));
+        self.secret(&job.request_token);
+        job
     }
 
     /// Names of the Secrets that are left in the namespace.

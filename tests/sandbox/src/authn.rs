@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::clock::seconds;
 use crate::jwt::{self, Signer};
 use crate::status::{self, Answer};
+use crate::trust::Trusted;
 use crate::world::{World, uid};
 
 /// The issuer of service-account tokens, which is also the API server's own audience.
@@ -38,12 +39,12 @@ impl User {
         Self { name: "system:anonymous".to_owned(), uid: None, groups, extra: Vec::new() }
     }
 
-    fn authenticated(name: &str, mut groups: Vec<String>) -> Self {
+    pub(crate) fn authenticated(name: &str, mut groups: Vec<String>) -> Self {
         groups.push("system:authenticated".to_owned());
         Self { name: name.to_owned(), uid: None, groups, extra: Vec::new() }
     }
 
-    fn credential(mut self, id: String) -> Self {
+    pub(crate) fn credential(mut self, id: String) -> Self {
         self.extra.push((CREDENTIAL_ID.to_owned(), id));
         self
     }
@@ -74,6 +75,8 @@ pub(crate) struct People {
     pub(crate) subjects: HashMap<String, String>,
     pub(crate) accounts: Signer,
     pub(crate) identities: Signer,
+    /// The issuers of the authentication configuration.
+    pub(crate) trusted: Vec<Trusted>,
     seen: HashMap<String, (User, Timestamp)>,
 }
 
@@ -86,6 +89,7 @@ impl People {
             subjects: HashMap::new(),
             accounts: Signer::new(),
             identities: Signer::new(),
+            trusted: Vec::new(),
             seen: HashMap::new(),
         }
     }
@@ -148,8 +152,10 @@ pub(crate) fn judge(world: &World, now: Timestamp, token: &str) -> Option<User> 
     if let Some(claims) = world.people.accounts.verify(token) {
         return service_account(world, now, &claims);
     }
-    let claims = world.people.identities.verify(token)?;
-    identity(world, now, &claims)
+    if let Some(claims) = world.people.identities.verify(token) {
+        return identity(world, now, &claims);
+    }
+    world.people.trusted.iter().find_map(|trusted| trusted.user(now, token))
 }
 
 fn identity(world: &World, now: Timestamp, claims: &Value) -> Option<User> {

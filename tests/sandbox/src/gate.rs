@@ -32,14 +32,21 @@ impl Gate {
     }
 
     /// Waits until a request stands at the gate; false when `limit` passed first.
-    pub(crate) fn wait(&self, limit: Duration) -> bool {
+    ///
+    /// # Panics
+    /// If whoever holds the gate has panicked.
+    #[must_use]
+    pub fn wait(&self, limit: Duration) -> bool {
         let arrived = self.inner.arrived.lock().expect("the gate's lock is sound");
         let waited = self.inner.changed.wait_timeout_while(arrived, limit, |arrived| *arrived == 0);
         *waited.expect("the gate's lock is sound").0 > 0
     }
 
     /// Stands at the gate until it opens.
-    pub(crate) async fn pass(&self) {
+    ///
+    /// # Panics
+    /// If whoever holds the gate has panicked.
+    pub async fn pass(&self) {
         *self.inner.arrived.lock().expect("the gate's lock is sound") += 1;
         self.inner.changed.notify_all();
         let mut open = self.inner.open.subscribe();

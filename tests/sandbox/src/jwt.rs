@@ -13,15 +13,21 @@ pub fn claims(token: &str) -> Option<Value> {
     decode(claims)
 }
 
-/// One signing key; the API server has one for service accounts, the CI's identity provider another.
-pub(crate) struct Signer {
+/// One signing key; the API server has one for service accounts, each identity provider others.
+pub struct Signer {
     key: EcdsaKeyPair,
     id: String,
     random: SystemRandom,
 }
 
 impl Signer {
-    pub(crate) fn new() -> Self {
+    /// A key that nobody else has.
+    ///
+    /// # Panics
+    /// If the system has no randomness.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "no two of them are alike")]
+    pub fn new() -> Self {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("the system has randomness");
@@ -31,7 +37,12 @@ impl Signer {
         Self { key, id, random }
     }
 
-    pub(crate) fn sign(&self, claims: &Value) -> String {
+    /// A token with these claims.
+    ///
+    /// # Panics
+    /// If the system has no randomness.
+    #[must_use]
+    pub fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "ES256", "kid": self.id});
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
         let signature = self.key.sign(&self.random, signed.as_bytes()).expect("the system has randomness");
@@ -40,20 +51,40 @@ impl Signer {
 
     /// The claims, if this key signed them.
     pub(crate) fn verify(&self, token: &str) -> Option<Value> {
-        let [header, claims, signature] = parts(token)?;
-        let head = decode(header)?;
-        if head["alg"] != "ES256" || head["kid"] != self.id.as_str() {
-            return None;
-        }
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let signed = token.get(..header.len() + 1 + claims.len())?;
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref()).verify(signed.as_bytes(), &signature).ok()?;
-        decode(claims)
+        verified(token, &self.id, self.key.public_key().as_ref())
+    }
+
+    /// The public key, as an issuer serves it (RFC 7517).
+    #[must_use]
+    pub fn jwk(&self) -> Value {
+        let point = self.key.public_key().as_ref();
+        let [x, y] = [&point[1..33], &point[33..65]].map(|half| URL_SAFE_NO_PAD.encode(half));
+        json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.id, "use": "sig", "alg": "ES256"})
     }
 }
 
+/// The claims, if a key of an issuer signed them, given as it is served.
+pub(crate) fn verified_by(key: &Value, token: &str) -> Option<Value> {
+    let half = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str()?).ok();
+    let point = [&[4], half("x")?.as_slice(), half("y")?.as_slice()].concat();
+    verified(token, key["kid"].as_str()?, &point)
+}
+
+fn verified(token: &str, id: &str, point: &[u8]) -> Option<Value> {
+    let [header, claims, signature] = parts(token)?;
+    let head = decode(header)?;
+    if head["alg"] != "ES256" || head["kid"] != id {
+        return None;
+    }
+    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    let signed = token.get(..header.len() + 1 + claims.len())?;
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed.as_bytes(), &signature).ok()?;
+    decode(claims)
+}
+
 /// A random version 4 UUID, the form of every uid and token id.
-pub(crate) fn uuid() -> String {
+#[must_use]
+pub fn uuid() -> String {
     let mut bytes: [u8; 16] = random();
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
@@ -62,7 +93,8 @@ pub(crate) fn uuid() -> String {
 }
 
 /// An opaque bearer token, long enough that a leak test finds it and nothing else.
-pub(crate) fn opaque() -> String {
+#[must_use]
+pub fn opaque() -> String {
     URL_SAFE_NO_PAD.encode(random::<32>())
 }
 
@@ -100,6 +132,14 @@ mod tests {
         let token = signer.sign(&json!({"sub": "x"}));
         assert_eq!(signer.verify(&token), Some(json!({"sub": "x"})));
         assert_eq!(Signer::new().verify(&token), None);
+    }
+
+    #[test]
+    fn a_served_key_verifies_what_it_signed() {
+        let signer = Signer::new();
+        let token = signer.sign(&json!({"sub": "x"}));
+        assert_eq!(verified_by(&signer.jwk(), &token), Some(json!({"sub": "x"})));
+        assert_eq!(verified_by(&Signer::new().jwk(), &token), None);
     }
 
     #[test]

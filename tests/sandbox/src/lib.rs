@@ -25,7 +25,8 @@
 //! - Service-account tokens are signed with ES256, as ring cannot make RSA keys.
 //! - The clock is real time plus what [`Sandbox::advance`] added, so that nobody sleeps until a token expires.
 //! - Garbage collection takes no time, and the watch that tells an authenticator of a deletion has no lag.
-//! - RBAC rules belong to one user, not to groups.
+//! - RBAC rules belong to one user or group each.
+//! - An authentication configuration is that of `deploy/oidc/`; there is no CEL for others.
 
 mod api;
 mod authn;
@@ -42,6 +43,7 @@ mod server;
 mod setup;
 mod status;
 mod tls;
+mod trust;
 mod world;
 
 pub use authn::IDENTITY_AUDIENCE;
@@ -49,5 +51,6 @@ pub use fault::Fault;
 pub use gate::Gate;
 pub use record::Recorded;
 pub use sandbox::Sandbox;
-pub use tls::Identity;
+pub use tls::{Authority, Identity};
+pub use trust::{Of, Trust};
 pub use world::SecretInfo;

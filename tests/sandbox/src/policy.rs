@@ -11,8 +11,10 @@ const LEASE: &str = "jobpass.dev/lease";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const PREFIX: &str = "jobpass-";
 const LONGEST: i64 = 3600;
-/// The CI identities: nobody else is affected.
-const GROUPS: [&str; 2] = ["system:serviceaccounts:jobpass", "jobpass:ci"];
+/// The CI identities, nobody else is affected: the members of these groups, and of those that begin with the last.
+const GROUPS: [&str; 3] = ["system:serviceaccounts:jobpass", "jobpass:ci", "jobpass:ci:"];
+/// Which run a user is, by the extra that the authentication configuration maps, and which a lease is of, by its label.
+const RUN: &str = "jobpass.dev/run-id";
 
 const TYPE: &str = "jobpass policy: a CI identity may create and delete only leases; use a Secret of type jobpass.dev/lease";
 const NAME: &str = "jobpass policy: the name of a lease must start with jobpass-";
@@ -22,6 +24,9 @@ const BACKGROUND: &str = "jobpass policy: delete a lease with propagationPolicy 
 const IDENTITY: &str =
     "jobpass policy: a lease must say who makes it, in the annotation jobpass.dev/identity; use a jobpass that writes it";
 const FOREIGN: &str = "jobpass policy: only the CI identity that made a lease may delete it";
+const RUN_MISSING: &str =
+    "jobpass policy: a lease must say which run makes it, in the label jobpass.dev/run-id: the run of the job's own token";
+const RUN_FOREIGN: &str = "jobpass policy: only the run that made a lease may delete it";
 const LIFE: &str = "jobpass policy: a lease must say how long it lives, in the annotation jobpass.dev/lifetime: seconds, at most 604800";
 const SIZE: &str = "jobpass policy: the labels and annotations of a lease must not take more than 16 kB";
 /// The first part is followed by the key.
@@ -54,6 +59,7 @@ impl Policies {
             (is_empty(&secret["data"]), DATA),
             (is_empty(&metadata["finalizers"]), FINALIZERS),
             (note(secret, "identity") == Some(user.name.as_str()), IDENTITY),
+            (is_run(user, secret), RUN_MISSING),
             (note(secret, "lifetime").is_some_and(is_lifetime), LIFE),
             (pairs(metadata).map(|(key, value)| key.len() + value.len()).sum::<usize>() <= 16_384, SIZE),
             (foreign.is_none(), foreign_message.as_str()),
@@ -70,6 +76,7 @@ impl Policies {
             (is_empty(&secret["data"]), DATA),
             (plain, BACKGROUND),
             (note(secret, "identity").is_none_or(|maker| *maker == user.name), FOREIGN),
+            (is_run(user, secret), RUN_FOREIGN),
         ];
         self.check(user, SECRETS, &Resource::core("secrets"), name, &checks)
     }
@@ -82,7 +89,9 @@ impl Policies {
 
     /// The first check that fails is the one that is reported.
     fn check(&self, user: &User, policy: &str, resource: &Resource, name: &str, checks: &[(bool, &str)]) -> Result<(), Answer> {
-        if !self.enabled || !user.groups.iter().any(|group| GROUPS.contains(&group.as_str())) {
+        let [accounts, users, part] = GROUPS;
+        let is_watched = |group: &String| group == accounts || group == users || group.starts_with(part);
+        if !self.enabled || !user.groups.iter().any(is_watched) {
             return Ok(());
         }
         let Some((_, message)) = checks.iter().find(|(good, _)| !good) else {
@@ -100,6 +109,12 @@ impl Policies {
 /// An annotation of ours.
 fn note<'a>(secret: &'a Value, name: &str) -> Option<&'a str> {
     secret["metadata"]["annotations"][format!("jobpass.dev/{name}")].as_str()
+}
+
+/// Whether a lease is of the run that the user is, if the user is one run.
+fn is_run(user: &User, secret: &Value) -> bool {
+    let mut runs = user.extra.iter().filter(|(key, _)| key == RUN).map(|(_, run)| run.as_str());
+    runs.all(|run| secret["metadata"]["labels"][RUN] == run)
 }
 
 /// A number of seconds, a week at most.
@@ -132,14 +147,14 @@ mod tests {
     #[test]
     fn names_groups_and_messages_are_those_of_the_manifest() {
         let manifest = include_str!("../../../deploy/policy.yaml");
-        for message in [TYPE, NAME, DATA, FINALIZERS, BACKGROUND, IDENTITY, FOREIGN, LIFE, SIZE, OWNER, BOUND] {
+        for message in [TYPE, NAME, DATA, FINALIZERS, BACKGROUND, IDENTITY, FOREIGN, RUN_MISSING, RUN_FOREIGN, LIFE, SIZE, OWNER, BOUND] {
             assert!(manifest.contains(&format!("message: \"{message}\"\n")), "{message}");
         }
         let folded = manifest.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in LIFETIME.split("3600").chain(KEYS) {
             assert!(folded.contains(part.trim()), "{part}");
         }
-        for word in GROUPS.into_iter().chain([LEASE, MANAGED_BY]) {
+        for word in GROUPS.into_iter().chain([LEASE, MANAGED_BY, RUN]) {
             assert!(manifest.contains(&format!("'{word}'")), "{word}");
         }
         for policy in [SECRETS, TOKENS] {

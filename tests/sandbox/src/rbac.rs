@@ -1,12 +1,19 @@
-//! Who may do what: rules of one user each, and the refusal in the server's words.
+//! Who may do what: rules of one user or group each, and the refusal in the server's words.
 
 use crate::authn::User;
 use crate::status::{self, Answer, Resource};
 use crate::world::World;
 
-/// A right of one user in one namespace.
+/// Who has a right.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Subject {
+    User(String),
+    Group(String),
+}
+
+/// A right of one user or group in one namespace.
 pub(crate) struct Rule {
-    pub(crate) user: String,
+    pub(crate) subject: Subject,
     pub(crate) namespace: String,
     pub(crate) verb: String,
     pub(crate) resource: String,
@@ -62,7 +69,11 @@ pub(crate) fn allowed(world: &World, user: &User, wanted: &Attributes<'_>) -> bo
     }
     let resource = wanted.full_resource();
     world.rules.iter().any(|rule| {
-        rule.user == user.name
+        let is_subject = match &rule.subject {
+            Subject::User(name) => *name == user.name,
+            Subject::Group(name) => user.groups.contains(name),
+        };
+        is_subject
             && Some(rule.namespace.as_str()) == wanted.namespace
             && rule.verb == wanted.verb
             && rule.resource == resource

@@ -79,7 +79,7 @@ impl Sandbox {
     /// The certificate of the CA.
     #[must_use]
     pub fn ca_pem(&self) -> String {
-        self.authority.pem.clone()
+        self.authority.pem().to_owned()
     }
 
     /// Serves only below this path (`/k8s/clusters/c-1`), as Rancher does; all else is its plain 404.

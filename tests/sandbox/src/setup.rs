@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::api::{Bound, mint};
 use crate::authn::{IDENTITY_AUDIENCE, IDENTITY_ISSUER, ISSUER};
 use crate::jwt;
-use crate::rbac::Rule;
+use crate::rbac::{Rule, Subject};
 use crate::sandbox::Sandbox;
 use crate::tls::Identity;
+use crate::trust::{Trust, Trusted};
 use crate::world::{Key, Pod, SecretInfo, ServiceAccount, World, info, plain_secret, uid};
 
 /// How long a token lives that was not asked for over HTTP.
@@ -90,8 +91,12 @@ impl Sandbox {
     /// Gives a user a right in a namespace; no names means all. For a service account the user is
     /// `system:serviceaccount:NAMESPACE:NAME`.
     pub fn allow(&self, user: &str, namespace: &str, verb: &str, resource: &str, names: &[&str]) {
+        self.add_rule(Subject::User(user.to_owned()), namespace, verb, resource, names);
+    }
+
+    fn add_rule(&self, subject: Subject, namespace: &str, verb: &str, resource: &str, names: &[&str]) {
         self.shared.world().rules.push(Rule {
-            user: user.to_owned(),
+            subject,
             namespace: namespace.to_owned(),
             verb: verb.to_owned(),
             resource: resource.to_owned(),
@@ -101,7 +106,7 @@ impl Sandbox {
 
     /// Takes all rights of a user.
     pub fn revoke_rules(&self, user: &str) {
-        self.shared.world().rules.retain(|rule| rule.user != user);
+        self.shared.world().rules.retain(|rule| rule.subject != Subject::User(user.to_owned()));
     }
 
     /// Exactly what jobpass needs: to request this service account's tokens, to create and to delete Secrets.
@@ -109,6 +114,19 @@ impl Sandbox {
         self.allow(user, namespace, "create", "serviceaccounts/token", &[service_account]);
         self.allow(user, namespace, "create", "secrets", &[]);
         self.allow(user, namespace, "delete", "secrets", &[]);
+    }
+
+    /// The same for all members of a group.
+    pub fn grant_jobpass_to_group(&self, group: &str, namespace: &str, service_account: &str) {
+        let group = || Subject::Group(group.to_owned());
+        self.add_rule(group(), namespace, "create", "serviceaccounts/token", &[service_account]);
+        self.add_rule(group(), namespace, "create", "secrets", &[]);
+        self.add_rule(group(), namespace, "delete", "secrets", &[]);
+    }
+
+    /// Trusts one more issuer, as a file of `deploy/oidc/` says.
+    pub fn trust(&self, trust: Trust) {
+        self.shared.world().people.trusted.push(Trusted::new(trust));
     }
 
     /// Applies `deploy/policy.yaml`: it holds for users of the group `jobpass:ci` and for the service accounts of the

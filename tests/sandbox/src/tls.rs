@@ -26,13 +26,19 @@ impl fmt::Debug for Identity {
 }
 
 /// Issues the server's certificate and those of clients.
-pub(crate) struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(crate) pem: String,
+    pem: String,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    /// An authority that nobody else trusts.
+    ///
+    /// # Panics
+    /// If the system has no randomness.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "no two of them are alike")]
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, format!("sandbox-ca-{}", crate::jwt::uuid()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -42,8 +48,18 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
+    /// Its certificate.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     /// The server's configuration, with a fresh leaf for the loopback names.
-    pub(crate) fn server(&self) -> ServerConfig {
+    ///
+    /// # Panics
+    /// If the system has no randomness.
+    #[must_use]
+    pub fn server(&self) -> ServerConfig {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let params = CertificateParams::new(names).expect("the loopback names are names");
         let (leaf, key) = self.issue(params, "kube-apiserver", &[], ExtendedKeyUsagePurpose::ServerAuth);

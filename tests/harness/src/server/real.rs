@@ -11,7 +11,9 @@ use super::{Place, RIGHTS, Server, TARGET, is_taken};
 use crate::{
     audit::Audit,
     control_plane::{self, ControlPlane},
-    doors, eventually, random, within,
+    doors, eventually,
+    issuers::Tenant,
+    random, within,
 };
 
 /// A part of a running `jobpass-cluster up`.
@@ -81,6 +83,13 @@ impl Server for Real {
 
     fn another_identity(&self, name: &str) -> String {
         self.cluster.bind(&self.place.namespace, (&self.place.home, name))
+    }
+
+    fn admit(&self, tenant: &Tenant) {
+        self.cluster.bind_groups(&self.place.namespace, &tenant.groups());
+        for token in tenant.tokens() {
+            self.cluster.await_rights(&token, &self.place.namespace);
+        }
     }
 
     fn own_token(&self) -> String {

@@ -6,6 +6,7 @@ use jobpass_sandbox::{Sandbox, client};
 use serde_json::{Value, json};
 
 use super::{Place, RIGHTS, Server, TARGET, is_taken};
+use crate::issuers::Tenant;
 
 /// A sandbox in this process.
 pub(crate) struct Sandboxed {
@@ -78,6 +79,13 @@ impl Server for Sandboxed {
 
     fn another_identity(&self, name: &str) -> String {
         identity(&self.sandbox, &self.place, name)
+    }
+
+    fn admit(&self, tenant: &Tenant) {
+        tenant.trusted_by(&self.sandbox);
+        for group in tenant.groups() {
+            self.sandbox.grant_jobpass_to_group(&group, &self.place.namespace, TARGET);
+        }
     }
 
     fn own_token(&self) -> String {
