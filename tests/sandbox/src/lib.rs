@@ -26,6 +26,7 @@
 //! - The clock is real time plus what [`Sandbox::advance`] added, so that nobody sleeps until a token expires.
 //! - Garbage collection takes no time, and the watch that tells an authenticator of a deletion has no lag.
 //! - RBAC rules belong to one user, not to groups.
+//! - OpenShift is its OAuth server and tokens: there are no pages for a browser, and scopes limit nothing.
 
 mod api;
 mod authn;
@@ -34,6 +35,8 @@ mod clock;
 mod fault;
 mod gate;
 pub mod jwt;
+mod listen;
+mod openshift;
 mod policy;
 mod rbac;
 mod record;
@@ -47,6 +50,7 @@ mod world;
 pub use authn::IDENTITY_AUDIENCE;
 pub use fault::Fault;
 pub use gate::Gate;
+pub use openshift::{OauthServer, Registry};
 pub use record::Recorded;
 pub use sandbox::Sandbox;
 pub use tls::Identity;
