@@ -17,11 +17,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::{
     cluster::{Cluster, Deleted, Patience},
     failure::{Code, Failure},
-    files,
     identity::Identity,
     lease::{Lease, mark::Mark, named::Named},
     out::Out,
-    pass_extension::PassExtension,
     platform::Base,
     store::{self, Store},
 };
@@ -191,10 +189,7 @@ impl Living {
             cluster.delete_lease_for_good(lease, *named).await
         });
         runtime.shutdown_background();
-        if let Some(path) = &lease.kubeconfig_out {
-            let _ =
-                files::remove_user_file(path.as_ref(), |text| PassExtension::of_text(text).is_some_and(|mark| mark.lease == lease.id()));
-        }
+        lease.remove_named_files();
         match (&deleted, store) {
             (Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent), Some(store)) => store.clear()?,
             // `revoke` may still need the lease file, so only the secret files are removed.

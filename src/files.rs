@@ -20,7 +20,7 @@ pub use directory::{
 pub use file::{create, is_denied, is_kept, is_let_go, is_ours, keep, keep_directory, read_at, stat};
 pub use foreign::{Pipe, Unusual, read_bytes, read_dated, read_public, read_text};
 pub use lies_in::lies_in;
-pub use user::{Accepts, append, check_append, check_user_file, remove_user_file, write_user_file};
+pub use user::{Accepts, Change, append, change_user_file, check_append, check_user_file, remove_user_file, write_user_file};
 
 /// An error of the system in words, without the number that Rust adds.
 #[must_use]

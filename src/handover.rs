@@ -17,7 +17,8 @@ use crate::{
         github::{self, FileCommand},
     },
     receipt::Receipt,
-    spec::{KubeconfigMode, TokenSpec},
+    registry_auth,
+    spec::{KubeconfigMode, Registry, TokenSpec},
     store,
 };
 
@@ -39,6 +40,9 @@ pub const VARIABLES: [(&str, &str); 6] = [
     ("JOBPASS_PASS_SERVER", "server"),
     ("JOBPASS_PASS_NAMESPACE", "namespace"),
 ];
+
+/// Those that it gets besides where a docker configuration is written.
+pub const OF_REGISTRY: [(&str, &str); 2] = [("DOCKER_CONFIG", "docker-config"), ("REGISTRY_AUTH_FILE", "registry-auth-file")];
 
 /// Our own program, where it is found by `PATH`.
 const JOBPASS: &str = "jobpass";
@@ -71,6 +75,10 @@ fn write_for(context: &Context, pass: &Pass, spec: &TokenSpec, token_file: &Path
             Some(path.clone())
         }
     };
+    if let Some(Registry { path, hosts }) = &spec.registry {
+        let text = registry_auth::render(hosts, &pass.token);
+        files::write_user_file(path, text.expose().as_bytes(), spec.file_mode, registry_auth::is_of_passes)?;
+    }
     Ok(Outputs::of(pass, spec, token_file, config.as_ref()))
 }
 
@@ -126,6 +134,13 @@ impl Outputs {
             ("token-file", token_file.to_string_lossy().into_owned()),
         ];
         plain.extend(kubeconfig.map(|path| ("kubeconfig", path.to_string_lossy().into_owned())));
+        if let Some(path) = spec.registry.as_ref().map(|registry| &registry.path) {
+            let directory = path.parent().unwrap_or(path);
+            plain.extend(
+                [("docker-config", directory), ("registry-auth-file", path)]
+                    .map(|(name, path)| (name, path.to_string_lossy().into_owned())),
+            );
+        }
         Self { plain }
     }
 
@@ -135,7 +150,8 @@ impl Outputs {
 
     /// The variables that the job gets besides the token; those without a value are left out.
     fn variables(&self) -> Vec<(&'static str, String)> {
-        VARIABLES.into_iter().map(|(variable, output)| (variable, self.get(output))).filter(|(_, value)| !value.is_empty()).collect()
+        let all = VARIABLES.into_iter().chain(OF_REGISTRY);
+        all.map(|(variable, output)| (variable, self.get(output))).filter(|(_, value)| !value.is_empty()).collect()
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {

@@ -16,9 +16,10 @@ use crate::{
     out::Out,
     pass::{Observer, Pass, Plan},
     platform::github,
+    registry_auth,
     shown::Kind,
     signals::Signals,
-    spec::{self, TokenSpec},
+    spec::{self, Registry, TokenSpec},
     store::{self, Store},
 };
 
@@ -46,7 +47,7 @@ pub async fn begin(
     out: &Out,
 ) -> Result<Pass, Failure> {
     let timeout = context.timeout()?.unwrap_or(REQUEST);
-    for setting in [&o::JOB_KEY, &o::DIR, &o::KUBECONFIG_OUT] {
+    for setting in [&o::JOB_KEY, &o::DIR, &o::KUBECONFIG_OUT, &o::REGISTRY_AUTH] {
         refuse_secret(context, setting)?;
     }
     let mut base = context.base.clone()?;
@@ -70,7 +71,11 @@ pub async fn begin(
         ));
     }
     if let Some(path) = &spec.kubeconfig_out {
-        refuse_in_the_way(context, path, &store)?;
+        refuse_in_the_way(context, &o::KUBECONFIG_OUT, path, &store)?;
+    }
+    if let Some(Registry { path, .. }) = &spec.registry {
+        refuse_in_the_way(context, &o::REGISTRY_AUTH, path, &store)?;
+        files::check_user_file(path, registry_auth::is_of_passes)?;
     }
     if spec.lifetime.is_some() {
         spare(context, &store, spec, &name)?;
@@ -91,14 +96,14 @@ pub async fn begin(
     Box::pin(Pass::begin(plan, identity)).await
 }
 
-/// Refuses a `--kubeconfig-out` inside the store of the pass, or above it.
-fn refuse_in_the_way(context: &Context, path: &Path, store: &Store) -> Result<(), Failure> {
+/// Refuses a file that a setting names inside the store of the pass, or above it.
+fn refuse_in_the_way(context: &Context, setting: &Setting, path: &Path, store: &Store) -> Result<(), Failure> {
     if !lies_in(&store.path(), path) && !lies_in(path, &store.path()) {
         return Ok(());
     }
-    let what = context.options.get(&o::KUBECONFIG_OUT).map(|given| given.source.to_string()).unwrap_or_default();
+    let what = context.options.named(setting);
     Err(Failure::new(Code::UsagePlace, format!("{what} lies in the way of the pass's own directory `{store}`"))
-        .hint("name another path, or leave it out: the directory has a kubeconfig of its own"))
+        .hint("name another path: the files in that directory have names of their own"))
 }
 
 /// Refuses to begin a pass with the lease of one that the job's script still uses: it would end that pass to run one command.

@@ -8,13 +8,16 @@ use crate::{
     clock::{self, ServerTime},
     context::Context,
     failure::{Code, Failure},
+    files,
     identity::Identity,
     name::{PREFIX, hex, is_name, random_hex},
     net::way::Fingerprint,
     options as o,
     origin::Origin,
     out::API_VERSION,
+    pass_extension::PassExtension,
     platform::Platform,
+    registry_auth,
     secret::Secret,
     spec::{ServiceAccount, TokenSpec, is_label, is_subdomain},
     store::Store,
@@ -76,6 +79,9 @@ pub struct Lease {
     /// The path of a kubeconfig outside the store, from `--kubeconfig-out`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig_out: Option<String>,
+    /// The path of a docker configuration with the token, from `--registry-auth`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_auth: Option<String>,
     /// Only on GitHub: the names of the connection settings that were set in the main step. The post step ignores all others, as
     /// any step of the job can set variables for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +122,18 @@ impl Lease {
     #[must_use]
     pub fn id(&self) -> String {
         format!("{}/{}", self.service_account.namespace, self.name)
+    }
+
+    /// Removes the files that the user has named outside the store, as far as they are still of this pass. Whatever another pass or
+    /// program has put there since is left alone.
+    pub fn remove_named_files(&self) {
+        if let Some(path) = &self.kubeconfig_out {
+            let is_ours = |text: &str| PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.id());
+            let _ = files::remove_user_file(path.as_ref(), is_ours);
+        }
+        if let Some(path) = &self.registry_auth {
+            let _ = files::change_user_file(path.as_ref(), |text| registry_auth::without(text, &self.id()));
+        }
     }
 
     /// The lease as one line of JSON.
@@ -254,6 +272,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Cont
         identity: identity.origin.clone(),
         store: store.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        registry_auth: spec.registry.as_ref().map(|registry| registry.path.to_string_lossy().into_owned()),
         connection: on_github.then(|| context.options.connection()),
         way: on_github.then(|| identity.way.fingerprint.clone()).filter(|way| !way.is_empty()),
         issuer_way: identity.issuer.as_ref().filter(|_| on_github).and_then(|_| identity.ways.fingerprint().ok()),
@@ -310,6 +329,7 @@ pub(crate) mod tests {
             identity: Origin::InCluster,
             store: "/run/jobpass/x".into(),
             kubeconfig_out: None,
+            registry_auth: None,
             connection: None,
             way: None,
             issuer_way: None,

@@ -28,6 +28,7 @@
 //! - `context`: where we run, resolved once for every verb.
 //! - `origin`: where a CI identity was found, as a lease remembers it.
 //! - `pass_extension`: the mark by which the kubeconfig of a pass is recognised.
+//! - `registry_auth`: the docker configuration of a pass, for a registry that takes its token.
 //! - `net`: how a server is reached; it knows no identity.
 //! - `spec`: the properties of the requested pass, validated.
 //! - `clock`: the API server's time.
@@ -103,6 +104,7 @@ mod pass_kubeconfig;
 pub mod platform;
 mod processes;
 mod receipt;
+mod registry_auth;
 mod renewal;
 pub mod secret;
 mod selection;

@@ -8,16 +8,16 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     fault::Watch,
-    files,
+    files::{self, Change},
     identity::Identity,
     jwt::Claims,
     lease::{Lease, fingerprint, named::Named, object, seal::Seal},
     options::human,
     origin::Word,
     out::Out,
-    pass_extension::PassExtension,
     pass_kubeconfig,
     platform::{Platform, key},
+    registry_auth,
     secret::Secret,
     signals::{Notice, Signals},
     spec::TokenSpec,
@@ -236,6 +236,22 @@ impl Pass {
         self.store.exchange(store::KUBECONFIG, |text| pass_kubeconfig::renewed(text, &self.lease, &self.token))
     }
 
+    /// Puts the current token into the docker configuration, if there is one.
+    ///
+    /// # Errors
+    /// When it is gone, is no longer ours, or cannot be written.
+    pub fn renew_registry_auth(&self) -> Result<(), Failure> {
+        let Some(path) = &self.lease.registry_auth else { return Ok(()) };
+        let lease = self.lease.id();
+        let changed = files::change_user_file(path.as_ref(), |text| registry_auth::renewed(text, &lease, &self.token).map(Change::Replace));
+        match changed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::new(Code::FileOccupied, format!("cannot renew `{path}`"))
+                .cause("it is gone, or holds no token of this pass any more")),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Ends the pass, as the CI identity that requested it. The secret files are removed first, as nobody needs them any more.
     pub async fn end(mut self, terms: Terms) -> Revoked {
         let _ = self.store.remove(store::SECRETS);
@@ -253,11 +269,7 @@ impl Pass {
 
     /// Ends a pass that could not be handed over, and returns the failure, extended if the pass could not be ended.
     pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
-        if let Some(path) = &self.lease.kubeconfig_out {
-            let _ = files::remove_user_file(path.as_ref(), |text| {
-                PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.lease.id())
-            });
-        }
+        self.lease.remove_named_files();
         if !self.cluster.left_something {
             return cleared(&self.store, failure, observer);
         }
@@ -284,7 +296,7 @@ fn former(store: &Store, lease: &Lease, platform: Platform, seal: &Seal) -> Resu
     if seal.word(platform, &former) == Word::Hearsay {
         // Others may have written the file, so its content is not used and cannot prevent this pass. But a file of this lease shows
         // that there may be such a pass, and the name is ours alone, so it is ended by name.
-        return Ok((former.id() == lease.id()).then(|| Lease { uid: None, kubeconfig_out: None, ..lease.clone() }));
+        return Ok((former.id() == lease.id()).then(|| Lease { uid: None, kubeconfig_out: None, registry_auth: None, ..lease.clone() }));
     }
     if former.server != lease.server {
         return Err(Failure::new(
@@ -305,11 +317,7 @@ async fn replaced(cluster: &mut Cluster, former: &Lease) -> Result<(), Failure> 
             .cause(format!("another Secret has the name of its lease `{}`", former.id()))
             .hint("find out who made it; jobpass leaves it alone")),
         Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent | Deleted::Deleting) => {
-            if let Some(path) = &former.kubeconfig_out {
-                let _ = files::remove_user_file(path.as_ref(), |text| {
-                    PassExtension::of_text(text).is_some_and(|mark| mark.lease == former.id())
-                });
-            }
+            former.remove_named_files();
             Ok(())
         }
         Err(failure) => Err(failure.within(what()).cause(format!("it is {}", former.validity()))),

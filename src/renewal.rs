@@ -221,6 +221,9 @@ impl Renewal {
                         failure.brief()
                     ));
                 }
+                if let Err(failure) = pass.renew_registry_auth() {
+                    out.warn_aside(format!("the renewed token is not in the docker configuration: {}", failure.brief()));
+                }
                 if let Some(kubeconfig) = &mut self.kubeconfig {
                     kubeconfig.begin(pass, out);
                 }

@@ -14,8 +14,11 @@ use crate::{
     options::{self as o, Given, Options},
 };
 
+mod registry;
 mod variable;
 
+pub use registry::Registry;
+use registry::registry;
 use variable::variable;
 
 /// The shortest and longest ttl: the API server refuses less than ten minutes, and a pass is for one job.
@@ -66,6 +69,8 @@ pub struct TokenSpec {
     pub kubeconfig: bool,
     /// The path of the kubeconfig, if it is not in the store.
     pub kubeconfig_out: Option<PathBuf>,
+    /// The docker configuration that gets the token, if one does.
+    pub registry: Option<Registry>,
     /// The namespace of the kubeconfig's context.
     pub target_namespace: String,
     /// How the kubeconfig gives the token.
@@ -120,6 +125,7 @@ impl TokenSpec {
             variable,
             kubeconfig,
             kubeconfig_out: options.get(&o::KUBECONFIG_OUT).map(|given| outside(given, context)).transpose()?,
+            registry: registry(context)?,
             target_namespace,
             kubeconfig_mode: options.get(&o::KUBECONFIG_MODE).map_or(Ok(KubeconfigMode::Token), kubeconfig_mode)?,
             file_mode: options.get(&o::FILE_MODE).map_or(Ok(0o600), mode)?,

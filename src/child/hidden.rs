@@ -78,7 +78,7 @@ fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failu
     if !is_of_pass(name, options) {
         return Ok(());
     }
-    let is_token = !handover::VARIABLES.iter().any(|(variable, _)| *variable == name);
+    let is_token = options.text(&o::VARIABLE) == Some(name);
     let source = options.get(setting).map(|given| given.source.to_string()).unwrap_or_default();
     Err(Failure::new(Code::UsageConflict, format!("{source} names `{name}`, which the command gets from its pass")).hint(if is_token {
         "say `--no-variable`: then the token is only in the kubeconfig and the token file"
@@ -90,7 +90,8 @@ fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failu
 /// Whether the command gets this variable from its pass.
 fn is_of_pass(name: &str, options: &Options) -> bool {
     let is_token = options.switch(&o::NO_VARIABLE).is_ok_and(|none| !none) && options.text(&o::VARIABLE) == Some(name);
-    is_token || handover::VARIABLES.iter().any(|(variable, _)| *variable == name)
+    let is_one_of = |variables: &[(&str, &str)]| variables.iter().any(|(variable, _)| *variable == name);
+    is_token || is_one_of(&handover::VARIABLES) || options.get(&o::REGISTRY_AUTH).is_some() && is_one_of(&handover::OF_REGISTRY)
 }
 
 /// Names of the variables from which jobpass itself reads the CI identity.

@@ -16,11 +16,17 @@ use rustix::{
 
 use super::{
     directory::open_named,
-    file::{create, read_at},
+    file::{create, read_at, stat},
     foreign::Unusual,
     plain, reason,
 };
-use crate::failure::{Code, Failure};
+use crate::{
+    failure::{Code, Failure},
+    secret::Secret,
+};
+
+/// What the new text of a file is called before it takes the old one's place.
+const NEW: &str = ".jobpass-new";
 
 /// How long we wait for the reader of a pipe that we write to.
 const READER: Duration = Duration::from_secs(1);
@@ -32,6 +38,15 @@ pub enum Accepts {
     File,
     /// Also a pipe that has a reader, a terminal, or `/dev/null`.
     Stream,
+}
+
+/// What becomes of a file.
+#[derive(Debug)]
+pub enum Change {
+    /// It gets another text.
+    Replace(Secret),
+    /// It goes.
+    Remove,
 }
 
 /// Writes a file that the user has named: it is created, or replaces one that we wrote before (`is_former` recognises it by its
@@ -79,6 +94,33 @@ pub fn remove_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result
         Ok(Some(_)) => Err(occupied(path, "another file is there")),
         Err(cause) => Err(occupied(path, &cause.to_string())),
     }
+}
+
+/// Changes a file that an earlier run of ours wrote where the user named it, and others may have changed since. It is replaced
+/// atomically and keeps its mode. Returns whether there was anything of ours in it: `change` says what becomes of its text.
+///
+/// # Errors
+/// When it is no regular file, not ours, or cannot be written.
+pub fn change_user_file(path: &Path, change: impl Fn(&str) -> Option<Change>) -> Result<bool, Failure> {
+    let (parent, name) = split(path);
+    let Ok(parent) = open_named(&parent) else { return Ok(false) };
+    let text = match read_at(&parent, &name) {
+        Ok(None) => return Ok(false),
+        Ok(Some(text)) => Secret::new(text),
+        Err(cause) => return Err(occupied(path, &cause.to_string())),
+    };
+    let changed = match change(text.expose()) {
+        None => return Ok(false),
+        Some(Change::Remove) => rustix::fs::unlinkat(&parent, &name, AtFlags::empty()),
+        Some(Change::Replace(changed)) => {
+            let new = name.clone() + NEW;
+            let _ = rustix::fs::unlinkat(&parent, new.as_str(), AtFlags::empty());
+            stat(&parent, &name)
+                .and_then(|now| create(&parent, &new, changed.expose().as_bytes(), now.map_or(0o600, |now| now.st_mode & 0o777)))
+                .and_then(|()| rustix::fs::renameat(&parent, new.as_str(), &parent, &name))
+        }
+    };
+    changed.map(|()| true).map_err(|error| unwritable(path, error))
 }
 
 /// Appends to a file of the platform or the user. If a write fails half-way, what was written is cut off again where that is

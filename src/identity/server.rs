@@ -48,14 +48,42 @@ pub(super) fn plain(server: &str, source: &str) -> Result<String, Failure> {
     if uri.query().is_some() || with_scheme.contains('#') {
         return Err(refused("it has a query or a fragment"));
     }
-    if host.starts_with("console-openshift-console.") || host.starts_with("oauth-openshift.") {
-        return Err(Failure::new(Code::IdentityServer, format!("{source} names OpenShift's web console, not its API server"))
-            .hint("take the address that `oc whoami --show-server` prints, such as `https://api.CLUSTER.DOMAIN:6443`"));
-    }
+    let host = host.to_ascii_lowercase();
     let path = uri.path_and_query().map_or("", PathAndQuery::path).trim_end_matches('/');
+    if let Some(what) = stranger(&host, path) {
+        return Err(Failure::new(Code::IdentityServer, format!("{source} names {what}, not its API server"))
+            .hint(format!("take the address that `oc whoami --show-server` prints, such as `{}`", beside(&host))));
+    }
     // One form for one server, as `revoke` compares it with the server of the lease.
     let authority = authority.as_str().to_ascii_lowercase();
     Ok(format!("https://{}{path}", authority.strip_suffix(":443").unwrap_or(&authority)))
+}
+
+/// What else of an OpenShift is at that address, where it is surely not the API server.
+fn stranger(host: &str, path: &str) -> Option<&'static str> {
+    // Of the hosts that are not its own, a cluster's ingress has the wildcard `*.apps.CLUSTER.DOMAIN`:
+    // https://docs.redhat.com/en/documentation/openshift_container_platform/4.18/html/networking/
+    let is_console = host.starts_with("console-openshift-console.") || host.starts_with("console.apps.");
+    let is_manager = matches!(host, "console.redhat.com" | "cloud.redhat.com");
+    // What a browser shows of the console, on any host: `/k8s/ns/NAME/…`, where Rancher has `/k8s/clusters/ID`.
+    let of_console = ["/console", "/dashboards", "/topology", "/k8s/ns/", "/k8s/cluster/", "/k8s/all-namespaces/"];
+    let is_page =
+        of_console.iter().any(|page| path == page.trim_end_matches('/') || path.starts_with(&format!("{}/", page.trim_end_matches('/'))));
+    match () {
+        () if host.starts_with("oauth-openshift.") || path.starts_with("/oauth/") => Some("OpenShift's OAuth server"),
+        () if is_manager => Some("Red Hat's console of all clusters"),
+        () if is_console || is_page => Some("OpenShift's web console"),
+        () => None,
+    }
+}
+
+/// The API server that is usually there where something else of the cluster was named.
+fn beside(host: &str) -> String {
+    match host.split_once(".apps.") {
+        Some((_, domain)) => format!("https://api.{domain}:6443"),
+        None if host.starts_with("api.") => format!("https://{host}:6443"),
+        None => "https://api.CLUSTER.DOMAIN:6443".to_owned(),
+    }
 }
 
 /// Reads a certificate authority that is given as PEM text, as base64 of it, or as a file.
@@ -121,6 +149,10 @@ mod tests {
             ("https://rancher.example.com/k8s/clusters/c-1/", "https://rancher.example.com/k8s/clusters/c-1"),
             ("https://[::1]:6443", "https://[::1]:6443"),
             ("https://api.example.com:443/", "https://api.example.com"),
+            ("https://api.x.0a51.p1.openshiftapps.com:6443", "https://api.x.0a51.p1.openshiftapps.com:6443"),
+            ("https://c100-e.eu-de.containers.cloud.ibm.com:31000", "https://c100-e.eu-de.containers.cloud.ibm.com:31000"),
+            ("https://proxy.example.com/k8s/clusters/local/", "https://proxy.example.com/k8s/clusters/local"),
+            ("https://master.example.com:8443", "https://master.example.com:8443"),
         ] {
             assert_eq!(plain(given, "`--server`").as_deref(), Ok(expected), "{given}");
         }
@@ -136,6 +168,12 @@ mod tests {
             ("https://", "no address"),
             ("", "names no API server"),
             ("https://console-openshift-console.apps.x.y", "web console"),
+            ("https://console.apps.x.y/", "`https://api.x.y:6443`"),
+            ("https://console.redhat.com/openshift/details/1", "console of all clusters"),
+            ("https://api.x.y:6443/console", "`https://api.x.y:6443`"),
+            ("https://c.example.com/k8s/ns/ci/pods", "web console"),
+            ("OAuth-OpenShift.apps.x.y/oauth/token/request", "OAuth server"),
+            ("https://x.example.com:31000/oauth/authorize", "OAuth server"),
         ] {
             let failure = plain(given, "`--server`").expect_err(given).to_string();
             assert!(failure.contains(part) && failure.contains("`--server`"), "{given}: {failure}");

@@ -1,6 +1,6 @@
 //! The end of a pass: deletes the lease, proves that the token is dead, removes the files.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
@@ -9,12 +9,10 @@ use crate::{
     cluster::{Cluster, Deleted, Patience, Probed},
     failure::{Code, Failure},
     fault::Watch,
-    files,
     identity::Identity,
     lease::{Lease, named::Named},
     origin::Word,
     out::{Out, one_line},
-    pass_extension::PassExtension,
     receipt::{Proof, Receipt},
     secret::Secret,
     store::{self, Store},
@@ -272,11 +270,7 @@ impl Revocation {
 
     /// Removes the files. After a failure the lease file stays, so that it can be tried again; the secret files go in any case.
     fn remove_files(&self, revoked: bool) -> Result<(), Failure> {
-        if let Some(path) = &self.lease.kubeconfig_out {
-            let ours = |text: &str| PassExtension::of_text(text).is_some_and(|mark| mark.lease == self.lease.id());
-            // If it is the file of another pass or program by now, it is not ours and stays.
-            let _ = files::remove_user_file(&PathBuf::from(path), ours);
-        }
+        self.lease.remove_named_files();
         match &self.store {
             Some(store) if revoked => store.clear(),
             Some(store) => store.remove(store::SECRETS),

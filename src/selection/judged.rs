@@ -107,7 +107,9 @@ impl<'a> Judge<'a> {
             return Sentence::End;
         }
         // Others must not choose a file that we remove.
-        lease.kubeconfig_out.take_if(|path| !self.context.env.names_path(path.as_ref()));
+        for named in [&mut lease.kubeconfig_out, &mut lease.registry_auth] {
+            named.take_if(|path| !self.context.env.names_path(path.as_ref()));
+        }
         revocation.named = Named::File;
         let Some(key) = lease.job_key.as_deref() else { return Sentence::Foreign };
         if keys.iter().any(|own| is_below(key, own)) && lease.name == self.seal.name(key, &lease.service_account) {

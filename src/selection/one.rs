@@ -65,6 +65,7 @@ pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str
         identity: Origin::Bearer { token_file: None },
         store: String::new(),
         kubeconfig_out: None,
+        registry_auth: None,
         connection: None,
         way: None,
         issuer_way: None,

@@ -59,6 +59,9 @@ fn the_inputs_are_the_settings() {
 fn the_outputs_are_those_of_request() {
     let world = World::new();
     let job = Job::github(&world);
+    let docker = job.directory().join("out.docker");
+    crate::harness::doors::make_directory(&docker);
+    job.set("JOBPASS_REGISTRY_AUTH", docker.join("config.json"));
     job.request().succeed();
     let written: Vec<_> = crate::harness::records(&job.file_command("GITHUB_OUTPUT")).into_iter().map(|(name, _)| name).collect();
     let outputs = section("outputs");

@@ -39,6 +39,7 @@ mod pipes;
 mod processes;
 mod readme;
 mod redirected;
+mod registries;
 mod requiring;
 mod revoking;
 mod running;

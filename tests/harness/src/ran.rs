@@ -103,7 +103,8 @@ impl Ran {
 
 /// A file of ours with its mode; what the harness itself made is not shown.
 fn shown_file(path: &Path) -> Option<String> {
-    let ours = path.components().any(|part| part.as_os_str() == "jobpass") || path.file_name()?.to_str()?.starts_with("out");
+    let ours = path.components().any(|part| part.as_os_str() == "jobpass" || part.as_os_str() == "out.docker")
+        || path.file_name()?.to_str()?.starts_with("out");
     let mode = fs::symlink_metadata(path).ok()?.permissions().mode() & 0o7777;
     ours.then(|| format!("{} {mode:04o}", path.display()))
 }
@@ -157,7 +158,7 @@ fn sweep(job: &Job<'_>, stdout: &str, stderr: &str) {
 fn is_made_for_secrets(job: &Job<'_>, path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_of_pass = path.parent().is_some_and(is_place) && (name == "token" || name == "kubeconfig");
-    let is_named = name.starts_with("out.kubeconfig");
+    let is_named = name.starts_with("out.kubeconfig") || path.parent().is_some_and(|parent| parent.ends_with("out.docker"));
     let is_runners = name.starts_with("GITHUB_ENV") || name.starts_with("GITHUB_OUTPUT");
     let of_identity = ["identity.mount", ".kube"].iter().any(|directory| path.parent().is_some_and(|parent| parent.ends_with(directory)));
     let is_the_identitys = path.parent() == Some(job.directory()) && (name == "token" || name.starts_with("identity."));

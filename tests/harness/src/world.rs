@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jobpass_issuers::{GitHub, GitLab};
 use jobpass_sandbox::{
-    Sandbox,
+    Registry, Sandbox,
     client::{self, Response},
 };
 use serde_json::Value;
@@ -350,6 +350,13 @@ impl World {
     /// One request of another client than jobpass, to the server itself.
     pub fn ask(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> Response {
         client::request(&self.server.url(), &self.server.ca_pem(), method, path, Some(token), body).expect("the server answers")
+    }
+
+    /// A registry of images that asks this world's server whom a token is of.
+    pub fn registry(&self) -> Registry {
+        let registry = Registry::start(&self.server.url(), &self.server.ca_pem());
+        self.names().exact(&registry.host(), "REGISTRY");
+        registry
     }
 
     /// The path of something in this world's namespace.

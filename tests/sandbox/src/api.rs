@@ -1,5 +1,6 @@
 //! From a request to the part of the API that answers it, behind authentication.
 
+mod openshift;
 mod reviews;
 mod secrets;
 mod selector;
@@ -26,12 +27,14 @@ pub(crate) struct Call {
     pub(crate) query: Option<String>,
     pub(crate) authorization: Option<String>,
     pub(crate) content_type: Option<String>,
+    pub(crate) csrf_token: Option<String>,
+    pub(crate) host: Option<String>,
     pub(crate) certificate: Option<Vec<u8>>,
     pub(crate) body: Bytes,
 }
 
 impl Call {
-    fn query(&self, name: &str) -> Option<String> {
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
         let pairs = form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes());
         pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).next()
     }
@@ -114,6 +117,10 @@ fn route(path: &str, context: Context<'_>) -> Handled {
             }),
         )),
         ("GET", ["readyz" | "livez" | "healthz"]) => Ok(Answer::text(200, "ok")),
+        ("GET", [".well-known", "oauth-authorization-server"]) => openshift::discovery(&context),
+        ("GET" | "DELETE", ["apis", "oauth.openshift.io", "v1", resource @ ("oauthaccesstokens" | "useroauthaccesstokens"), name]) => {
+            openshift::token(context, resource, name)
+        }
         ("POST", ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"]) => reviews::who_am_i(&context),
         ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => reviews::may_i(&context),
         ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => pods(&context, namespace),

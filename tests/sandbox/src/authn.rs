@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock::seconds;
 use crate::jwt::{self, Signer};
+use crate::openshift::is_token;
 use crate::status::{self, Answer};
 use crate::trust::Trusted;
 use crate::world::{World, uid};
@@ -131,7 +132,10 @@ fn by_token(world: &mut World, now: Timestamp, token: &str) -> Option<User> {
     {
         return Some(user.clone());
     }
-    let user = judge(world, now, token);
+    let user = match world.oauth.as_mut().filter(|_| is_token(token)) {
+        Some(oauth) => oauth.review(now, token),
+        None => judge(world, now, token),
+    };
     match &user {
         // A static token is not remembered, so that forgetting it works at once.
         Some(user) if !world.people.tokens.contains_key(token) => {
@@ -148,6 +152,9 @@ fn by_token(world: &mut World, now: Timestamp, token: &str) -> Option<User> {
 pub(crate) fn judge(world: &World, now: Timestamp, token: &str) -> Option<User> {
     if let Some(name) = world.people.tokens.get(token) {
         return Some(world.people.user(name));
+    }
+    if let Some(oauth) = world.oauth.as_ref().filter(|_| is_token(token)) {
+        return oauth.user(now, token);
     }
     if let Some(claims) = world.people.accounts.verify(token) {
         return service_account(world, now, &claims);

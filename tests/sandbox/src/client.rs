@@ -75,7 +75,7 @@ pub struct Whoami {
 /// What the network or TLS says; `ConnectionAborted` when no answer came, `UnexpectedEof` when it broke off, `TimedOut` after
 /// 30 seconds.
 pub fn request(url: &str, ca_pem: &str, method: &str, path: &str, token: Option<&str>, body: Option<&Value>) -> io::Result<Response> {
-    blocking(&Asked { url, ca_pem, identity: None, method, path, token, body })
+    blocking(&Asked { url, ca_pem, identity: None, method, path, token, body, headers: &[], form: None })
 }
 
 /// One request with a client certificate, and with a token too if there is one.
@@ -91,7 +91,15 @@ pub fn request_as(
     token: Option<&str>,
     body: Option<&Value>,
 ) -> io::Result<Response> {
-    blocking(&Asked { url, ca_pem, identity: Some(identity), method, path, token, body })
+    blocking(&Asked { url, ca_pem, identity: Some(identity), method, path, token, body, headers: &[], form: None })
+}
+
+/// One request with headers of its own, and with a form as its body if there is one: as a login makes it.
+///
+/// # Errors
+/// As [`request`].
+pub fn send(url: &str, ca_pem: &str, method: &str, path: &str, headers: &[(&str, &str)], form: Option<&str>) -> io::Result<Response> {
+    blocking(&Asked { url, ca_pem, identity: None, method, path, token: None, body: None, headers, form })
 }
 
 /// Asks the server whom it takes the token for.
@@ -119,6 +127,8 @@ struct Asked<'a> {
     path: &'a str,
     token: Option<&'a str>,
     body: Option<&'a Value>,
+    headers: &'a [(&'a str, &'a str)],
+    form: Option<&'a str>,
 }
 
 fn blocking(asked: &Asked<'_>) -> io::Result<Response> {
@@ -151,12 +161,17 @@ async fn exchange(asked: &Asked<'_>) -> io::Result<Response> {
     if let Some(token) = asked.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    let body = match asked.body {
-        Some(body) => {
+    request = asked.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let body = match (asked.body, asked.form) {
+        (Some(body), _) => {
             request = request.header(CONTENT_TYPE, "application/json");
             Bytes::from(body.to_string())
         }
-        None => Bytes::new(),
+        (None, Some(form)) => {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+            Bytes::from(form.to_owned())
+        }
+        (None, None) => Bytes::new(),
     };
     let request = request.body(Full::new(body)).map_err(io::Error::other)?;
     let sent = sender.send_request(request).await;

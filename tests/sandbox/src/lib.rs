@@ -27,6 +27,7 @@
 //! - Garbage collection takes no time, and the watch that tells an authenticator of a deletion has no lag.
 //! - RBAC rules belong to one user or group each.
 //! - An authentication configuration is that of `deploy/oidc/`; there is no CEL for others.
+//! - OpenShift is its OAuth server and tokens: there are no pages for a browser, and scopes limit nothing.
 
 mod api;
 mod authn;
@@ -35,6 +36,8 @@ mod clock;
 mod fault;
 mod gate;
 pub mod jwt;
+mod listen;
+mod openshift;
 mod policy;
 mod rbac;
 mod record;
@@ -49,6 +52,7 @@ mod world;
 pub use authn::IDENTITY_AUDIENCE;
 pub use fault::Fault;
 pub use gate::Gate;
+pub use openshift::{OauthServer, Registry};
 pub use record::Recorded;
 pub use sandbox::Sandbox;
 pub use tls::{Authority, Identity};

@@ -67,6 +67,11 @@ pub(crate) fn allowed(world: &World, user: &User, wanted: &Attributes<'_>) -> bo
     if basic.contains(&wanted.resource) {
         return wanted.verb == "create" && !user.is_anonymous();
     }
+    if let Some(oauth) = world.oauth.as_ref().filter(|_| wanted.group == "oauth.openshift.io") {
+        // OpenShift's own `basic-user` and `system:oauth-token-deleter`.
+        let is_own = wanted.resource == "useroauthaccesstokens";
+        return !user.is_anonymous() && (is_own || oauth.deleters && wanted.verb == "delete");
+    }
     let resource = wanted.full_resource();
     world.rules.iter().any(|rule| {
         let is_subject = match &rule.subject {

@@ -9,11 +9,13 @@ use serde_json::Value;
 /// One request. There is no way to the value of its Authorization header.
 #[derive(Clone, Debug)]
 pub struct Recorded {
+    /// Which server was asked, where it was not the API server.
+    pub server: Option<&'static str>,
     /// `POST`, `DELETE`, …
     pub method: String,
     /// As it was sent, with a path prefix if there was one.
     pub path: String,
-    /// What stood behind the `?`.
+    /// What stood behind the `?`; what a login is made of is replaced.
     pub query: Option<String>,
     /// Who asked; `None` when the request was refused, or met a fault, before authentication.
     pub user: Option<String>,
@@ -33,7 +35,8 @@ pub struct Recorded {
 
 impl fmt::Display for Recorded {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.method, self.path)?;
+        let server = self.server.map(|name| format!("{name}:")).unwrap_or_default();
+        write!(formatter, "{} {server}{}", self.method, self.path)?;
         if let Some(query) = &self.query {
             write!(formatter, "?{query}")?;
         }
@@ -131,6 +134,15 @@ impl Log {
 pub(crate) fn redacted(mut body: Value) -> Value {
     redact(&mut body);
     body
+}
+
+/// Replaces what a login is made of: it is random, or stands for a token.
+pub(crate) fn redacted_query(query: &str) -> String {
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name @ ("code" | "code_challenge" | "code_verifier" | "state"), _)) => format!("{name}=[redacted]"),
+        _ => pair.to_owned(),
+    };
+    query.split('&').map(pair).collect::<Vec<_>>().join("&")
 }
 
 fn redact(value: &mut Value) {

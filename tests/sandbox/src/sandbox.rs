@@ -1,22 +1,19 @@
 //! The handle on a running sandbox: its life, its clock, its faults and what it has seen.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
+use crate::api;
 use crate::authn;
 use crate::fault::Fault;
 use crate::gate::Gate;
+use crate::listen::Listener;
 use crate::record::Recorded;
-use crate::server::{self, Shared};
+use crate::server::{Shared, Site};
 use crate::tls::Authority;
 
 /// Longer than anything a sound test waits for, short enough for one that hangs.
@@ -26,9 +23,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Sandbox {
     pub(crate) shared: Arc<Shared>,
     pub(crate) authority: Authority,
-    address: SocketAddr,
-    stop: watch::Sender<bool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    listener: Listener,
 }
 
 impl Sandbox {
@@ -40,21 +35,8 @@ impl Sandbox {
     pub fn start() -> Self {
         let shared = Arc::new(Shared::new());
         let authority = Authority::new();
-        let tls = TlsAcceptor::from(Arc::new(authority.server()));
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        listener.set_nonblocking(true).expect("a socket can be made non-blocking");
-        let stop = watch::Sender::new(false);
-        let (stopped, served) = (stop.subscribe(), shared.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
-        let run = move || {
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).expect("the listener is non-blocking");
-                server::accept(served, listener, tls, stopped).await;
-            });
-        };
-        let thread = std::thread::Builder::new().name("sandbox".to_owned()).spawn(run).expect("a thread can be started");
-        Self { shared, authority, address, stop, thread: Mutex::new(Some(thread)) }
+        let listener = Listener::start(Site::of(&shared, None, api::handle), &authority);
+        Self { shared, authority, listener }
     }
 
     /// Closes the port and every connection; what connects later is refused.
@@ -62,18 +44,14 @@ impl Sandbox {
     /// # Panics
     /// If the server's thread has panicked.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
-        let thread = self.thread.lock().expect("the thread's lock is sound").take();
-        if let Some(thread) = thread {
-            thread.join().expect("the server's thread ends in peace");
-        }
+        self.listener.stop();
     }
 
     /// `https://127.0.0.1:PORT`, with the path prefix if there is one.
     #[must_use]
     pub fn url(&self) -> String {
         let prefix = self.shared.prefix();
-        format!("https://{}{prefix}", self.address)
+        format!("https://{}{prefix}", self.listener.address)
     }
 
     /// The certificate of the CA.
@@ -179,16 +157,6 @@ impl Sandbox {
     #[must_use]
     pub fn is_live(&self, token: &str) -> bool {
         authn::judge(&self.shared.world(), self.now(), token).is_some()
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-        // A test that fails is told by its own panic and needs no second one from here.
-        if let Some(thread) = self.thread.get_mut().ok().and_then(Option::take) {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::api::{self, Call};
+use crate::api::Call;
 use crate::clock::{Clock, http_date};
 use crate::fault::{self, Action, Fault, Script};
 use crate::jwt;
@@ -62,38 +62,55 @@ impl Shared {
     }
 }
 
+/// What a server answers to a request, whose number in the log it is given.
+type Answers = dyn Fn(&Shared, &Call, usize) -> Answer + Send + Sync;
+
+/// A server of ours: what it answers, and where its requests are written down.
+#[derive(Clone)]
+pub(crate) struct Site {
+    shared: Arc<Shared>,
+    /// Its name in the log, where it is not the API server.
+    name: Option<&'static str>,
+    answer: Arc<Answers>,
+}
+
+impl Site {
+    pub(crate) fn of(
+        shared: &Arc<Shared>,
+        name: Option<&'static str>,
+        answer: impl Fn(&Shared, &Call, usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self { shared: shared.clone(), name, answer: Arc::new(answer) }
+    }
+}
+
 /// Accepts connections until it is told to stop; whatever is still open ends with the runtime.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: TlsAcceptor, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn accept(site: Site, listener: TcpListener, tls: TlsAcceptor, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             accepted = listener.accept() => {
                 // A connection that died before it was accepted is nobody's loss.
                 let Ok((stream, _)) = accepted else { continue };
-                let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
-                tokio::spawn(connection(shared.clone(), stream, tls.clone(), number));
+                let number = site.shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::spawn(connection(site.clone(), stream, tls.clone(), number));
             }
         }
     }
 }
 
-async fn connection(shared: Arc<Shared>, stream: TcpStream, tls: TlsAcceptor, number: usize) {
+async fn connection(site: Site, stream: TcpStream, tls: TlsAcceptor, number: usize) {
     // A handshake that fails and a connection that breaks are the client's to report; there is no one here to tell.
     let _ = stream.set_nodelay(true);
     let Ok(stream) = tls.accept(stream).await else {
         return;
     };
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
-    let service = service_fn(move |request| serve(shared.clone(), request, leaf.clone(), number));
+    let service = service_fn(move |request| serve(site.clone(), request, leaf.clone(), number));
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn serve(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-    certificate: Option<Vec<u8>>,
-    connection: usize,
-) -> io::Result<Response<Payload>> {
+async fn serve(site: Site, request: Request<Incoming>, certificate: Option<Vec<u8>>, connection: usize) -> io::Result<Response<Payload>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let header = |name: HeaderName| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -104,13 +121,16 @@ async fn serve(
         query: head.uri.query().map(|query| query.trim_matches('&').to_owned()).filter(|query| !query.is_empty()),
         authorization: header(AUTHORIZATION),
         content_type: header(CONTENT_TYPE),
+        csrf_token: header(HeaderName::from_static("x-csrf-token")),
+        host: header(HOST),
         certificate,
         body,
     };
-    let number = shared.log.open(Recorded {
+    let number = site.shared.log.open(Recorded {
+        server: site.name,
         method: call.method.clone(),
         path: call.path.clone(),
-        query: call.query.clone(),
+        query: call.query.as_deref().map(record::redacted_query),
         user: None,
         user_agent: header(USER_AGENT),
         has_authorization: call.authorization.is_some(),
@@ -120,12 +140,13 @@ async fn serve(
         connection,
     });
     // A task of its own outlives the connection: the request of a killed client may still be carried out.
-    let outcome = tokio::spawn(async move { outcome(&shared, &call, number).await });
+    let outcome = tokio::spawn(async move { outcome(&site, &call, number).await });
     outcome.await.map_err(io::Error::other)?
 }
 
-async fn outcome(shared: &Shared, call: &Call, number: usize) -> io::Result<Response<Payload>> {
-    let usual = || api::handle(shared, call, number);
+async fn outcome(site: &Site, call: &Call, number: usize) -> io::Result<Response<Payload>> {
+    let shared = &*site.shared;
+    let usual = || (site.answer)(shared, call, number);
     let Some(Fault { action, headers, .. }) = shared.script.take(&call.method, &call.path) else {
         return Ok(respond(shared, number, usual(), Payload::whole));
     };
@@ -192,12 +213,14 @@ fn carry_out(after: bool, usual: impl FnOnce() -> Answer) {
 fn respond(shared: &Shared, number: usize, answer: Answer, payload: fn(Bytes) -> Payload) -> Response<Payload> {
     shared.log.answered(number, answer.status);
     let (kind, text) = match answer.body {
-        Body::Json(value) => ("application/json", value.to_string() + "\n"),
-        Body::Text(text) => ("text/plain; charset=utf-8", text),
+        Body::Json(value) => (Some("application/json"), value.to_string() + "\n"),
+        Body::Text(text) => (Some("text/plain; charset=utf-8"), text),
+        Body::Empty => (None, String::new()),
     };
-    let mut response = Response::builder()
-        .status(answer.status)
-        .header(CONTENT_TYPE, kind)
+    let builder = Response::builder().status(answer.status);
+    let mut response = kind
+        .into_iter()
+        .fold(builder, |builder, kind| builder.header(CONTENT_TYPE, kind))
         .header(CONTENT_LENGTH, text.len())
         .header("Audit-Id", jwt::uuid())
         // By the server's own clock, which is how a client learns that its own is wrong.

@@ -13,6 +13,7 @@ pub(crate) struct Answer {
 pub(crate) enum Body {
     Json(Value),
     Text(String),
+    Empty,
 }
 
 /// An answer, or the refusal that ended the request early.
@@ -25,6 +26,10 @@ impl Answer {
 
     pub(crate) fn text(status: u16, body: &str) -> Self {
         Self { status, body: Body::Text(body.to_owned()), headers: Vec::new() }
+    }
+
+    pub(crate) fn empty(status: u16) -> Self {
+        Self { status, body: Body::Empty, headers: Vec::new() }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::authn::People;
 use crate::clock::rfc3339;
 use crate::jwt;
+use crate::openshift::Oauth;
 use crate::policy::Policies;
 use crate::rbac::Rule;
 
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) people: People,
     pub(crate) rules: Vec<Rule>,
     pub(crate) policies: Policies,
+    /// The login of an OpenShift, if it is one.
+    pub(crate) oauth: Option<Oauth>,
     pub(crate) max_expiration: Option<i64>,
     /// Every service-account token that was given out over HTTP.
     pub(crate) issued: Vec<String>,
@@ -98,6 +101,7 @@ impl World {
             people: People::new(),
             rules: Vec::new(),
             policies: Policies::default(),
+            oauth: None,
             max_expiration: None,
             issued: Vec::new(),
             unimplemented: Vec::new(),

@@ -3,6 +3,7 @@
 mod authentication;
 mod faults;
 mod lab;
+mod openshift;
 mod policies;
 mod rights;
 mod secrets;
