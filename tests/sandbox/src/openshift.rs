@@ -47,7 +47,7 @@ impl OauthServer {
     /// The certificate of its authority.
     #[must_use]
     pub fn ca_pem(&self) -> String {
-        self.authority.pem.clone()
+        self.authority.pem().to_owned()
     }
 
     /// Lets a user log in with a password.

@@ -40,7 +40,7 @@ impl Registry {
     /// The certificate of its authority.
     #[must_use]
     pub fn ca_pem(&self) -> String {
-        self.authority.pem.clone()
+        self.authority.pem().to_owned()
     }
 }
 
