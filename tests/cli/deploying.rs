@@ -253,3 +253,51 @@ fn on_a_real_cluster_somebody_who_may_make_no_policies_gives_no_rights() {
     plane.kubectl(&["delete", "clusterrole,clusterrolebinding", &home]);
     plane.kubectl(&["delete", "namespace", &home, &name, "--ignore-not-found", "--wait=false"]);
 }
+
+#[test]
+fn on_a_real_cluster_an_api_server_does_not_start_with_a_gap_in_its_trust() {
+    let Some(directory) = doors::control_plane() else { return };
+    let values = [
+        ("AUDIENCE", "https://api.example:6443"),
+        ("REPOSITORY_IDS", "'123456789'"),
+        ("OWNER_ID", "'65'"),
+        ("WORKFLOW", "'deploy.yml'"),
+        ("PROJECT_IDS", "'42'"),
+        ("NAMESPACE_ID", "'72'"),
+    ];
+    for file in ["github.yaml", "gitlab.yaml"] {
+        let text = fs::read_to_string(Path::new(DEPLOY).join("oidc").join(file)).expect("there");
+        let is_gap = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let gaps: Vec<_> = text.split('@').filter(is_gap).collect();
+        assert!(gaps.len() >= 3 && gaps.iter().all(|gap| values.iter().any(|(name, _)| name == gap)), "{file}: {gaps:?}");
+        for gap in &gaps {
+            let filled = values.iter().filter(|(name, _)| gap != name);
+            let filled = filled.fold(text.clone(), |text, (name, value)| text.replace(&format!("@{name}@"), value));
+            // The older form is read as the newer one is, up to the gap.
+            for form in ["v1", "v1beta1"] {
+                let said = refused(&directory, &filled.replace("config.k8s.io/v1\n", &format!("config.k8s.io/{form}\n")));
+                let is_of_gap = match *gap {
+                    "AUDIENCE" => said.contains("yaml: line ") && said.contains("found character that cannot start any token"),
+                    _ => said.contains(&format!("@{gap}@")),
+                };
+                assert!(is_of_gap, "{file} with {gap} as {form}: {said}");
+            }
+        }
+    }
+}
+
+/// What an API server says that does not start with this authentication configuration.
+fn refused(directory: &Path, configuration: &str) -> String {
+    let scratch = TempDir::new().expect("a directory");
+    let file = scratch.path().join("authentication.yaml");
+    doors::write(&file, configuration);
+    let key = directory.join("pki/service-account.key").display().to_string();
+    let mut server = doors::tool(ControlPlane::binary());
+    server.args(["kube-apiserver", "--etcd-servers=http://127.0.0.1:1", "--secure-port=65000", "--advertise-address=127.0.0.1"]);
+    server.args(["--service-account-issuer=https://issuer.example", &format!("--service-account-key-file={key}")]);
+    server.arg(format!("--service-account-signing-key-file={key}"));
+    server.arg(format!("--cert-dir={}", scratch.path().display())).arg(format!("--authentication-config={}", file.display()));
+    let output = server.timeout(std::time::Duration::from_mins(1)).output().expect("it runs");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
