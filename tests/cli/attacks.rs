@@ -170,6 +170,70 @@ fn a_lease_of_an_older_jobpass_can_be_ended_by_all() {
     assert_eq!(world.secrets(), [""; 0]);
 }
 
+/// What another run of the same repository, or another job of the same project, does with a lease of this one: delete it, or make one
+/// that says it is this one's. Each is the status and the message of the server.
+fn by_another_run(world: &World, mine: &str, theirs: &str, run: &str) -> [(u16, String); 2] {
+    let (name, squatted) = (format!("jobpass-{:032x}", 1), format!("jobpass-{:032x}", 2));
+    let me = world.ask(mine, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", Some(&whoami())).json();
+    let lease = |name: &str| {
+        let notes = json!({"jobpass.dev/identity": me["status"]["userInfo"]["username"], "jobpass.dev/lifetime": "3600"});
+        json!({"metadata": {"name": name, "annotations": notes, "labels": {"jobpass.dev/run-id": run}}, "type": "jobpass.dev/lease"})
+    };
+    let said = |token: &str, method: &str, path: &str, body: Option<&Value>| {
+        let answer = world.ask(token, method, &world.path(path), body);
+        (answer.status, answer.json()["message"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(said(mine, "POST", "secrets", Some(&lease(&name))).0, 201);
+    let made = said(theirs, "POST", "secrets", Some(&lease(&squatted)));
+    let ended = said(theirs, "DELETE", &format!("secrets/{name}"), None);
+    for name in world.secrets() {
+        assert_eq!(said(mine, "DELETE", &format!("secrets/{name}"), None).0, 200, "one's own");
+    }
+    [made, ended]
+}
+
+fn whoami() -> Value {
+    json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
+}
+
+/// The tokens of two runs at GitHub, and of two jobs at GitLab, and what is told of the first one.
+fn two_runs(world: &World) -> [(String, String, &'static str); 2] {
+    [
+        (world.github_token(&json!({})), world.github_token(&json!({"run_id": "9876543211"})), "9876543210"),
+        (world.gitlab_token(&json!({})), world.gitlab_token(&json!({"job_id": "4712"})), "4711"),
+    ]
+}
+
+#[test]
+fn with_the_policies_no_run_ends_the_lease_of_another_one_or_makes_one_in_its_name() {
+    let world = World::trusting();
+    for (mine, theirs, run) in two_runs(&world) {
+        let [made, ended] = by_another_run(&world, &mine, &theirs, run);
+        for ((status, message), why) in [(made, "must say which run makes it"), (ended, "only the run that made a lease may delete it")] {
+            assert!(status == 403 && message.contains("jobpass policy: ") && message.contains(why), "{status} {message}");
+        }
+    }
+}
+
+#[test]
+fn without_the_policies_each_run_ends_the_leases_of_all_others() {
+    let world = World::trusting_unwatched();
+    for (mine, theirs, run) in two_runs(&world) {
+        assert_eq!(by_another_run(&world, &mine, &theirs, run).map(|(status, _)| status), [201, 200]);
+    }
+}
+
+#[test]
+fn a_lease_without_a_run_is_nobodys_whose_run_is_known() {
+    let world = World::trusting();
+    world.put_secret("jobpass-old", "jobpass.dev/lease", &[]);
+    for (mine, _, _) in two_runs(&world) {
+        assert_eq!(world.ask(&mine, "DELETE", &world.path("secrets/jobpass-old"), None).status, 403);
+    }
+    // A CI identity that is one account for all runs ends it, as before.
+    assert_eq!(attack(&world, "DELETE", "secrets/jobpass-old", None).0, 200);
+}
+
 #[test]
 fn the_rights_are_no_more_than_they_say() {
     let world = World::new();

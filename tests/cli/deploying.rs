@@ -6,9 +6,10 @@ use std::{
 };
 
 use insta::assert_snapshot;
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{ControlPlane, doors, random};
+use crate::harness::{ControlPlane, Job, World, doors, eventually, random};
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
 
@@ -96,7 +97,7 @@ fn the_rights_come_last_and_once() {
     assert!(applied.calls.iter().all(|call| call.ends_with("--context prod")), "{:?}", applied.calls);
     let policies = applied.calls.iter().position(|call| call.contains("policy.yaml")).expect("applied");
     let probes: Vec<_> = applied.calls.iter().enumerate().filter(|(_, call)| call.contains("--as=")).map(|(at, _)| at).collect();
-    assert!(probes.len() >= 40 && probes.iter().all(|at| *at > policies), "{:?}", applied.calls);
+    assert!(probes.len() >= 60 && probes.iter().all(|at| *at > policies), "{:?}", applied.calls);
 }
 
 #[test]
@@ -145,6 +146,35 @@ fn the_group_is_bound_only_where_it_is_asked_for() {
         assert!(folder.apply(&keeping, flags, 5).is_success);
         let rights = fs::read_to_string(folder.path("book.rights")).expect("applied");
         assert_eq!(rights.contains("kind: Group"), is_bound, "{rights}");
+    }
+}
+
+#[test]
+fn jobs_of_a_platform_get_rights_by_their_number() {
+    let keeping =
+        client("case $* in apply*.yaml*) ;; apply*) for file; do [ ! -f \"$file\" ] || cp \"$file\" \"$BOOK.rights\"; done ;; esac");
+    let folder = Folder::new();
+    let applied = folder.apply(&keeping, &["--github", "123456789", "--context", "prod", "--gitlab", "42", "--github", "7"], 5);
+    assert!(applied.is_success, "{}", applied.stderr);
+    assert!(applied.calls.iter().all(|call| call.ends_with("--context prod")), "{:?}", applied.calls);
+    let rights = fs::read_to_string(folder.path("book.rights")).expect("applied");
+    let bindings: Vec<_> = rights.split("\n---\n").filter(|object| object.contains("kind: RoleBinding")).skip(1).collect();
+    assert_eq!(bindings.len(), 3);
+    for (binding, (name, group)) in
+        bindings.iter().zip([("github-123456789", "github:123456789"), ("gitlab-42", "gitlab:42"), ("github-7", "github:7")])
+    {
+        assert!(binding.contains(&format!("  name: jobpass-{name}\n  namespace: ci\n")), "{binding}");
+        assert!(binding.contains(&format!("  kind: Group\n  name: jobpass:ci:{group}")), "{binding}");
+    }
+    assert_snapshot!("rights_of_jobs", applied.stderr);
+}
+
+#[test]
+fn a_name_in_the_place_of_a_number_gives_no_right() {
+    for flags in [&["--github", "acme/app"][..], &["--gitlab", ""], &["--gitlab"]] {
+        let applied = Folder::new().apply(&client(""), flags, 5);
+        assert!(!applied.is_success && applied.calls.is_empty(), "{flags:?}: {:?}", applied.calls);
+        assert!(applied.stderr.contains("takes a number"), "{}", applied.stderr);
     }
 }
 
@@ -211,7 +241,7 @@ fn on_a_real_cluster_there_is_no_moment_with_rights_and_without_policies() {
     let token = plane.kubectl(&["create", "token", "ci", "-n", &name]);
     // From the first moment on: each on a connection of its own.
     for _ in 0..20 {
-        let eternal = serde_json::json!({
+        let eternal = json!({
             "metadata": {"name": "jobpass-eternal", "annotations": {"kubernetes.io/service-account.name": "deploy-bot"}},
             "type": "kubernetes.io/service-account-token",
         });
@@ -233,8 +263,8 @@ fn on_a_real_cluster_somebody_who_may_make_no_policies_gives_no_rights() {
     // All that a namespace's owner may have, and more: roles, bindings, namespaces, acting as others; but no policies.
     let groups = ["", "rbac.authorization.k8s.io"];
     let resources = ["namespaces", "serviceaccounts", "secrets", "roles", "rolebindings", "users", "groups"];
-    let rules = serde_json::json!([{"apiGroups": groups, "resources": resources, "verbs": ["*"]}]);
-    let role = serde_json::json!({"metadata": {"name": home}, "rules": rules});
+    let rules = json!([{"apiGroups": groups, "resources": resources, "verbs": ["*"]}]);
+    let role = json!({"metadata": {"name": home}, "rules": rules});
     plane.must("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", Some(&role));
     plane.kubectl(&["create", "clusterrolebinding", &home, &format!("--clusterrole={home}"), &format!("--serviceaccount={home}:owner")]);
     let token = plane.kubectl(&["create", "token", "owner", "-n", &home]);
@@ -252,4 +282,85 @@ fn on_a_real_cluster_somebody_who_may_make_no_policies_gives_no_rights() {
     assert_eq!(rights, "");
     plane.kubectl(&["delete", "clusterrole,clusterrolebinding", &home]);
     plane.kubectl(&["delete", "namespace", &home, &name, "--ignore-not-found", "--wait=false"]);
+}
+
+#[test]
+fn on_a_real_cluster_an_api_server_does_not_start_with_a_gap_in_its_trust() {
+    let Some(directory) = doors::control_plane() else { return };
+    let values = [
+        ("AUDIENCE", "https://api.example:6443"),
+        ("REPOSITORY_IDS", "'123456789'"),
+        ("OWNER_ID", "'65'"),
+        ("WORKFLOW", "'deploy.yml'"),
+        ("PROJECT_IDS", "'42'"),
+        ("NAMESPACE_ID", "'72'"),
+    ];
+    for file in ["github.yaml", "gitlab.yaml"] {
+        let text = fs::read_to_string(Path::new(DEPLOY).join("oidc").join(file)).expect("there");
+        let is_gap = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let gaps: Vec<_> = text.split('@').filter(is_gap).collect();
+        assert!(gaps.len() >= 3 && gaps.iter().all(|gap| values.iter().any(|(name, _)| name == gap)), "{file}: {gaps:?}");
+        for gap in &gaps {
+            let filled = values.iter().filter(|(name, _)| gap != name);
+            let filled = filled.fold(text.clone(), |text, (name, value)| text.replace(&format!("@{name}@"), value));
+            // The older form is read as the newer one is, up to the gap.
+            for form in ["v1", "v1beta1"] {
+                let said = refused(&directory, &filled.replace("config.k8s.io/v1\n", &format!("config.k8s.io/{form}\n")));
+                let is_of_gap = match *gap {
+                    "AUDIENCE" => said.contains("yaml: line ") && said.contains("found character that cannot start any token"),
+                    _ => said.contains(&format!("@{gap}@")),
+                };
+                assert!(is_of_gap, "{file} with {gap} as {form}: {said}");
+            }
+        }
+    }
+}
+
+/// What an API server says that does not start with this authentication configuration.
+fn refused(directory: &Path, configuration: &str) -> String {
+    let scratch = TempDir::new().expect("a directory");
+    let file = scratch.path().join("authentication.yaml");
+    doors::write(&file, configuration);
+    let key = directory.join("pki/service-account.key").display().to_string();
+    let mut server = doors::tool(ControlPlane::binary());
+    server.args(["kube-apiserver", "--etcd-servers=http://127.0.0.1:1", "--secure-port=65000", "--advertise-address=127.0.0.1"]);
+    server.args(["--service-account-issuer=https://issuer.example", &format!("--service-account-key-file={key}")]);
+    server.arg(format!("--service-account-signing-key-file={key}"));
+    server.arg(format!("--cert-dir={}", scratch.path().display())).arg(format!("--authentication-config={}", file.display()));
+    let output = server.timeout(std::time::Duration::from_mins(1)).output().expect("it runs");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn on_a_real_cluster_jobs_get_passes_by_the_rights_of_the_script() {
+    let Some(directory) = doors::control_plane() else { return };
+    let plane = ControlPlane::at(&directory);
+    let (world, other) = (World::trusting(), World::trusting());
+    let folder = Folder::new();
+    let name = format!("d{}", random());
+    // The policies of all scenarios hold here, too: the groups are those of the issuers.
+    folder.change(&["apply"], "identities=jobpass\n", &format!("identities={name}\n"));
+    folder.change(&["accounts.yaml", "rights.manifest"], "namespace: jobpass", &format!("namespace: {name}"));
+    folder.change(&["accounts.yaml", "rights.manifest"], "namespace: ci", &format!("namespace: {name}-target"));
+    folder.change(&["accounts.yaml"], "  name: ci\n---", &format!("  name: {name}-target\n---"));
+    folder.change(&["policy.yaml"], "system:serviceaccounts:jobpass", &format!("system:serviceaccounts:{name}"));
+    folder.change(&["policy.yaml", "apply"], "jobpass-lease-secrets", &format!("{name}-lease-secrets"));
+    folder.change(&["policy.yaml", "apply"], "jobpass-tokens", &format!("{name}-tokens"));
+    let admin = directory.join("admin.kubeconfig");
+    let client = format!("#!/bin/sh\nexec '{}' kubectl --kubeconfig '{}' \"$@\"\n", ControlPlane::binary().display(), admin.display());
+    for _ in 0..2 {
+        let applied = folder.apply(&client, &["--github", world.project(), "--gitlab", world.project()], 60);
+        assert!(applied.is_success, "{}", applied.stderr);
+    }
+    let account = format!("{name}-target/deploy-bot");
+    for job in [Job::github_with_nothing_stored(&world, &json!({})).0, Job::gitlab_with_nothing_stored(&world, &json!({}))] {
+        eventually("the rights hold", || job.jobpass().args(["request", "--service-account", &account]).run().is_success());
+        job.revoke().succeed();
+    }
+    // A repository that gets in has the rights that it was given, and no others.
+    let job = Job::gitlab_with_nothing_stored(&other, &json!({}));
+    let refused = job.jobpass().args(["request", "--service-account", &account]).run();
+    assert!(refused.stderr.contains("403 Forbidden"), "{}", refused.transcript());
+    removed(plane, &name);
 }

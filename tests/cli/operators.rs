@@ -45,6 +45,23 @@ fn pass(job: &Job<'_>) -> (String, String) {
 }
 
 #[test]
+fn the_trust_is_filled_in_without_a_gap() {
+    let world = World::new();
+    let desk = Job::local(&world);
+    // It is run where the repository is.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = example("operator", "trust").replace(" deploy/", &format!(" {}/deploy/", root.display()));
+    desk.shell("sh", &format!("set -e\n{script}")).succeed();
+    let text = fs::read_to_string(desk.workspace().join("authentication.yaml")).expect("written");
+    let filled: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let entry = &filled["jwt"][0];
+    assert_eq!(entry["issuer"]["audiences"], serde_json::json!(["https://api.example.com:6443"]));
+    assert_eq!(entry["claimValidationRules"][0]["expression"], "claims.repository_id in ['123456789']");
+    let is_gap = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    assert!(!text.split('@').any(is_gap), "{text}");
+}
+
+#[test]
 fn a_pass_is_revoked_from_elsewhere_by_jobpass() {
     let world = World::new();
     let (_, token) = pass(&Job::github(&world));

@@ -33,6 +33,7 @@ const RUN: [(&str, &str, &[&str]); 6] = [
             "stop",
             "trail",
             "trail-lease",
+            "trust",
         ],
     ),
     ("migrating", "tests/cli/migrating.rs", &["step-1"]),

@@ -1,17 +1,15 @@
 //! A job is known by the token of its platform: who gets in by `deploy/oidc/`, who does not, and what a failing issuer means.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Job, PATIENCE, World, eventually, oidc::Gate};
-
-/// A job that has nothing but the token of its platform.
-fn nothing_stored<'w>(job: Job<'w>, token: &str) -> Job<'w> {
-    job.unset_if_set(["JOBPASS_IDENTITY_KUBECONFIG", "JOBPASS_KUBECONFIG"]);
-    job.set("JOBPASS_IDENTITY_TOKEN", token);
-    job.set("JOBPASS_SERVER", job.world.url());
-    job.set("JOBPASS_CERTIFICATE_AUTHORITY", job.world.ca_pem());
-    job
-}
+use crate::{
+    harness::{
+        Job, PATIENCE, World, eventually,
+        oidc::{Gate, GitHub},
+    },
+    holding::hold,
+};
 
 /// Whom the server takes a token for: its status, and what it knows of the user.
 fn who(world: &World, token: &str) -> (u16, Value) {
@@ -20,9 +18,9 @@ fn who(world: &World, token: &str) -> (u16, Value) {
     (answer.status, answer.json()["status"]["userInfo"].clone())
 }
 
-/// Both platforms, each with a job that has a token with these changes.
+/// Both platforms, each with a job that has nothing stored, and tokens with these changes.
 fn jobs<'w>(world: &'w World, github: &Value, gitlab: &Value) -> [Job<'w>; 2] {
-    [nothing_stored(Job::github(world), &world.github_token(github)), nothing_stored(Job::gitlab(world), &world.gitlab_token(gitlab))]
+    [Job::github_with_nothing_stored(world, github).0, Job::gitlab_with_nothing_stored(world, gitlab)]
 }
 
 #[test]
@@ -35,9 +33,29 @@ fn a_job_asks_for_a_pass_and_ends_it_with_nothing_stored() {
         job.revoke().succeed();
         world.assert_dies(&token);
         job.assert_nothing_left();
-        job.run("curl --version >/dev/null; test -r \"$KUBECONFIG\"").succeed();
+        job.run("test -r \"$KUBECONFIG\" && test -z \"$JOBPASS_IDENTITY_ID_TOKEN\"").succeed();
         job.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_pass_is_renewed_with_a_token_of_that_moment() {
+    let world = World::trusting();
+    let (github, known) = Job::github_with_nothing_stored(&world, &json!({}));
+    for job in [github, Job::gitlab_with_nothing_stored(&world, &json!({}))] {
+        let holding = hold(&job).start();
+        eventually("the pass is ready", || job.base().join("ready").exists());
+        let token = || std::fs::read_to_string(job.base().join("token")).expect("held");
+        let first = token();
+        holding.signal(Signal::USR1);
+        eventually("the token is renewed", || token() != first);
+        assert!(world.accepts(&token()));
+        holding.signal(Signal::TERM);
+        holding.wait().assert().success();
+        world.assert_dies(&first);
+        job.assert_nothing_left();
+    }
+    assert!(known.asked() >= 1, "GitHub gives a token to whoever has the job's own");
 }
 
 #[test]
@@ -116,7 +134,7 @@ fn now() -> i64 {
 #[test]
 fn a_token_that_somebody_else_signed_is_not_taken() {
     let world = World::trusting();
-    let stranger = crate::harness::oidc::GitHub::start();
+    let stranger = GitHub::start();
     let claims = json!({"iss": world.github().url(), "repository_id": world.project()});
     let forged = stranger.mint(&world.url(), &claims);
     world.secret(&forged);
@@ -169,9 +187,9 @@ fn a_job_whose_token_is_refused_leaves_nothing() {
 #[test]
 fn a_token_of_ten_kilobytes_is_taken() {
     let world = World::trusting();
-    let long = json!({"workflow": "x".repeat(8 << 10), "user_identities": "x".repeat(8 << 10)});
+    let long = json!({"workflow": "x".repeat(8 << 10)});
+    assert!(world.github_token(&long).len() > 10_000);
     for job in jobs(&world, &long, &long) {
-        assert!(job.get("JOBPASS_IDENTITY_TOKEN").is_some_and(|token| token.len() > 10_000));
         job.request().succeed();
         job.revoke().succeed();
         job.assert_nothing_left();
@@ -197,7 +215,7 @@ fn an_issuer_that_is_down_matters_only_where_its_keys_are_not_known() {
     let world = World::trusting_alone();
     assert_eq!(who(&world, &world.gitlab_token(&json!({}))).0, 201);
     world.gitlab().set_down(true);
-    let job = nothing_stored(Job::gitlab(&world), &world.gitlab_token(&json!({})));
+    let job = Job::gitlab_with_nothing_stored(&world, &json!({}));
     job.request().succeed();
     job.revoke().succeed();
     world.gitlab().rotate();
@@ -210,10 +228,10 @@ fn an_issuer_that_is_down_matters_only_where_its_keys_are_not_known() {
 fn a_slow_issuer_is_waited_for() {
     let world = World::trusting_alone();
     // Its keys are not those that the server knows, so that it has to ask.
-    world.github().rotate();
+    world.gitlab().rotate();
     let gate = Gate::new();
-    world.github().hold(&gate);
-    let job = nothing_stored(Job::github(&world), &world.github_token(&json!({})));
+    world.gitlab().hold(&gate);
+    let job = Job::gitlab_with_nothing_stored(&world, &json!({}));
     let running = job.request().start();
     assert!(gate.wait(PATIENCE), "the server asks for the keys");
     gate.release();

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Command, Ran, World, command::jobpass, doors, random};
@@ -87,6 +88,36 @@ impl<'w> Job<'w> {
         job.set("CI_PROJECT_DIR", job.workspace());
         job.set("JOBPASS_KUBECONFIG", job.identity_file());
         job
+    }
+
+    /// A step of a GitHub Actions job with `id-token: write` and nothing stored; its tokens say these things differently. Returns what
+    /// GitHub knows of it, too.
+    pub fn github_with_nothing_stored(world: &'w World, changes: &Value) -> (Self, jobpass_issuers::Job) {
+        let job = Self::github(world);
+        let known = world.github_job(changes);
+        job.unset("JOBPASS_IDENTITY_KUBECONFIG");
+        job.set("ACTIONS_ID_TOKEN_REQUEST_URL", &known.request_url);
+        job.set("ACTIONS_ID_TOKEN_REQUEST_TOKEN", &known.request_token);
+        // GitHub's certificate is one that the system knows.
+        let roots = job.directory.path().join("roots.crt");
+        doors::write(&roots, world.github().ca_pem());
+        job.set("SSL_CERT_FILE", roots);
+        job.knows_its_server();
+        (job, known)
+    }
+
+    /// A GitLab CI job with `id_tokens:` and nothing stored; its token says these things differently.
+    pub fn gitlab_with_nothing_stored(world: &'w World, changes: &Value) -> Self {
+        let job = Self::gitlab(world);
+        job.unset("JOBPASS_KUBECONFIG");
+        job.set("JOBPASS_IDENTITY_ID_TOKEN", world.gitlab_token(changes));
+        job.knows_its_server();
+        job
+    }
+
+    fn knows_its_server(&self) {
+        self.set("JOBPASS_SERVER", self.world.url());
+        self.set("JOBPASS_CERTIFICATE_AUTHORITY", self.world.ca_pem());
     }
 
     /// What follows runs in another container of the same GitLab job: of the former one only the build volume is left.
