@@ -89,6 +89,14 @@ impl Claims {
         }
     }
 
+    /// Whether a service account's token is for the API server that has issued it: its audience is its issuer (the default), or the
+    /// name of the API server in the cluster.
+    #[must_use]
+    pub fn is_for_its_own_cluster(&self) -> bool {
+        let is_its = |audience: &&str| self.iss.as_deref() == Some(audience) || audience.contains("kubernetes.default.svc");
+        self.audiences().iter().any(is_its)
+    }
+
     /// When the token expires.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {

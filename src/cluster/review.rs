@@ -60,10 +60,12 @@ impl Cluster {
             return Some(name.clone());
         }
         loop {
-            // The API server prefers a client certificate to a token, so the token's name does not count then.
+            // The API server prefers a client certificate to a token, so the token's name does not count then. A token that is not for
+            // the cluster that has issued it is somebody else here, by the rules of this cluster.
             if !self.connector.has_certificate
                 && let Some(claims) = self.identity_token().and_then(Claims::of)
                 && claims.service_account().is_some()
+                && (claims.audiences().is_empty() || claims.is_for_its_own_cluster())
             {
                 return claims.sub;
             }

@@ -156,12 +156,9 @@ fn tokens(text: &str) -> impl Iterator<Item = Secret> {
         .filter(|word| word.expose().starts_with("sha256~") || Claims::of(word).is_some_and(|claims| claims.service_account().is_some()))
 }
 
-/// Whether a token is meant for an API server: its audience is its issuer (the default), or the name of the API server in the
-/// cluster. A legacy token has no audience and counts as well.
+/// Whether a token is meant for an API server. A legacy token has no audience and counts as well.
 fn is_for_an_api_server(token: &Secret) -> bool {
-    let Some(claims) = Claims::of(token) else { return true };
-    let is_its = |audience: &&str| claims.iss.as_deref() == Some(audience) || audience.contains("kubernetes.default.svc");
-    claims.audiences().is_empty() || claims.audiences().iter().any(is_its)
+    Claims::of(token).is_none_or(|claims| claims.audiences().is_empty() || claims.is_for_its_own_cluster())
 }
 
 /// The text that this text encodes in base64, in either alphabet and with any line breaks.
