@@ -254,7 +254,7 @@ impl Shown<'_> {
         let ends = claims.expires_at().map_or_else(|| "without end".to_owned(), |end| format!("valid until {}", instant(end)));
         let failure = failure
             .cause(format!("its token is {ends}, for audience {}, from {issuer}", if shown.is_empty() { "none".into() } else { shown }));
-        if claims.service_account().is_some() {
+        if claims.service_account().is_some() && (audiences.is_empty() || claims.is_for_its_own_cluster()) {
             return failure.hint("check that this cluster trusts that issuer and audience, and that the token was not revoked");
         }
         // The token of a CI system or another identity provider: a cluster trusts it by its claims.
