@@ -121,6 +121,26 @@ fn whoever_else_has_a_token_of_the_same_issuer_is_not_let_in() {
     }
 }
 
+/// As docs/oidc.md says it for EKS, which could not be tried itself.
+#[test]
+fn a_server_without_expressions_maps_a_number_to_a_group_that_the_policies_watch() {
+    let world = World::trusting_by_claims();
+    let (status, info) = who(&world, &world.github_token(&json!({})));
+    assert_eq!((status, &info["username"]), (201, &json!("github:repo:acme/app:ref:refs/heads/main")));
+    assert_eq!(info["groups"][0], format!("jobpass:ci:github:{}", world.project()));
+    assert_eq!(info["extra"]["jobpass.dev/run-id"], Value::Null);
+    let job = Job::github_with_nothing_stored(&world, &json!({})).0;
+    job.request().succeed();
+    job.revoke().succeed();
+    job.assert_nothing_left();
+    let eternal = json!({"metadata": {"name": "jobpass-x"}, "type": "Opaque"});
+    let refused = world.ask(&world.github_token(&json!({})), "POST", &world.path("secrets"), Some(&eternal));
+    assert!(refused.json()["message"].as_str().is_some_and(|said| said.contains("jobpass policy: ")), "{}", refused.status);
+    for changes in [json!({"repository_id": "75"}), json!({"ref": "refs/heads/feature"})] {
+        assert_eq!(who(&world, &world.github_token(&changes)).0, 401);
+    }
+}
+
 /// The host of GitLab, as its tokens name it.
 fn host(world: &World) -> String {
     world.gitlab().url().trim_start_matches("https://").to_owned()

@@ -186,7 +186,7 @@ impl ControlPlane {
     pub(crate) fn tenant(&self, kind: Kind) -> (Tenant, TcpListener) {
         static POOL: OnceLock<Mutex<Pool>> = OnceLock::new();
         let pool = POOL.get_or_init(|| {
-            let (pool, entries) = Pool::new(&[(Kind::Shared, 64), (Kind::Alone, 8), (Kind::Unwatched, 4)]);
+            let (pool, entries) = Pool::new(&[(Kind::Shared, 64), (Kind::Alone, 8), (Kind::Unwatched, 4), (Kind::ByClaims, 2)]);
             self.trust(&entries, &pool.probes());
             Mutex::new(pool)
         });

@@ -63,6 +63,15 @@ impl Issuers {
     }
 }
 
+/// An entry for GitHub in the words of a server that has no expressions, as docs/oidc.md gives it for EKS.
+fn by_claims(entry: &str, id: &str) -> String {
+    let (issuer, _) = entry.split_once("  claimValidationRules:\n").expect("rules");
+    format!(
+        "{issuer}  claimValidationRules:\n  - claim: repository_id\n    requiredValue: '{id}'\n  - claim: ref\n    requiredValue: refs/heads/main\n  \
+         claimMappings:\n    username:\n      claim: sub\n      prefix: 'github:'\n    groups:\n      claim: repository_id\n      prefix: 'jobpass:ci:github:'\n"
+    )
+}
+
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "deploy/oidc has no {from}");
     text.replace(from, to)
@@ -77,6 +86,8 @@ pub(crate) enum Kind {
     Alone,
     /// Their jobs are in groups that no policy watches.
     Unwatched,
+    /// Of GitHub's tokens the server maps single claims, as one does that has no expressions.
+    ByClaims,
 }
 
 /// What is one world's of them.
@@ -103,7 +114,7 @@ impl Tenant {
     /// What the groups of its jobs begin with.
     fn group(&self) -> &'static str {
         match self.kind {
-            Kind::Shared | Kind::Alone => WATCHED,
+            Kind::Shared | Kind::Alone | Kind::ByClaims => WATCHED,
             Kind::Unwatched => "unwatched",
         }
     }
@@ -130,7 +141,11 @@ impl Tenant {
         };
         let ids = || vec![self.id.clone(), self.other.clone()];
         let (owner_id, workflow) = (OWNER.to_owned(), WORKFLOW.to_owned());
-        trust(&self.issuers.github, Of::GitHub { repository_ids: ids(), owner_id, workflow });
+        let of_github = match self.kind {
+            Kind::Shared | Kind::Alone | Kind::Unwatched => Of::GitHub { repository_ids: ids(), owner_id, workflow },
+            Kind::ByClaims => Of::GitHubByClaims { repository_id: self.id.clone() },
+        };
+        trust(&self.issuers.github, of_github);
         trust(&self.issuers.gitlab, Of::GitLab { project_ids: ids(), namespace_id: NAMESPACE.to_owned() });
     }
 
@@ -165,12 +180,17 @@ impl Pool {
         let tenants = counts.iter().map(|(kind, count)| {
             let (issuers, each) = match kind {
                 Kind::Shared | Kind::Unwatched => (1, *count),
-                Kind::Alone => (*count, 1),
+                Kind::Alone | Kind::ByClaims => (*count, 1),
             };
             let mut all = Vec::new();
             for issuers in (0..issuers).map(|_| Arc::new(Issuers::start())) {
                 let tenants: Vec<_> = (0..each).map(|_| Tenant::new(&issuers, *kind)).collect();
-                entries.extend(issuers.entries(&tenants.iter().map(|(tenant, _)| tenant).collect::<Vec<_>>()));
+                let [github, gitlab] = issuers.entries(&tenants.iter().map(|(tenant, _)| tenant).collect::<Vec<_>>());
+                let github = match kind {
+                    Kind::Shared | Kind::Alone | Kind::Unwatched => github,
+                    Kind::ByClaims => by_claims(&github, &tenants[0].0.id),
+                };
+                entries.extend([github, gitlab]);
                 all.extend(tenants);
             }
             (*kind, all)
@@ -188,7 +208,7 @@ impl Pool {
     pub(crate) fn probes(&self) -> Vec<String> {
         let tenants = self.tenants.iter().flat_map(|(kind, tenants)| match kind {
             Kind::Shared | Kind::Unwatched => &tenants[..1],
-            Kind::Alone => tenants,
+            Kind::Alone | Kind::ByClaims => tenants,
         });
         tenants.flat_map(|(tenant, _)| tenant.tokens()).collect()
     }

@@ -95,6 +95,11 @@ impl World {
         Self::admitting(Kind::Unwatched)
     }
 
+    /// The same in a cluster that maps single claims of GitHub's tokens, and knows no run.
+    pub fn trusting_by_claims() -> Self {
+        Self::admitting(Kind::ByClaims)
+    }
+
     fn admitting(kind: Kind) -> Self {
         let place = place(Some(WATCHED));
         let (server, (tenant, listener)): (Box<dyn Server>, _) = match doors::control_plane() {

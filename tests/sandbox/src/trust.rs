@@ -41,6 +41,11 @@ pub enum Of {
         /// The file of the workflow.
         workflow: String,
     },
+    /// By single claims of GitHub, as a server does that has no expressions: `sub` is the name, the repository's number the group.
+    GitHubByClaims {
+        /// Of the only repository.
+        repository_id: String,
+    },
     /// In `deploy/oidc/gitlab.yaml`.
     GitLab {
         /// Of the projects.
@@ -76,6 +81,7 @@ impl Trusted {
         let claims = self.verified(token)?;
         let mut user = match &self.trust.of {
             Of::GitHub { repository_ids, owner_id, workflow } => github(&claims, repository_ids, owner_id, workflow),
+            Of::GitHubByClaims { repository_id } => github_by_claims(&claims, repository_id),
             Of::GitLab { project_ids, namespace_id } => gitlab(&claims, project_ids, namespace_id),
         }?;
         for group in &mut user.groups {
@@ -121,6 +127,12 @@ fn github(claims: &Value, repository_ids: &[String], owner_id: &str, workflow: &
         && claim("job_workflow_ref")? == format!("{repository}/.github/workflows/{workflow}@{ref_}");
     let extra = [("run-id", claim("run_id")?), ("actor", claim("actor")?), ("ref", ref_)];
     gets_in.then(|| user(&format!("github:{repository}@{id}:{ref_}"), &format!("github:{id}"), extra))
+}
+
+fn github_by_claims(claims: &Value, repository_id: &str) -> Option<User> {
+    let claim = |name: &str| claims[name].as_str();
+    let gets_in = claim("repository_id")? == repository_id && claim("ref")? == "refs/heads/main";
+    gets_in.then_some(User::authenticated(&format!("github:{}", claim("sub")?), vec![format!("{GROUP}:github:{repository_id}")]))
 }
 
 fn gitlab(claims: &Value, project_ids: &[String], namespace_id: &str) -> Option<User> {
