@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use jobpass_sandbox::{Fault, OauthServer};
 use serde_json::json;
 
-use crate::harness::{End, Job, Ran, World, doors};
+use crate::harness::{End, Job, Ran, World, doors, pages};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -49,6 +49,47 @@ impl OpenShift {
     fn assert_no_token_lives(&self) {
         assert_eq!(self.oauth.tokens(), [""; 0], "a token of a login is left");
     }
+}
+
+/// A program of that name on the job's PATH, which is this script.
+fn put_program(job: &Job<'_>, name: &str, script: &str) {
+    let programs = job.directory().join("bin");
+    doors::make_directory(&programs);
+    doors::write(&programs.join(name), &format!("#!/bin/sh\n{script}\n"));
+    doors::set_mode(&programs.join(name), 0o700);
+    let path = job.get("PATH").expect("set");
+    if !path.starts_with(programs.to_str().expect("UTF-8")) {
+        job.set("PATH", format!("{}:{path}", programs.display()));
+    }
+}
+
+/// An example of the page, for this world.
+fn example(shift: &OpenShift, name: &str) -> String {
+    let text = pages::example("openshift", name);
+    let text = text.replace("https://api.cluster.example.com:6443", &shift.world.url()).replace("=deployer", "=alice");
+    text.replace("ci/deploy-bot", &shift.world.account())
+}
+
+#[test]
+fn the_examples_of_the_page() {
+    let shift = OpenShift::new();
+    let job = shift.job(Job::gitlab(&shift.world));
+    job.unset("JOBPASS_IDENTITY_USERNAME");
+    job.unset("JOBPASS_SERVER");
+    put_program(&job, "oc", "grep -q tokenFile \"$KUBECONFIG\" && test -z \"${JOBPASS_IDENTITY_PASSWORD-}\" && echo \"oc $*\"");
+    let ran = job.shell("sh", &example(&shift, "login")).succeed();
+    assert_eq!(ran.stdout, "oc apply -f manifests/\n", "{}", ran.transcript());
+    shift.assert_no_token_lives();
+    let job = Job::gitlab(&shift.world);
+    put_program(&job, "podman", "grep -q \"\\\"$JOBPASS_REGISTRY\\\": { .auth\" \"$REGISTRY_AUTH_FILE\" && echo \"podman $*\"");
+    let ran = job.shell("sh", &example(&shift, "registry")).succeed();
+    assert_eq!(
+        ran.stdout,
+        "podman push default-route-openshift-image-registry.apps.cluster.example.com/ci/app:1\n",
+        "{}",
+        ran.transcript()
+    );
+    assert!(!job.directory().join("home/.jobpass/config.json").exists());
 }
 
 fn refused(ran: &Ran) -> String {
