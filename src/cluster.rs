@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     clock::{ServerClock, ServerTime},
     failure::{Code, Failure},
-    identity::Identity,
+    identity::{Identity, issuer::When},
     lease::Lease,
     net::{Connector, WRONG_SERVER},
     out::Out,
@@ -126,6 +126,18 @@ impl Cluster {
     #[must_use]
     pub fn was_refused(&self) -> bool {
         self.standing == Standing::Refused
+    }
+
+    /// Gives back the CI identity's credential, where it was issued for us and can be revoked. The next request asks for a new one.
+    pub async fn give_back(&mut self, when: When) {
+        if Box::pin(self.identity.give_back(when, &self.out)).await {
+            self.forget_credential();
+        }
+    }
+
+    /// The credential was given back: the next request needs a new one.
+    pub fn forget_credential(&mut self) {
+        self.stale = Some(Instant::now());
     }
 
     /// The CI identity as which the requests are sent.

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::{
     cluster::{Cluster, Deleted, Patience},
     failure::{Code, Failure},
-    identity::Identity,
+    identity::{Identity, issuer::When},
     lease::{Lease, mark::Mark, named::Named},
     out::Out,
     platform::Base,
@@ -186,7 +186,9 @@ impl Living {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| lost(&error.to_string()))?;
         let deleted = runtime.block_on(async {
             let mut cluster = Cluster::connect(identity.clone(), TIME, Patience::Whole, &Out::new()).await?;
-            cluster.delete_lease_for_good(lease, *named).await
+            let deleted = cluster.delete_lease_for_good(lease, *named).await;
+            cluster.give_back(When::Unneeded).await;
+            deleted
         });
         runtime.shutdown_background();
         lease.remove_named_files();

@@ -31,6 +31,7 @@ pub mod issuer;
 pub mod kubeconfig;
 mod mounted;
 pub mod oidc;
+pub mod openshift;
 mod plugin;
 pub mod rank;
 pub mod server;
@@ -49,7 +50,8 @@ fn first(kind: Option<Kind>, find: impl Fn(&dyn Source) -> Result<Option<Identit
 /// other calls.
 fn refuse_other_kinds(kind: Option<Kind>, options: &Options) -> Result<(), Failure> {
     let Some(kind) = kind else { return Ok(()) };
-    let is_taken = |source: &&&dyn Source| source.kind() == kind || (kind == Kind::Oidc && source.kind() == Kind::Token);
+    let is_taken =
+        |source: &&&dyn Source| source.kind() == kind || (matches!(kind, Kind::Oidc | Kind::Openshift) && source.kind() == Kind::Token);
     let others = SOURCES.iter().filter(|source| !is_taken(source)).flat_map(|source| source.settings());
     for other in others.filter(|other| options.flag(other).is_some()) {
         options.exclusive(&o::IDENTITY, other)?;
@@ -142,6 +144,7 @@ impl Identity {
             return Err(Failure::new(Code::UsageConflict, format!("{} needs a kubeconfig", context.source))
                 .cause(format!("the CI identity is {}", found.why)));
         }
+        let found = openshift::with_revocation(found, options, purpose)?;
         let directions = Directions::of(&found, context, purpose)?;
         let found = Self { ways: Ways::of(&context.env), ..found }.told_apart(kind, context);
         found.directed(&directions, context).map(|identity| (identity, directions.passed_over))
@@ -153,7 +156,8 @@ impl Identity {
         match self.origin {
             Origin::Oidc => true,
             Origin::InCluster => oidc::is_there(context),
-            Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::Bearer { .. } => false,
+            // A login is warned of, and that says it.
+            Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::Bearer { .. } | Origin::Openshift => false,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     files::{self, Accepts, lies_in},
-    identity::{Identity, Purpose},
+    identity::{Identity, Purpose, issuer::When, openshift},
     lease::{self, seal::Seal},
     net::Way,
     options::{self as o, Setting},
@@ -58,6 +58,9 @@ pub async fn begin(
     let (mut identity, _) = Identity::find(context, Purpose::Begin)?;
     identity.way = Way::of(&identity.address(), &context.env)?;
     meet(out, &identity);
+    if let Some(warning) = openshift::warning(&identity) {
+        out.warn(warning);
+    }
     if identity.is_worth_a_line(context) {
         out.say(format!("the CI identity is {}", identity.why));
     }
@@ -93,7 +96,16 @@ pub async fn begin(
     let lease = lease::begin(name, spec, &identity, context, &store);
     let timeout = context.left_of(timeout);
     let plan = Plan { spec, context, lease, seal, store, timeout, observer, signals, out };
-    Box::pin(Pass::begin(plan, identity)).await
+    let kept = identity.clone();
+    let begun = Box::pin(Pass::begin(plan, identity)).await;
+    // What was issued for the lease is not needed beside it: the end of the pass asks for it anew.
+    let is_given_back = Box::pin(kept.give_back(When::Unneeded, out)).await;
+    begun.map(|mut pass| {
+        if is_given_back {
+            pass.cluster.forget_credential();
+        }
+        pass
+    })
 }
 
 /// Refuses a file that a setting names inside the store of the pass, or above it.

@@ -26,6 +26,8 @@ pub enum Origin {
     },
     /// The OIDC token that the CI system issues for the job.
     Oidc,
+    /// A user of OpenShift's own login.
+    Openshift,
 }
 
 /// How far the content of a lease file is believed.

@@ -9,7 +9,7 @@ use crate::{
     failure::{Code, Failure},
     fault::Watch,
     files::{self, Change},
-    identity::Identity,
+    identity::{Identity, issuer::When},
     jwt::Claims,
     lease::{Lease, fingerprint, named::Named, object, seal::Seal},
     options::human,
@@ -210,7 +210,9 @@ impl Pass {
             return Ok(None);
         }
         self.cluster.extend(timeout);
-        let granted = self.cluster.request_token(&self.lease, &TokenSpec { ttl, ..spec.clone() }).await?;
+        let granted = self.cluster.request_token(&self.lease, &TokenSpec { ttl, ..spec.clone() }).await;
+        self.cluster.give_back(When::Unneeded).await;
+        let granted = granted?;
         let (expires_at, mut lease) = (granted.expires_at, self.lease.clone());
         // The warnings of a renewal are dropped: they were printed for the first token.
         let (token, lifetime) = accepted(&mut lease, granted, spec, &mut Vec::new())?;
@@ -264,7 +266,11 @@ impl Pass {
             store: Some(self.store),
             token: Some(self.token),
         };
-        revocation.carry_out_over(&mut self.cluster, terms).await
+        let revoked = revocation.carry_out_over(&mut self.cluster, terms).await;
+        // A pass that lives on may still be ended as this identity.
+        let when = if revoked.receipt.proof.is_success() { When::Over } else { When::Unneeded };
+        self.cluster.give_back(when).await;
+        revoked
     }
 
     /// Ends a pass that could not be handed over, and returns the failure, extended if the pass could not be ended.
@@ -274,7 +280,9 @@ impl Pass {
             return cleared(&self.store, failure, observer);
         }
         self.cluster.extend(time);
-        let why = match self.cluster.delete_lease_for_good(&self.lease, Named::Here).await {
+        let deleted = self.cluster.delete_lease_for_good(&self.lease, Named::Here).await;
+        self.cluster.give_back(When::Unneeded).await;
+        let why = match deleted {
             Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),
             Ok(Deleted::Replaced) => "another Secret has its name".to_owned(),
             Ok(Deleted::Removed | Deleted::Anew | Deleted::Absent) => return cleared(&self.store, failure, observer),

@@ -144,6 +144,12 @@ codes! {
     IdentityOidc "identity.oidc" Failed:
         "The CI system gives this job no OIDC token, or not the one that was asked for.",
         "Give the job `permissions: id-token: write`; see the pages of the CI systems.";
+    IdentityLogin "identity.login" Failed:
+        "OpenShift's OAuth server gives no token for that user and password, or the cluster has none.",
+        "Check user and password with `oc login`; better, use a service account.";
+    IdentityUnrevoked "identity.unrevoked" Failed:
+        "A token of OpenShift's OAuth server could not be revoked after its use.",
+        "Delete it by its name: `oc delete useroauthaccesstokens NAME`.";
     NetworkTarget "network.target" Usage:
         "The way to the API server cannot be gone as it is described: address, authority or proxy.",
         "Correct what the message names.";

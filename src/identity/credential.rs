@@ -1,17 +1,28 @@
 //! The credential that is sent to the API server: a header, a client certificate, or both.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::AuthInfo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::{Identity, issuer::Asking, mounted, plugin};
+use super::{
+    Identity,
+    issuer::{Asking, When},
+    mounted, plugin,
+};
 use crate::{
     failure::{Code, Failure},
     files,
     net::{Credential, fetch::Limit, header},
+    out::Out,
     secret::Secret,
 };
+
+/// How long giving a credential back may take: nobody waits for it, and the platform may be about to kill us.
+const RETURN: Duration = Duration::from_secs(5);
 
 impl Identity {
     /// The credential in the form that requests need, from the identity itself, its plugin or its issuer.
@@ -58,6 +69,23 @@ impl Identity {
             ..AuthInfo::default()
         };
         Ok(credential)
+    }
+}
+
+impl Identity {
+    /// Gives back what was issued for us and can be revoked, and says what has become of it. Returns whether there was anything.
+    pub async fn give_back(&self, when: When, out: &Out) -> bool {
+        let Some(issuer) = &self.issuer else { return false };
+        let limit = Limit { deadline: Instant::now() + RETURN, timeout: RETURN, unreached: None };
+        let said = issuer.give_back(Asking { ways: &self.ways, api_server: &self.target(), limit }, when).await;
+        let is_anything = !said.is_empty();
+        for said in said {
+            match said {
+                Ok(line) => out.say_aside(line),
+                Err(failure) => out.warn_aside(failure.brief()),
+            }
+        }
+        is_anything
     }
 }
 

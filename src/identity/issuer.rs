@@ -29,6 +29,18 @@ pub struct Issued {
 /// The answer of an issuer, once it is there.
 pub type Issuing<'a> = Pin<Box<dyn Future<Output = Result<Issued, Failure>> + Send + 'a>>;
 
+/// When a credential is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// What it was issued for is done; more may follow.
+    Unneeded,
+    /// The pass is over.
+    Over,
+}
+
+/// What is to be said of each credential that was given back, once it is.
+pub type Returning<'a> = Pin<Box<dyn Future<Output = Vec<Result<String, Failure>>> + Send + 'a>>;
+
 /// Issues the credential of a CI identity.
 pub trait Issuer: Send + Sync {
     /// Asks for a fresh credential.
@@ -36,4 +48,9 @@ pub trait Issuer: Send + Sync {
 
     /// What it sends that no message may contain.
     fn secrets(&self) -> Vec<Secret>;
+
+    /// Gives back what it has issued, where that can be revoked. What is needed again is issued anew.
+    fn give_back<'a>(&'a self, _: Asking<'a>, _: When) -> Returning<'a> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     cluster::{Cluster, Deleted, Patience, Probed},
     failure::{Code, Failure},
     fault::Watch,
-    identity::Identity,
+    identity::{Identity, issuer::When},
     lease::{Lease, named::Named},
     origin::Word,
     out::{Out, one_line},
@@ -97,7 +97,9 @@ impl Revocation {
 
     /// Deletes the lease, probes whether the API server still accepts the token, and removes the files.
     pub async fn carry_out(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Revoked {
-        match Box::pin(self.connected(identity, terms, out)).await {
+        // The connection may become the pass's own; what was issued for the identity is given back in any case.
+        let kept = identity.as_ref().ok().filter(|identity| identity.issuer.is_some()).cloned();
+        let revoked = match Box::pin(self.connected(identity, terms, out)).await {
             Ok(Reached { mut cluster, refused }) => {
                 let elsewhere = self.is_said_elsewhere(cluster.identity()).then(|| {
                     let (told, ours) = (one_line(&self.lease.server), cluster.identity().server());
@@ -110,7 +112,11 @@ impl Revocation {
                 Revoked { warning: revoked.warning.or(elsewhere), ..revoked }
             }
             Err(why) => self.revoked(Outcome { proof: Err(why), at: None, warning: None }),
+        };
+        if let Some(identity) = kept {
+            identity.give_back(When::Unneeded, out).await;
         }
+        revoked
     }
 
     /// The same over an existing connection.

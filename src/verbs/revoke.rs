@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     handover::marks,
-    identity::Identity,
+    identity::{Identity, issuer::When},
     job::{
         REVOKE, heard,
         identity::identity,
@@ -217,11 +217,25 @@ async fn end_all(context: &Context, revocations: &[Revocation], terms: Terms, st
         }
         Ok(failed)
     };
-    tokio::select! {
+    let ended = tokio::select! {
         failed = work => failed,
         notice = signals::repeated(|notice| out.say(format!("{notice}: revoking first"))) => {
             Err(Failure::new(Code::Interrupted, "cannot revoke the pass").cause(format!("interrupted by {notice} once more")))
         }
+    }?;
+    revoke_identity(context, revocations, ended.is_none(), out).await;
+    Ok(ended)
+}
+
+/// Revokes the token that was given as the CI identity, where that is wished: the passes were ended as it, so it is the last.
+async fn revoke_identity(context: &Context, revocations: &[Revocation], is_all_ended: bool, out: &Out) {
+    let Some(last) = revocations.last().filter(|_| context.options.switch(&o::REVOKE_IDENTITY) == Ok(true)) else { return };
+    if !is_all_ended {
+        out.warn("the token of the CI identity is not revoked: a pass could not be ended, and it may be needed once more");
+        return;
+    }
+    if let Ok(identity) = identity(context, last, |_| ()).and_then(|identity| on_its_way(context, identity, last, out)) {
+        identity.give_back(When::Over, out).await;
     }
 }
 

@@ -76,6 +76,10 @@ fn secrets_are_exposed_in_these_places_only() {
         ("identity/kubeconfig.rs", 3),
         // A token is checked, and GitHub's URL read, which may hold a secret.
         ("identity/oidc.rs", 2),
+        // A password as it is read, and as it is shown to the OAuth server.
+        ("identity/openshift.rs", 2),
+        ("identity/openshift/login.rs", 6),
+        ("identity/openshift/token.rs", 2),
         ("jwt.rs", 1),
         ("pass_kubeconfig.rs", 1),
         ("lease.rs", 1),

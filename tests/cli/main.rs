@@ -32,6 +32,7 @@ mod matrix;
 mod migrating;
 mod misplaced;
 mod newcomer;
+mod openshift;
 mod operators;
 mod outputs;
 mod pages;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use crate::harness::pages::{Page, marks, pages};
 
 /// Who runs the blocks of each mark. A block that is new fails here until a test runs it.
-const RUN: [(&str, &str, &[&str]); 6] = [
+const RUN: [(&str, &str, &[&str]); 7] = [
     ("runs", "tests/cli/readme.rs", &["github", "gitlab", "hold", "local", "run", "tekton"]),
     ("workflow", "tests/platforms/github/act/readme.rs", &["hardened", "long-job", "minimal", "self-hosted", "several-clusters"]),
     (
@@ -37,6 +37,7 @@ const RUN: [(&str, &str, &[&str]); 6] = [
         ],
     ),
     ("migrating", "tests/cli/migrating.rs", &["step-1"]),
+    ("openshift", "tests/cli/openshift.rs", &["login", "registry"]),
     ("tekton", "tests/platforms/tekton/page.rs", &["finally", "install", "own-steps", "pass", "request-revoke", "run", "two-passes"]),
 ];
 

@@ -45,6 +45,8 @@ impl Names {
         }
         text = replaced(&text, r"\bjobpass-[0-9a-f]{32}\b", |found| self.number("LEASE", &found[0]));
         text = replaced(&text, r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", |found| self.number("UUID", &found[0]));
+        // An OAuth token itself has been replaced by now.
+        text = replaced(&text, r"sha256~[A-Za-z0-9_-]{43}", |_| "OAUTH-TOKEN-NAME".to_owned());
         text = replaced(&text, r"\bjobpass_[0-9a-f]{32}\b", |_| "RANDOM".to_owned());
         text = replaced(&text, r"\b[0-9a-f]{64}\b|\b(?:[0-9A-F]{2}:){31}[0-9A-F]{2}\b", |_| "SHA256".to_owned());
         text = replaced(&text, r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", |_| "TIME".to_owned());
