@@ -26,6 +26,8 @@ pub enum Origin {
     },
     /// The OIDC token that the CI system issues for the job.
     Oidc,
+    /// A token for which the job's own was exchanged.
+    Exchange,
 }
 
 /// How far the content of a lease file is believed.

@@ -144,6 +144,9 @@ codes! {
     IdentityOidc "identity.oidc" Failed:
         "The CI system gives this job no OIDC token, or not the one that was asked for.",
         "Give the job `permissions: id-token: write`; see the pages of the CI systems.";
+    IdentityExchange "identity.exchange" Failed:
+        "The token endpoint gives no token for this job's own, or none that an API server takes.",
+        "Check its address and what it is asked for; it must trust the CI system, and take this job.";
     NetworkTarget "network.target" Usage:
         "The way to the API server cannot be gone as it is described: address, authority or proxy.",
         "Correct what the message names.";

@@ -1,6 +1,6 @@
 //! The sources of a CI identity: each has a file of its own, and an entry in the list here.
 
-use super::{Identity, bearer, in_cluster, kubeconfig, oidc, rank::Rank};
+use super::{Identity, bearer, exchange, in_cluster, kubeconfig, oidc, rank::Rank};
 use crate::{
     context::Context,
     failure::{Code, Failure},
@@ -16,11 +16,17 @@ pub(super) enum Kind {
     InCluster,
     Token,
     Oidc,
+    Exchange,
 }
 
 impl Kind {
-    const ALL: [(&'static str, Self); 4] =
-        [("kubeconfig", Self::Kubeconfig), ("in-cluster", Self::InCluster), ("token", Self::Token), ("oidc", Self::Oidc)];
+    const ALL: [(&'static str, Self); 5] = [
+        ("kubeconfig", Self::Kubeconfig),
+        ("in-cluster", Self::InCluster),
+        ("token", Self::Token),
+        ("oidc", Self::Oidc),
+        ("exchange", Self::Exchange),
+    ];
 
     /// The kind that is asked for; none for `auto`.
     pub(super) fn chosen(options: &Options) -> Result<Option<Self>, Failure> {
@@ -29,7 +35,7 @@ impl Kind {
         found.map(Some).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|(name, _)| format!("`{name}`")).collect();
             Failure::new(Code::UsageValue, format!("{} names no kind of CI identity", given.source))
-                .hint(format!("write `auto`, {}", names.join(", ").replace(", `oidc`", " or `oidc`")))
+                .hint(format!("write `auto`, {}", names.join(", ").replace(", `exchange`", " or `exchange`")))
         })
     }
 }
@@ -45,6 +51,11 @@ pub(super) trait Source: Sync {
     /// The settings that ask for this source. They exclude each other.
     fn settings(&self) -> &'static [&'static Setting] {
         &[]
+    }
+
+    /// Whether the settings of this kind are also its own.
+    fn takes(&self, kind: Kind) -> bool {
+        self.kind() == kind
     }
 
     /// Whether it has contexts, so that `--context` may choose one.
@@ -75,8 +86,9 @@ pub(super) trait Source: Sync {
     fn rank(&self, identity: &Identity, context: &Context) -> Rank;
 }
 
-/// All sources, in the order in which they are asked.
-pub(super) const SOURCES: [&dyn Source; 5] = [&bearer::Bearer, &kubeconfig::Named, &oidc::Oidc, &in_cluster::Pod, &kubeconfig::OfHome];
+/// All sources, in the order in which they are asked. A token is exchanged where that is asked for, before it is an identity itself.
+pub(super) const SOURCES: [&dyn Source; 6] =
+    [&exchange::Exchange, &bearer::Bearer, &kubeconfig::Named, &oidc::Oidc, &in_cluster::Pod, &kubeconfig::OfHome];
 
 /// The source that found an identity with this origin.
 pub(super) fn of(origin: &Origin) -> &'static dyn Source {
@@ -85,6 +97,7 @@ pub(super) fn of(origin: &Origin) -> &'static dyn Source {
         Origin::InCluster => &in_cluster::Pod,
         Origin::Bearer { .. } => &bearer::Bearer,
         Origin::Oidc => &oidc::Oidc,
+        Origin::Exchange => &exchange::Exchange,
     }
 }
 
