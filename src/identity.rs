@@ -25,6 +25,7 @@ use crate::{
 
 pub mod bearer;
 mod credential;
+mod exchange;
 pub mod held;
 pub mod in_cluster;
 pub mod issuer;
@@ -50,8 +51,7 @@ fn first(kind: Option<Kind>, find: impl Fn(&dyn Source) -> Result<Option<Identit
 /// other calls.
 fn refuse_other_kinds(kind: Option<Kind>, options: &Options) -> Result<(), Failure> {
     let Some(kind) = kind else { return Ok(()) };
-    let is_taken =
-        |source: &&&dyn Source| source.kind() == kind || (matches!(kind, Kind::Oidc | Kind::Openshift) && source.kind() == Kind::Token);
+    let is_taken = |other: &&&dyn Source| SOURCES.iter().any(|source| source.kind() == kind && source.takes(other.kind()));
     let others = SOURCES.iter().filter(|source| !is_taken(source)).flat_map(|source| source.settings());
     for other in others.filter(|other| options.flag(other).is_some()) {
         options.exclusive(&o::IDENTITY, other)?;
@@ -61,15 +61,15 @@ fn refuse_other_kinds(kind: Option<Kind>, options: &Options) -> Result<(), Failu
 
 /// Refuses two settings that each ask for an identity of their own.
 fn refuse_two(options: &Options) -> Result<(), Failure> {
-    let of_each: Vec<_> = SOURCES.iter().map(|source| source.settings()).collect();
-    for settings in &of_each {
-        for (at, one) in settings.iter().enumerate() {
-            settings[at + 1..].iter().try_for_each(|other| options.exclusive(one, other))?;
+    for source in SOURCES {
+        for (at, one) in source.settings().iter().enumerate() {
+            source.settings()[at + 1..].iter().try_for_each(|other| options.exclusive(one, other))?;
         }
     }
-    for (at, settings) in of_each.iter().enumerate() {
-        for one in *settings {
-            of_each[at + 1..].iter().copied().flatten().try_for_each(|other| options.exclusive(one, other))?;
+    for (at, source) in SOURCES.iter().enumerate() {
+        for one in source.settings() {
+            let others = SOURCES[at + 1..].iter().filter(|other| !source.takes(other.kind()));
+            others.flat_map(|other| other.settings()).try_for_each(|other| options.exclusive(one, other))?;
         }
     }
     Ok(())
@@ -154,7 +154,7 @@ impl Identity {
     #[must_use]
     pub fn is_worth_a_line(&self, context: &Context) -> bool {
         match self.origin {
-            Origin::Oidc => true,
+            Origin::Oidc | Origin::Exchange => true,
             Origin::InCluster => oidc::is_there(context),
             // A login is warned of, and that says it.
             Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::Bearer { .. } | Origin::Openshift => false,

@@ -28,6 +28,8 @@ pub enum Origin {
     Oidc,
     /// A user of OpenShift's own login.
     Openshift,
+    /// A token for which the job's own was exchanged.
+    Exchange,
 }
 
 /// How far the content of a lease file is believed.

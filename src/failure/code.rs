@@ -150,6 +150,9 @@ codes! {
     IdentityUnrevoked "identity.unrevoked" Failed:
         "A token of OpenShift's OAuth server could not be revoked after its use.",
         "Delete it by its name: `oc delete useroauthaccesstokens NAME`.";
+    IdentityExchange "identity.exchange" Failed:
+        "The token endpoint gives no token for this job's own, or none that an API server takes.",
+        "Check its address and what it is asked for; it must trust the CI system, and take this job.";
     NetworkTarget "network.target" Usage:
         "The way to the API server cannot be gone as it is described: address, authority or proxy.",
         "Correct what the message names.";

@@ -55,6 +55,14 @@ impl Source for Oidc {
         Kind::Oidc
     }
 
+    fn takes(&self, kind: Kind) -> bool {
+        match kind {
+            // A token in a file may be an OIDC token, too.
+            Kind::Token | Kind::Oidc => true,
+            Kind::Kubeconfig | Kind::InCluster | Kind::Exchange | Kind::Openshift => false,
+        }
+    }
+
     fn asked(&self, context: &Context) -> Result<Option<Identity>, Failure> {
         if Kind::chosen(&context.options)? != Some(Kind::Oidc) {
             return Ok(None);
@@ -81,21 +89,27 @@ impl Source for Oidc {
 
     fn rank(&self, identity: &Identity, context: &Context) -> Rank {
         let options = &context.options;
-        let audiences = match &identity.user.token {
-            Some(token) => Claims::of(&token.clone().into()).unwrap_or_default().audiences().into_iter().map(str::to_owned).collect(),
-            None => vec![audience(options)],
-        };
+        let given = identity.user.token.clone().map(Secret::from);
+        let elsewhere = rank_elsewhere(given.as_ref(), &audience(options), |audience| is_server(audience, options), options);
         // A token for this very server is of no use to another one, whoever names it. But whoever counts less than who named it may
         // not say by which authority the server is known.
-        if audiences.iter().all(|audience| is_server(audience, options)) && !audiences.is_empty() {
-            return options.get(&o::SERVER).map_or(Rank::Flag, |given| Rank::of(&given.source));
-        }
-        match (&identity.user.token, options.chosen(&o::OIDC_AUDIENCE)) {
-            // The audience of a token that we were given stands in the pipeline's own file.
-            (Some(_), _) | (None, None) => Rank::Flag,
-            (None, Some(given)) => Rank::of(&given.source),
-        }
+        elsewhere.unwrap_or_else(|| options.get(&o::SERVER).map_or(Rank::Flag, |given| Rank::of(&given.source)))
     }
+}
+
+/// The rank of a token that is not meant for the server that is to get it; none if it is meant for that. It is given, or to be
+/// issued for the audience that is asked for.
+pub(super) fn rank_elsewhere(given: Option<&Secret>, asked: &str, is_meant: impl Fn(&str) -> bool, options: &Options) -> Option<Rank> {
+    let claims = given.map(|token| Claims::of(token).unwrap_or_default());
+    let audiences = claims.as_ref().map_or_else(|| vec![asked], Claims::audiences);
+    if !audiences.is_empty() && audiences.into_iter().all(is_meant) {
+        return None;
+    }
+    Some(match (given, options.chosen(&o::OIDC_AUDIENCE)) {
+        // The audience of a token that we were given stands in the pipeline's own file.
+        (Some(_), _) | (None, None) => Rank::Flag,
+        (None, Some(given)) => Rank::of(&given.source),
+    })
 }
 
 /// The audience that is asked for: the one that is set, else the server's URL.

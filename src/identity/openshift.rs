@@ -39,6 +39,14 @@ impl Source for Openshift {
         Kind::Openshift
     }
 
+    fn takes(&self, kind: Kind) -> bool {
+        match kind {
+            // A token of the OAuth server may be given instead of a password.
+            Kind::Token | Kind::Openshift => true,
+            Kind::Kubeconfig | Kind::InCluster | Kind::Oidc | Kind::Exchange => false,
+        }
+    }
+
     fn settings(&self) -> &'static [&'static Setting] {
         &[&o::IDENTITY_USERNAME]
     }

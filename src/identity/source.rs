@@ -1,6 +1,6 @@
 //! The sources of a CI identity: each has a file of its own, and an entry in the list here.
 
-use super::{Identity, bearer, in_cluster, kubeconfig, oidc, openshift, rank::Rank};
+use super::{Identity, bearer, exchange, in_cluster, kubeconfig, oidc, openshift, rank::Rank};
 use crate::{
     context::Context,
     failure::{Code, Failure},
@@ -16,15 +16,17 @@ pub(super) enum Kind {
     InCluster,
     Token,
     Oidc,
+    Exchange,
     Openshift,
 }
 
 impl Kind {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("kubeconfig", Self::Kubeconfig),
         ("in-cluster", Self::InCluster),
         ("token", Self::Token),
         ("oidc", Self::Oidc),
+        ("exchange", Self::Exchange),
         ("openshift", Self::Openshift),
     ];
 
@@ -51,6 +53,11 @@ pub(super) trait Source: Sync {
     /// The settings that ask for this source. They exclude each other.
     fn settings(&self) -> &'static [&'static Setting] {
         &[]
+    }
+
+    /// Whether the settings of this kind are also its own.
+    fn takes(&self, kind: Kind) -> bool {
+        self.kind() == kind
     }
 
     /// Whether it has contexts, so that `--context` may choose one.
@@ -81,9 +88,9 @@ pub(super) trait Source: Sync {
     fn rank(&self, identity: &Identity, context: &Context) -> Rank;
 }
 
-/// All sources, in the order in which they are asked.
-pub(super) const SOURCES: [&dyn Source; 6] =
-    [&bearer::Bearer, &openshift::Openshift, &kubeconfig::Named, &oidc::Oidc, &in_cluster::Pod, &kubeconfig::OfHome];
+/// All sources, in the order in which they are asked. A token is exchanged where that is asked for, before it is an identity itself.
+pub(super) const SOURCES: [&dyn Source; 7] =
+    [&exchange::Exchange, &bearer::Bearer, &openshift::Openshift, &kubeconfig::Named, &oidc::Oidc, &in_cluster::Pod, &kubeconfig::OfHome];
 
 /// The source that found an identity with this origin.
 pub(super) fn of(origin: &Origin) -> &'static dyn Source {
@@ -93,6 +100,7 @@ pub(super) fn of(origin: &Origin) -> &'static dyn Source {
         Origin::Bearer { .. } => &bearer::Bearer,
         Origin::Oidc => &oidc::Oidc,
         Origin::Openshift => &openshift::Openshift,
+        Origin::Exchange => &exchange::Exchange,
     }
 }
 

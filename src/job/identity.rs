@@ -15,7 +15,7 @@ use crate::{
 const WAYS: [&Setting; 4] = [&o::INSECURE_SKIP_TLS_VERIFY, &o::CONTEXT, &o::SERVER, &o::CERTIFICATE_AUTHORITY];
 
 /// Settings of who we are.
-const WHO: [&Setting; 15] = [
+const WHO: [&Setting; 16] = [
     &o::IDENTITY,
     &o::IDENTITY_TOKEN_FILE,
     &o::IDENTITY_TOKEN,
@@ -28,6 +28,7 @@ const WHO: [&Setting; 15] = [
     &o::EXCHANGE_SCOPE,
     &o::EXCHANGE_RESOURCE,
     &o::EXCHANGE_CLIENT_ID,
+    &o::EXCHANGE_SUBJECT_TYPE,
     &o::IDENTITY_USERNAME,
     &o::IDENTITY_PASSWORD_FILE,
     &o::IDENTITY_PASSWORD,

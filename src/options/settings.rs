@@ -163,6 +163,8 @@ settings! {
     EXCHANGE_RESOURCE = "exchange-resource", Text "URI", None;
     /// Client id under which the token endpoint knows us
     EXCHANGE_CLIENT_ID = "exchange-client-id", Text "ID", None;
+    /// What the job's own token is to the token endpoint: `jwt`, `id_token`, `access_token` or a URN [default: jwt]
+    EXCHANGE_SUBJECT_TYPE = "exchange-subject-type", Text "TYPE", Some("jwt");
     /// User of OpenShift's own login; the password is `identity-password` or in a file
     IDENTITY_USERNAME = "identity-username", Text "NAME", None;
     /// File that holds the password of `--identity-username`
@@ -182,7 +184,7 @@ settings! {
 }
 
 /// The settings that decide where a pass is kept, which API server is asked, and as whom.
-pub(super) const CONNECTION: [&Setting; 21] = [
+pub(super) const CONNECTION: [&Setting; 22] = [
     &DIR,
     &IDENTITY,
     &SERVER,
@@ -196,6 +198,7 @@ pub(super) const CONNECTION: [&Setting; 21] = [
     &EXCHANGE_SCOPE,
     &EXCHANGE_RESOURCE,
     &EXCHANGE_CLIENT_ID,
+    &EXCHANGE_SUBJECT_TYPE,
     &IDENTITY_USERNAME,
     &IDENTITY_PASSWORD_FILE,
     &REVOKE_IDENTITY,

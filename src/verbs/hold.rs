@@ -68,6 +68,7 @@ and in the end receipt.json. The pass ends with SIGTERM, SIGINT, the process tha
         &o::EXCHANGE_SCOPE,
         &o::EXCHANGE_RESOURCE,
         &o::EXCHANGE_CLIENT_ID,
+        &o::EXCHANGE_SUBJECT_TYPE,
         &o::IDENTITY_USERNAME,
         &o::IDENTITY_PASSWORD_FILE,
         &o::REVOKE_IDENTITY,

@@ -59,6 +59,7 @@ The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKE
         &o::EXCHANGE_SCOPE,
         &o::EXCHANGE_RESOURCE,
         &o::EXCHANGE_CLIENT_ID,
+        &o::EXCHANGE_SUBJECT_TYPE,
         &o::IDENTITY_USERNAME,
         &o::IDENTITY_PASSWORD_FILE,
         &o::REVOKE_IDENTITY,

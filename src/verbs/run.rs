@@ -64,6 +64,7 @@ Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_A
         &o::EXCHANGE_SCOPE,
         &o::EXCHANGE_RESOURCE,
         &o::EXCHANGE_CLIENT_ID,
+        &o::EXCHANGE_SUBJECT_TYPE,
         &o::IDENTITY_USERNAME,
         &o::IDENTITY_PASSWORD_FILE,
         &o::REVOKE_IDENTITY,

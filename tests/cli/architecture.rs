@@ -72,6 +72,9 @@ fn secrets_are_exposed_in_these_places_only() {
         ("identity/bearer.rs", 1),
         ("identity/credential.rs", 4),
         // What of others is hidden.
+        // The token that is exchanged is sent, and the one that is given checked.
+        ("identity/exchange.rs", 1),
+        ("identity/exchange/answer.rs", 1),
         ("identity/held.rs", 10),
         ("identity/kubeconfig.rs", 3),
         // A token is checked, and GitHub's URL read, which may hold a secret.

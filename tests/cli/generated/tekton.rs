@@ -22,7 +22,7 @@ pub(crate) const FILES: [&str; 7] = [
 ];
 
 /// Settings that are no parameters.
-pub(crate) const NO_PARAMS: [&str; 39] = [
+pub(crate) const NO_PARAMS: [&str; 40] = [
     // A service account is given with its namespace.
     "namespace",
     // Where the pass is and how it is shown, and when it ends, the Task itself has decided.
@@ -59,6 +59,7 @@ pub(crate) const NO_PARAMS: [&str; 39] = [
     "exchange-scope",
     "exchange-resource",
     "exchange-client-id",
+    "exchange-subject-type",
     "identity-username",
     "identity-password-file",
     "revoke-identity",
