@@ -36,4 +36,9 @@ pub trait Issuer: Send + Sync {
 
     /// What it sends that no message may contain.
     fn secrets(&self) -> Vec<Secret>;
+
+    /// The variables of the job with which any of its processes can have such a credential.
+    fn variables(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
