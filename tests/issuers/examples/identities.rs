@@ -1,6 +1,7 @@
 //! What each kind of CI identity adds to `request` and `revoke`: requests, connections and milliseconds. `benches/identities` calls it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -9,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use jobpass_issuers::{GitHub, GitLab, Job};
-use jobpass_sandbox::{Of, Sandbox, Trust};
+use jobpass_sandbox::{OauthServer, Of, Sandbox, Trust};
 use serde_json::json;
 
 /// A kind of identity, and the variables by which jobpass has it.
@@ -34,11 +35,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Everybody who is asked.
+struct Servers {
+    sandbox: Sandbox,
+    oauth: OauthServer,
+    github: GitHub,
+    job: Job,
+    gitlab: GitLab,
+}
+
 fn measure(jobpass: &Path, directory: &Path, rounds: usize) -> io::Result<String> {
     let (sandbox, github, gitlab) = (Sandbox::start(), GitHub::start(), GitLab::start());
     let job = github.job(&json!({"repository_id": "123456789", "repository_owner_id": "65"}));
+    let servers = Servers { oauth: sandbox.start_oauth(), sandbox, github, job, gitlab };
+    let Servers { sandbox, job, .. } = &servers;
     sandbox.add_service_account("ci", "deploy-bot");
-    let kinds = kinds(&sandbox, &github, &job, &gitlab, directory)?;
+    let kinds = kinds(&servers, directory)?;
     let mut times = vec![[const { Vec::new() }; 2]; kinds.len()];
     let mut counted = Vec::new();
     for round in 0..=rounds {
@@ -61,7 +73,8 @@ fn measure(jobpass: &Path, directory: &Path, rounds: usize) -> io::Result<String
 }
 
 /// The kinds, the plainest first: to it the others are compared.
-fn kinds(sandbox: &Sandbox, github: &GitHub, job: &Job, gitlab: &GitLab, directory: &Path) -> io::Result<Vec<Kind>> {
+fn kinds(servers: &Servers, directory: &Path) -> io::Result<Vec<Kind>> {
+    let Servers { sandbox, oauth, github, job, gitlab } = servers;
     let server = sandbox.url();
     let trust = |url, ca_pem: &str, of| {
         sandbox.trust(Trust { url, ca_pem: ca_pem.to_owned(), audiences: vec![server.clone()], of, group: "jobpass:ci".to_owned() });
@@ -79,6 +92,8 @@ fn kinds(sandbox: &Sandbox, github: &GitHub, job: &Job, gitlab: &GitLab, directo
     sandbox.add_service_account("jobpass", "ci");
     let account = sandbox.service_account_token("jobpass", "ci");
     let user = sandbox.add_user("alice", &[]);
+    oauth.add_user("alice", "correct horse");
+    write(&directory.join("oauth.crt"), &oauth.ca_pem())?;
     let jwt = gitlab.mint(&server, &json!({"project_id": "42", "namespace_id": "7"}));
     write(&directory.join("ca.crt"), &sandbox.ca_pem())?;
     write(&directory.join("github.crt"), github.ca_pem())?;
@@ -96,6 +111,14 @@ fn kinds(sandbox: &Sandbox, github: &GitHub, job: &Job, gitlab: &GitLab, directo
                 ("ACTIONS_ID_TOKEN_REQUEST_URL", job.request_url.clone()),
                 ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", job.request_token.clone()),
                 ("SSL_CERT_FILE", path(directory, "github.crt")),
+            ],
+        ),
+        of(
+            "`openshift`: login by password",
+            &[
+                ("JOBPASS_IDENTITY_USERNAME", text("alice")),
+                ("JOBPASS_IDENTITY_PASSWORD", text("correct horse")),
+                ("SSL_CERT_FILE", path(directory, "oauth.crt")),
             ],
         ),
     ])
@@ -135,10 +158,10 @@ fn table(kinds: &[Kind], counted: &[(usize, usize)], times: &mut [[Vec<Duration>
                     | --- | --: | --: | --: | --: | --: | --: |\n"
         .to_owned();
     for (at, kind) in kinds.iter().enumerate() {
-        text += &format!("| {}", kind.name);
+        let _ = write!(text, "| {}", kind.name);
         for which in [0, 1] {
             let (requests, connections) = counted[at * 2 + which];
-            text += &format!(" | {requests} | {} | {:.1}", requests + 2 * connections, median(at, which));
+            let _ = write!(text, " | {requests} | {} | {:.1}", requests + 2 * connections, median(at, which));
         }
         text += " |\n";
     }
