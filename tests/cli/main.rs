@@ -16,6 +16,7 @@ mod clocks;
 mod crashes;
 mod deploying;
 mod directories;
+mod endpoint;
 mod exhausted;
 mod faults;
 mod filtering;
