@@ -9,7 +9,7 @@ use crate::clock::seconds;
 use crate::jwt::{self, Signer};
 use crate::openshift::is_token;
 use crate::status::{self, Answer};
-use crate::trust::Trusted;
+use crate::trust::{self, Trusted};
 use crate::world::{World, uid};
 
 /// The issuer of service-account tokens, which is also the API server's own audience.
@@ -21,8 +21,6 @@ pub(crate) const IDENTITY_ISSUER: &str = "https://identity.example";
 const SUCCESS_TTL: SignedDuration = SignedDuration::from_secs(10);
 /// Service-account tokens have it at both ends, and a deleted but held Secret has it too (`jwt.DefaultLeeway`).
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
-/// The identity provider's library allows that much for `nbf`, and nothing for `exp`.
-const NOT_BEFORE_LEEWAY: SignedDuration = SignedDuration::from_mins(5);
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// Whom the authenticators found.
@@ -166,8 +164,7 @@ pub(crate) fn judge(world: &World, now: Timestamp, token: &str) -> Option<User> 
 }
 
 fn identity(world: &World, now: Timestamp, claims: &Value) -> Option<User> {
-    let in_time =
-        seconds(claims["exp"].as_i64()?) >= now && claims["nbf"].as_i64().is_none_or(|nbf| seconds(nbf) <= now + NOT_BEFORE_LEEWAY);
+    let in_time = seconds(claims["exp"].as_i64()?) >= now && claims["nbf"].as_i64().is_none_or(|nbf| seconds(nbf) <= now + trust::LEEWAY);
     if !in_time || claims["iss"] != IDENTITY_ISSUER || !is_for(claims, IDENTITY_AUDIENCE) {
         return None;
     }

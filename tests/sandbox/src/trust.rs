@@ -11,7 +11,7 @@ use crate::clock::seconds;
 use crate::{client, jwt};
 
 /// What the server's library allows for `nbf`; it allows nothing for `exp` (coreos/go-oidc v2.5.0, `verify.go`).
-const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
+pub(crate) const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// All jobs are in it, and in one of their own whose name begins so.
 const GROUP: &str = "jobpass:ci";
