@@ -2,7 +2,7 @@
 
 /// Words of a policy's message, and the hint for them. The messages of our policies say what is wrong; the hint says who can fix
 /// it.
-const HINTS: [(&str, &str); 6] = [
+const HINTS: [(&str, &str); 8] = [
     (
         "annotation jobpass.dev/identity",
         "check that whatever stands between this job and the API server lets it ask who it is (`SelfSubjectReview`), and that both are of one cluster",
@@ -10,6 +10,14 @@ const HINTS: [(&str, &str); 6] = [
     (
         "only the CI identity that made a lease",
         "revoke as the CI identity that requested the pass, or let an operator delete the lease with `kubectl delete secret`",
+    ),
+    (
+        "the run of the job's own token",
+        "leave `GITHUB_RUN_ID`, or GitLab's `CI_JOB_ID`, as the CI system sets it: the job's OIDC token is of another run than it says",
+    ),
+    (
+        "only the run that made a lease",
+        "revoke in the run that requested the pass, or let an operator delete the lease with `kubectl delete secret`",
     ),
     (
         "allowedKeys",

@@ -1,5 +1,6 @@
 //! A job is known by the token of its platform: who gets in by `deploy/oidc/`, who does not, and what a failing issuer means.
 
+use insta::assert_snapshot;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -191,6 +192,36 @@ fn a_repository_that_gets_in_and_has_no_rights_is_named_in_the_refusal() {
         assert!(refused.stderr.contains(&format!("acme/other@{other}:refs/heads/main")), "{}", refused.transcript());
         job.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_job_that_takes_itself_for_another_run_is_told_which_label_is_wrong() {
+    let world = World::trusting();
+    let [github, gitlab] = jobs(&world, &json!({}), &json!({}));
+    github.set("GITHUB_RUN_ID", "9876543211");
+    gitlab.set("CI_JOB_ID", "4712");
+    let said = [github, gitlab].map(|job| {
+        let refused = job.request().run();
+        assert!(!refused.is_success());
+        job.assert_nothing_left();
+        refused.said()
+    });
+    assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_pass_is_ended_by_another_job_of_the_same_run_at_github_only() {
+    let world = World::trusting();
+    let (job, _) = Job::github_with_nothing_stored(&world, &json!({}));
+    job.request().succeed();
+    let lease = format!("{}/{}", world.namespace(), job.lease());
+    let (stranger, _) = Job::github_with_nothing_stored(&world, &json!({"run_id": "9876543211"}));
+    stranger.set("GITHUB_RUN_ID", "9876543211");
+    let refused = stranger.jobpass().args(["revoke", "--strict", "--lease", &lease]).run();
+    assert!(!refused.is_success() && refused.stderr.contains("only the run that made a lease may delete it"), "{}", refused.transcript());
+    let (other, _) = Job::github_with_nothing_stored(&world, &json!({"runner_environment": "self-hosted"}));
+    other.jobpass().args(["revoke", "--strict", "--lease", &lease]).succeed();
+    assert_eq!(world.secrets(), [""; 0]);
 }
 
 #[test]

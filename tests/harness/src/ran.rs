@@ -111,6 +111,7 @@ fn shown_file(path: &Path) -> Option<String> {
 
 /// From now on the tokens of the passes that are here count as secrets, and have names.
 fn learn(job: &Job<'_>) {
+    job.world.learn_of_jobs();
     let of_files = job.files().into_iter().filter(|path| path.ends_with("token") && path.parent().is_some_and(is_place));
     let tokens: Vec<_> =
         of_files.filter(|path| path.is_file()).filter_map(|path| fs::read_to_string(path).ok()).chain(job.world.issued()).collect();

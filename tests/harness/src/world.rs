@@ -34,6 +34,8 @@ pub struct World {
     relay: Relay,
     place: Place,
     tenant: Option<Tenant>,
+    /// The jobs that GitHub knows.
+    jobs: Mutex<Vec<jobpass_issuers::Job>>,
     names: Mutex<Names>,
     secrets: Mutex<Vec<String>>,
     /// How many requests were there when the last run ended.
@@ -130,7 +132,7 @@ impl World {
         names.exact(&place.identity, "CI");
         names.exact(&relay.authority(), "SERVER");
         let secrets = Mutex::new(vec![server.identity_token().to_owned()]);
-        Self { server, relay, place, tenant: None, names: Mutex::new(names), secrets, seen: Mutex::new(0) }
+        Self { server, relay, place, tenant: None, jobs: Mutex::default(), names: Mutex::new(names), secrets, seen: Mutex::new(0) }
     }
 
     /// The sandbox of a scenario that began with [`World::sandbox`].
@@ -233,6 +235,23 @@ impl World {
         self.tenant.as_ref().expect("the scenario began with World::trusting")
     }
 
+    /// A token of the platform must not leak either; it is no pass's.
+    fn of_platform(&self, token: &str) {
+        self.names().token(token, Some("JOB-TOKEN"));
+        let mut known = self.secrets_known();
+        if !known.iter().any(|secret| secret == token) {
+            known.push(token.to_owned());
+        }
+    }
+
+    /// From now on the tokens count as secrets that GitHub has given to jobs.
+    pub(super) fn learn_of_jobs(&self) {
+        let issued: Vec<_> = self.jobs.lock().expect("sound").iter().flat_map(jobpass_issuers::Job::issued).collect();
+        for token in &issued {
+            self.of_platform(token);
+        }
+    }
+
     /// The GitHub whose jobs get in, if the world began with [`World::trusting`].
     pub fn github(&self) -> &GitHub {
         &self.tenant().issuers.github
@@ -257,7 +276,7 @@ impl World {
     pub fn github_token(&self, changes: &Value) -> String {
         let tenant = self.tenant();
         let token = tenant.issuers.github.mint(&tenant.audience, &tenant.github_claims(changes));
-        self.secret(&token);
+        self.of_platform(&token);
         token
     }
 
@@ -265,7 +284,7 @@ impl World {
     pub fn gitlab_token(&self, changes: &Value) -> String {
         let tenant = self.tenant();
         let token = tenant.issuers.gitlab.mint(&tenant.audience, &tenant.gitlab_claims(changes));
-        self.secret(&token);
+        self.of_platform(&token);
         token
     }
 
@@ -273,7 +292,8 @@ impl World {
     pub fn github_job(&self, changes: &Value) -> jobpass_issuers::Job {
         let tenant = self.tenant();
         let job = tenant.issuers.github.job(&tenant.github_claims(changes));
-        self.secret(&job.request_token);
+        self.of_platform(&job.request_token);
+        self.jobs.lock().expect("sound").push(job.clone());
         job
     }
 

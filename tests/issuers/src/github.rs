@@ -63,6 +63,7 @@ pub struct GitHub {
 }
 
 /// A job with `id-token: write`.
+#[derive(Clone)]
 pub struct Job {
     endpoint: Arc<Endpoint>,
     /// `ACTIONS_ID_TOKEN_REQUEST_URL`.
