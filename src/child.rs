@@ -16,7 +16,10 @@ use crate::{
     context::Context,
     env::Env,
     failure::{Code, Failure, words},
-    identity::held::{self, Held},
+    identity::{
+        Identity,
+        held::{self, Held},
+    },
     options as o,
     out::Out,
     pass::{Pass, Revoked, Terms},
@@ -64,6 +67,8 @@ pub struct Command {
     hidden: Vec<String>,
     /// Those of `hidden` that no setting names: we say so in a line of the log.
     told: Vec<String>,
+    /// Names of those that it gets, whatever they hold.
+    kept: Vec<String>,
     /// The secrets that those variables hold, or the files that they name.
     secrets: Vec<Held>,
     /// What is hidden in the command's output, besides the tokens of the pass.
@@ -95,6 +100,7 @@ impl Command {
         for name in options.list(&o::SCRUB_ENV) {
             warnings.extend(hide(&mut patterns, name, env));
         }
+        let kept = options.list(&o::KEEP).into_iter().map(str::to_owned).collect();
         Ok(Self {
             program: found(Path::new(program), env)?,
             name: program.clone(),
@@ -102,6 +108,7 @@ impl Command {
             grace: asked.min(most),
             hidden: names,
             told,
+            kept,
             secrets,
             patterns,
             warnings,
@@ -113,6 +120,18 @@ impl Command {
     pub fn hides(&self) -> Option<String> {
         let names = self.told.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let why = "a kubeconfig or a cluster's token is in it, or in what it names; `--keep VARIABLE` keeps one";
+        (!names.is_empty()).then(|| format!("hidden from the command: {names} ({why})"))
+    }
+
+    /// Hides the variables with which the command could have the CI identity's credential issued to itself. Returns one line that
+    /// names them.
+    #[must_use]
+    pub fn hide_issuer(&mut self, identity: &Identity) -> Option<String> {
+        let variables = identity.issuer.iter().flat_map(|issuer| issuer.variables()).map(|name| (*name).to_owned());
+        let variables: Vec<_> = variables.filter(|name| !self.kept.contains(name)).collect();
+        let names = variables.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        self.hidden.extend(variables);
+        let why = "whoever has them can log in to the cluster as this job; `--keep VARIABLE` keeps one";
         (!names.is_empty()).then(|| format!("hidden from the command: {names} ({why})"))
     }
 

@@ -24,6 +24,7 @@ use crate::{
     store::{self, Exchange, Readers, Store},
 };
 
+mod outlived;
 mod revocation;
 
 pub use revocation::{Revocation, Revoked, Terms};
@@ -185,11 +186,12 @@ impl Pass {
             Ok((token, expires_at, lifetime)) => (token, expires_at, lifetime, None),
             Err(failure) => (Secret::new(String::new()), ended_at_once, spec.ttl, Some(failure)),
         };
-        let pass = Self { lease, token, store, cluster, warnings, expires_at, lifetime, seal, _lock: lock, watch };
+        let mut pass = Self { lease, token, store, cluster, warnings, expires_at, lifetime, seal, _lock: lock, watch };
         pass.watch.update(&pass.lease);
         if let Some(failure) = failure {
             return Err(pass.undo(time, failure, observer).await);
         }
+        pass.warnings.extend(outlived::warning(&pass, context));
         let saved = pass.store.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| observer.save(&pass.lease));
         match saved {
             Ok(()) => Ok(pass),

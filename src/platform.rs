@@ -229,6 +229,16 @@ impl Platform {
         }
     }
 
+    /// What gives a job an OIDC token that lives longer: an imperative.
+    #[must_use]
+    pub fn longer_oidc_token(self) -> &'static str {
+        match self {
+            // It lives as long as the job's timeout, or 5 minutes: https://docs.gitlab.com/ci/secrets/id_token_authentication/
+            Self::Gitlab => "give the job a `timeout`, for which GitLab then issues it",
+            Self::Github | Self::Tekton | Self::Local => "have it issued for as long as the job may take",
+        }
+    }
+
     /// The directory whose files may end up in artifacts, caches and commits.
     #[must_use]
     pub fn workspace(self, env: &Env) -> Option<PathBuf> {

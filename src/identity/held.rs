@@ -67,6 +67,8 @@ pub fn of_identity(identity: &Identity) -> Vec<Held> {
     if let Origin::Kubeconfig { paths, .. } = &identity.origin {
         held.extend(paths.iter().filter_map(|path| of_file(path.as_ref())).flatten());
     }
+    let asked_with = identity.issuer.iter().flat_map(|issuer| issuer.secrets());
+    held.extend(asked_with.map(|secret| if Claims::of(&secret).is_some() { Held::Token(secret) } else { Held::Value(secret) }));
     held
 }
 

@@ -53,4 +53,9 @@ pub trait Issuer: Send + Sync {
     fn give_back<'a>(&'a self, _: Asking<'a>, _: When) -> Returning<'a> {
         Box::pin(std::future::ready(Vec::new()))
     }
+
+    /// The variables of the job with which any of its processes can have such a credential.
+    fn variables(&self) -> &'static [&'static str] {
+        &[]
+    }
 }

@@ -17,7 +17,7 @@ use super::{
     issuer::{Asking, Issued, Issuer, Issuing},
     rank::Rank,
     server,
-    source::{Kind, Source},
+    source::{Kind, Ranked, Source},
     token_of,
 };
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
     },
     options::{self as o, Options},
     origin::{Origin, Word},
+    out::one_line,
     secret::Secret,
 };
 
@@ -82,12 +83,12 @@ impl Source for Oidc {
     fn rank(&self, identity: &Identity, context: &Context) -> Rank {
         let options = &context.options;
         let audiences = match &identity.user.token {
-            Some(token) => Claims::of(&token.clone().into()).unwrap_or_default().audiences().into_iter().map(str::to_owned).collect(),
+            Some(token) => audiences(&token.clone().into()),
             None => vec![audience(options)],
         };
         // A token for this very server is of no use to another one, whoever names it. But whoever counts less than who named it may
         // not say by which authority the server is known.
-        if audiences.iter().all(|audience| is_server(audience, options)) && !audiences.is_empty() {
+        if are_server(&audiences, options) {
             return options.get(&o::SERVER).map_or(Rank::Flag, |given| Rank::of(&given.source));
         }
         match (&identity.user.token, options.chosen(&o::OIDC_AUDIENCE)) {
@@ -95,6 +96,18 @@ impl Source for Oidc {
             (Some(_), _) | (None, None) => Rank::Flag,
             (None, Some(given)) => Rank::of(&given.source),
         }
+    }
+
+    fn ranked(&self, identity: &Identity, context: &Context) -> Option<Ranked> {
+        let of_token = identity.user.token.as_ref().map(|token| audiences(&token.clone().into()));
+        let audiences = of_token.clone().unwrap_or_else(|| vec![audience(&context.options)]);
+        Some(if are_server(&audiences, &context.options) {
+            Ranked { because: "who names the server also says how it is known".to_owned(), instead: None }
+        } else if of_token.is_some() {
+            elsewhere(&audiences)
+        } else {
+            Ranked { because: because("the audience that is asked for"), instead: None }
+        })
     }
 }
 
@@ -104,11 +117,30 @@ fn audience(options: &Options) -> String {
     options.text(&o::OIDC_AUDIENCE).map(str::to_owned).or(server).unwrap_or_default()
 }
 
-/// Whether an audience is the URL of the server that is set.
-fn is_server(audience: &str, options: &Options) -> bool {
+/// Whether the audiences are the URL of the server that is set, and nothing else.
+pub(super) fn are_server(audiences: &[String], options: &Options) -> bool {
     let plain = |text: &str| server::plain(text, "").ok();
     let server = options.text(&o::SERVER).and_then(plain);
-    server.is_some() && plain(audience) == server
+    server.is_some() && !audiences.is_empty() && audiences.iter().all(|audience| plain(audience) == server)
+}
+
+/// The audiences that a token names.
+fn audiences(token: &Secret) -> Vec<String> {
+    Claims::of(token).unwrap_or_default().audiences().into_iter().map(str::to_owned).collect()
+}
+
+/// Why a token with these audiences goes only where the pipeline's own text says.
+pub(super) fn elsewhere(audiences: &[String]) -> Ranked {
+    let named = audiences.iter().filter(|audience| !audience.is_empty()).map(|audience| format!("`{}`", one_line(audience)));
+    let named = named.collect::<Vec<_>>().join(", ");
+    Ranked {
+        because: if named.is_empty() { "it names no audience".to_owned() } else { because(&format!("its audience {named}")) },
+        instead: Some(format!("have it issued for the server's URL (`aud: ${}`)", o::SERVER.variable())),
+    }
+}
+
+fn because(whose: &str) -> String {
+    format!("{whose} is not the URL of this server, so that other servers may take the token, too")
 }
 
 /// Whether this job has an OIDC token, or may have one.
@@ -247,6 +279,10 @@ impl Issuer for Github {
 
     fn secrets(&self) -> Vec<Secret> {
         vec![self.token.clone()]
+    }
+
+    fn variables(&self) -> &'static [&'static str] {
+        &OF_GITHUB
     }
 }
 

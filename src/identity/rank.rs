@@ -1,7 +1,10 @@
 //! Where a credential may be sent: the server, its authority and "no check" must come from a source of at least the credential's
 //! rank.
 
-use super::{Identity, mounted, server, source};
+use super::{
+    Identity, mounted, server,
+    source::{self, Ranked},
+};
 use crate::{
     context::Context,
     failure::{Code, Failure},
@@ -84,7 +87,7 @@ impl<'a> Directions<'a> {
             if rank.may_direct(credential) {
                 directions.take(setting, given, options)?;
             } else if !changes_nothing(setting, given, identity, context) {
-                let refused = refused(setting, given, identity, credential);
+                let refused = refused(setting, given, identity, context);
                 match purpose {
                     Purpose::End(_) if rank < Rank::Flag => directions.passed_over.push(refused),
                     Purpose::End(_) | Purpose::Begin => return Err(refused),
@@ -125,13 +128,14 @@ fn changes_nothing(setting: &Setting, given: &Given, identity: &Identity, contex
     }
 }
 
-fn refused(setting: &Setting, given: &Given, identity: &Identity, credential: Rank) -> Failure {
+fn refused(setting: &Setting, given: &Given, identity: &Identity, context: &Context) -> Failure {
     let source = &given.source;
     let whose = match source {
         Source::Flag(_) => "a flag",
         Source::Input(_) => "an input",
         Source::Variable(_) | Source::Default(_) => "a variable",
     };
+    let credential = Rank::of_credential(identity, context);
     let (why, hint) = match credential {
         Rank::Pod => (
             "a pod's own token goes to the pod's own API server only, whoever asks".to_owned(),
@@ -145,9 +149,20 @@ fn refused(setting: &Setting, given: &Given, identity: &Identity, credential: Ra
                 format!("leave {source} out, and put the right one into the kubeconfig")
             },
         ),
-        Rank::Flag => (format!("the token comes by a flag, and {whose} counts less"), format!("give `--{}` too", setting.name)),
-        Rank::Input | Rank::Variable => {
-            (format!("the token comes by an input, and {whose} counts less"), format!("give the input `{}` too", setting.name))
+        Rank::Flag | Rank::Input | Rank::Variable => {
+            let (comes, too) = match credential {
+                Rank::Flag => ("a flag", format!("give `--{}` too", setting.name)),
+                Rank::Input | Rank::Variable | Rank::Kubeconfig | Rank::Pod => {
+                    ("an input", format!("give the input `{}` too", setting.name))
+                }
+            };
+            match source::of(&identity.origin).ranked(identity, context) {
+                None => (format!("the token comes by {comes}, and {whose} counts less"), too),
+                Some(Ranked { because, instead }) => (
+                    format!("{because}, and {whose} has no say in that"),
+                    instead.map_or_else(|| too.clone(), |instead| format!("{instead}, or {too}")),
+                ),
+            }
         }
     };
     Failure::new(Code::IdentityMisdirected, format!("{source} may not say where the credential of {} goes", identity.why))

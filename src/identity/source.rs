@@ -40,6 +40,14 @@ impl Kind {
     }
 }
 
+/// Why a credential has its rank, in messages.
+pub(super) struct Ranked {
+    /// What is known of it: a clause.
+    pub(super) because: String,
+    /// What else than a setting of its rank would help: an imperative.
+    pub(super) instead: Option<String>,
+}
+
 /// A source of CI identities of one kind.
 pub(super) trait Source: Sync {
     /// Its name in the message that nothing was found; none where another source's name covers it.
@@ -79,6 +87,11 @@ pub(super) trait Source: Sync {
 
     /// The rank of its credential, which decides which settings may say where it is sent.
     fn rank(&self, identity: &Identity, context: &Context) -> Rank;
+
+    /// What the rank is of, as messages say it: "the token comes by a flag". None where the rank says it.
+    fn ranked(&self, _: &Identity, _: &Context) -> Option<Ranked> {
+        None
+    }
 }
 
 /// All sources, in the order in which they are asked.

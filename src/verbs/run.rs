@@ -85,7 +85,7 @@ pub async fn run(context: &Context, command: &[OsString], out: &Out) -> Result<E
     let timeout = context.timeout()?.unwrap_or(REVOKE);
     check_receipt(context)?;
     hide_values(context, out);
-    let command = Command::of(command, context)?;
+    let mut command = Command::of(command, context)?;
     command.secrets().for_each(|secret| out.hide(secret));
     for warning in &command.warnings {
         out.warn(warning);
@@ -102,6 +102,9 @@ pub async fn run(context: &Context, command: &[OsString], out: &Out) -> Result<E
         Err(failure) => return Err(pass.undo(UNDO, failure, &handover).await),
     };
     handover.announce(&pass);
+    if let Some(hidden) = command.hide_issuer(pass.cluster.identity()) {
+        out.say(hidden);
+    }
     let terms = Terms { timeout, wait_dead: false };
     let done = match Box::pin(child::run(pass, command, variables, &spec, out, terms, &mut signals)).await {
         Ok(done) => done,

@@ -25,6 +25,7 @@ mod gitlab;
 mod hiding;
 mod holding;
 mod identities;
+mod issued;
 mod kubeconfigs;
 mod life;
 mod makers;

@@ -46,6 +46,7 @@ struct Known {
     changes: Value,
     answer: Answer,
     asked: usize,
+    issued: Vec<String>,
 }
 
 struct Endpoint {
@@ -88,7 +89,7 @@ impl GitHub {
     pub fn job(&self, changes: &Value) -> Job {
         // The runner's own token is a JWT too.
         let request_token = format!("eyJhbGciOiJSUzI1NiJ9.{}.{}", jwt::opaque(), jwt::opaque());
-        let known = Known { changes: changes.clone(), answer: Answer::Token, asked: 0 };
+        let known = Known { changes: changes.clone(), answer: Answer::Token, asked: 0, issued: Vec::new() };
         self.endpoint.jobs.lock().expect("sound").insert(request_token.clone(), known);
         Job { endpoint: self.endpoint.clone(), request_url: format!("{}{ENDPOINT}?{QUERY}", self.url()), request_token }
     }
@@ -130,6 +131,12 @@ impl Job {
     #[must_use]
     pub fn asked(&self) -> usize {
         self.known(|known| known.asked)
+    }
+
+    /// The tokens that it was given.
+    #[must_use]
+    pub fn issued(&self) -> Vec<String> {
+        self.known(|known| known.issued.clone())
     }
 }
 
@@ -178,7 +185,11 @@ impl Endpoint {
         known.asked += 1;
         // Without one it is the owner's URL, which no cluster should trust.
         let audience = asked.parameter("audience").unwrap_or_else(|| "https://github.com/acme".to_owned());
-        let token = || self.mint(&audience, &known.changes);
+        let mut token = || {
+            let token = self.mint(&audience, &known.changes);
+            known.issued.push(token.clone());
+            token
+        };
         let value = |value: String| Reply::json(200, &json!({"count": value.len(), "value": value}));
         Some(match known.answer.clone() {
             Answer::Token => value(token()),

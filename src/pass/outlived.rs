@@ -1,0 +1,27 @@
+//! Whether a pass outlives the OIDC token with which it is asked for: without that token nobody renews it, and nobody revokes it.
+
+use super::Pass;
+use crate::{clock::ServerTime, context::Context, jwt::Claims, origin::Origin};
+
+/// The warning for a pass that lives longer than the OIDC token of its job, where that one cannot be had anew.
+pub(super) fn warning(pass: &Pass, context: &Context) -> Option<String> {
+    let identity = pass.cluster.identity();
+    if identity.origin != Origin::Oidc || identity.is_renewable() {
+        return None;
+    }
+    let claims = Claims::of(pass.cluster.identity_token()?)?;
+    // All three times are the API server's: by its clock it judges the token.
+    let (ends, lease_ends) = (ServerTime::said(claims.expires_at()?), pass.lease.ends()?);
+    // A token that lives as long as the job may run is enough, though the lease began later, and so ends later.
+    let job = context.job_timeout().and_then(|job| i64::try_from(job.as_secs()).ok());
+    let is_the_jobs = job.zip(claims.lifetime()).is_some_and(|(job, token)| token >= job);
+    if is_the_jobs || lease_ends <= ends {
+        return None;
+    }
+    let can_be = if pass.expires_at < lease_ends { "renewed and revoked" } else { "revoked" };
+    let instead = context.platform.longer_oidc_token();
+    Some(format!(
+        "the OIDC token of this job ends at {ends}: until then the pass can be {can_be}, after that its last token lives to its own end; \
+         {instead}"
+    ))
+}
