@@ -1,4 +1,4 @@
-//! Reads a JWT without verifying it: only to say more in messages, never to decide anything.
+//! Reads a JWT without verifying it: to say more in messages, and to see for whom it is before it is sent. It never proves anything.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -61,6 +61,7 @@ impl Default for Audience {
 struct Kubernetes {
     namespace: Option<String>,
     secret: Option<Bound>,
+    pod: Option<Bound>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -152,6 +153,12 @@ impl Claims {
     pub fn service_account(&self) -> Option<String> {
         let (namespace, name) = self.sub.as_deref()?.strip_prefix("system:serviceaccount:")?.split_once(':')?;
         Some(format!("{namespace}/{name}"))
+    }
+
+    /// The uid of the pod that the token is bound to, as kubelet's are.
+    #[must_use]
+    pub fn pod_uid(&self) -> Option<&str> {
+        self.kubernetes.pod.as_ref()?.uid.as_deref()
     }
 
     /// The uid of the Secret that the token is bound to.

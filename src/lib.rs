@@ -19,7 +19,7 @@
 //! - `env`: the process environment, read once.
 //! - `action`: our GitHub action, and those of its inputs that are no settings.
 //! - `name`: the form of a lease's name.
-//! - `jwt`: reads the claims of a token, for messages only.
+//! - `jwt`: reads the claims of a token, for messages and to see for whom it is.
 //! - `options`: every setting, declared once and resolved by one precedence.
 //! - `platform`: the CI systems, one file each; pure.
 //! - `files`: the only door to files, our own and those of others.

@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use kube::config::AuthInfo;
 
 use super::{
-    Identity, mounted,
+    Identity, mounted, oidc,
     rank::Rank,
-    source::{AGAIN, Kind as IdentityKind, Source, counts},
+    source::{AGAIN, Kind as IdentityKind, Ranked, Source, counts},
     token_of,
 };
 use crate::{
@@ -65,12 +65,18 @@ impl Source for Bearer {
         let given = options.get(&o::IDENTITY_TOKEN_FILE).map(|given| &given.source);
         let given = given.or_else(|| options.secret(&o::IDENTITY_TOKEN).map(|(_, source)| source));
         match (given, &identity.origin) {
+            // Who reads it here could use it where it is meant for, so a variable may send it there only.
+            (Some(_), _) if mounted::for_another(identity).is_some_and(|audiences| !oidc::are_server(&audiences, options)) => Rank::Flag,
             (Some(source), _) => Rank::of(source),
             // The lease remembers the file but not which setting named it. A variable that still names it is taken for that
             // setting.
             (None, Origin::Bearer { token_file: Some(path) }) if env.names_path(path.as_ref()) => Rank::Variable,
             (None, _) => Rank::Flag,
         }
+    }
+
+    fn ranked(&self, identity: &Identity, _: &Context) -> Option<Ranked> {
+        mounted::for_another(identity).map(|audiences| oidc::elsewhere(&audiences))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     env::Env,
     failure::{Code, Failure},
     files::{self, lies_in},
+    jwt::Claims,
     net::certificates,
     secret::Secret,
 };
@@ -27,17 +28,47 @@ fn is_mounted(path: &Path) -> bool {
     SECRETS.iter().any(|directory| lies_in(path, directory.as_ref())) || is_same()
 }
 
-/// Whether a token is the one that this pod has mounted.
+/// The token that this pod has mounted, if it has one.
+fn own() -> Option<Secret> {
+    let text = files::read_text(&Path::new(in_cluster::MOUNT).join("token")).ok();
+    text.filter(|text| !text.trim().is_empty()).map(|text| Secret::new(text).trimmed())
+}
+
+/// Whether a token is the one that this pod has mounted, or another one for the same API server.
 fn is_of_this_pod(token: &Secret) -> bool {
-    let mounted = files::read_text(&Path::new(in_cluster::MOUNT).join("token"));
-    mounted.is_ok_and(|mounted| !mounted.trim().is_empty() && Secret::new(mounted).trimmed() == token.trimmed())
+    own().is_some_and(|own| own == token.trimmed() || is_like(token, &own))
+}
+
+/// Whether both tokens are of one pod, and for one audience. Their issuers say nothing: many clusters have the same.
+fn is_like(token: &Secret, other: &Secret) -> bool {
+    let (Some(token), Some(other)) = (Claims::of(token), Claims::of(other)) else { return false };
+    let is_one = token.pod_uid().is_some() && token.pod_uid() == other.pod_uid();
+    is_one && token.audiences().iter().any(|audience| other.audiences().contains(audience))
+}
+
+/// Whether a mounted token says that it is not for the pod's own API server, but for somebody else: its audiences are neither that
+/// server's nor its issuer, which is what kubelet asks for where a volume names none.
+/// See <https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#launch-a-pod-using-service-account-token-projection>.
+fn is_for_another(token: &Secret) -> bool {
+    let claims = Claims::of(token).unwrap_or_default();
+    let is_its = |audience: &&str| claims.iss.as_deref() == Some(audience) || audience.contains("kubernetes.default.svc");
+    !claims.audiences().is_empty() && !claims.audiences().iter().any(is_its) && !is_of_this_pod(token)
 }
 
 /// Whether an identity's credential is the pod's own.
 pub(super) fn is_own(identity: &Identity) -> bool {
     let AuthInfo { token, token_file, .. } = &identity.user;
-    token_file.as_ref().is_some_and(|path| is_mounted(path.as_ref()))
-        || token.as_ref().is_some_and(|token| is_of_this_pod(&token.clone().into()))
+    let token = token.clone().map(Secret::from);
+    let is_mounted = token_file.as_ref().is_some_and(|path| is_mounted(path.as_ref()));
+    is_mounted && !token.as_ref().is_some_and(is_for_another) || token.as_ref().is_some_and(is_of_this_pod)
+}
+
+/// The audiences of a token that is mounted in the pod and is for somebody else: who reads it there could use it there.
+pub(super) fn for_another(identity: &Identity) -> Option<Vec<String>> {
+    let AuthInfo { token: Some(token), token_file: Some(path), .. } = &identity.user else { return None };
+    let token = Secret::from(token.clone());
+    let audiences = || Claims::of(&token).unwrap_or_default().audiences().into_iter().map(str::to_owned).collect();
+    (is_mounted(path.as_ref()) && is_for_another(&token)).then(audiences)
 }
 
 /// If the identity token is this pod's own, sets the pod's own API server and certificate authority.
@@ -104,4 +135,37 @@ pub(super) fn names_none(config: &Kubeconfig) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn token(claims: &Value) -> Secret {
+        Secret::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string())))
+    }
+
+    #[test]
+    fn two_tokens_of_one_pod_for_one_server_are_alike() {
+        let of = |pod: &str, audience: &str| token(&json!({"aud": [audience], "kubernetes.io": {"pod": {"name": "x", "uid": pod}}}));
+        assert!(is_like(&of("1", "a"), &of("1", "a")));
+        assert!(!is_like(&of("1", "a"), &of("1", "b")) && !is_like(&of("1", "a"), &of("2", "a")));
+        // As two clusters with the same issuer have them.
+        let of = |issuer: &str| token(&json!({"iss": issuer, "aud": [issuer]}));
+        assert!(!is_like(&of("https://kubernetes.default.svc.cluster.local"), &of("https://kubernetes.default.svc.cluster.local")));
+    }
+
+    #[test]
+    fn a_mounted_token_is_the_pods_own_unless_it_says_otherwise() {
+        for own in [json!({}), json!({"iss": "https://a", "aud": ["https://a"]}), json!({"aud": "https://kubernetes.default.svc"})] {
+            assert!(!is_for_another(&token(&own)), "{own}");
+        }
+        assert!(!is_for_another(&Secret::new("opaque".to_owned())));
+        for other in [json!({"iss": "https://a", "aud": ["sts.amazonaws.com"]}), json!({"aud": "https://api.example:6443"})] {
+            assert!(is_for_another(&token(&other)), "{other}");
+        }
+    }
 }

@@ -164,3 +164,27 @@ fn an_audience_that_a_flag_names_is_not_sent_where_a_variable_says() {
     assert_snapshot!(refused.said());
     assert_eq!((world.relay().connections(), known.asked()), (0, 0));
 }
+
+#[test]
+fn a_pods_other_token_goes_where_it_is_for() {
+    let (home, world) = (World::sandbox("the pod's own cluster"), World::trusting());
+    let job = Job::gitlab(&home);
+    job.unset("JOBPASS_KUBECONFIG");
+    let path = "/var/run/secrets/kubernetes.io/serviceaccount/for-another";
+    let in_pod = |token: &str| {
+        let command = job.in_pod(home.identity_token()).env("JOBPASS_IDENTITY_TOKEN_FILE", path).env("JOBPASS_SERVER", world.url());
+        doors::write(&job.directory().join("identity.mount/for-another"), token);
+        command.env("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem()).args(["run", "-s", &world.account(), "--", "true"])
+    };
+    // For this server: it is of no use elsewhere, and may be named by a variable.
+    in_pod(&world.gitlab_token(&json!({}))).succeed();
+    assert_eq!(world.secrets(), [""; 0]);
+    let (sent, of_home) = (world.relay().connections(), home.relay().connections());
+    // For somebody else, whose token a variable must not send away.
+    let refused = in_pod(&world.gitlab_token(&json!({"aud": "sts.amazonaws.com"}))).run();
+    assert_snapshot!(refused.said());
+    // For the pod's own API server, under whatever name and for whatever reason it is there.
+    let refused = in_pod(home.identity_token()).run();
+    assert_snapshot!(refused.said());
+    assert_eq!((world.relay().connections(), home.relay().connections()), (sent, of_home));
+}
