@@ -1,6 +1,6 @@
 //! Whether a pass outlives the OIDC token with which it is asked for: without that token nobody renews it, and nobody revokes it.
 
-use super::Pass;
+use super::{Pass, SHORTEST};
 use crate::{clock::ServerTime, context::Context, jwt::Claims, origin::Origin};
 
 /// The warning for a pass that lives longer than the OIDC token of its job, where that one cannot be had anew.
@@ -15,7 +15,8 @@ pub(super) fn warning(pass: &Pass, context: &Context) -> Option<String> {
     // A token that lives as long as the job may run is enough, though the lease began later, and so ends later.
     let job = context.job_timeout().and_then(|job| i64::try_from(job.as_secs()).ok());
     let is_the_jobs = job.zip(claims.lifetime()).is_some_and(|(job, token)| token >= job);
-    if is_the_jobs || lease_ends <= ends {
+    // Nor is it worth a word where it ends only a little earlier.
+    if is_the_jobs || lease_ends.since(ends) < SHORTEST {
         return None;
     }
     let can_be = if pass.expires_at < lease_ends { "renewed and revoked" } else { "revoked" };

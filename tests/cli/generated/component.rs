@@ -61,8 +61,8 @@ const OWN: &str = "    as:
       default: rust:1.95-alpine
       regex: '^[^''\\n]+$'
     id-token-audience:
-      description: 'Audience of the ID token that the jobs declare; nothing reads it yet'
-      default: jobpass
+      description: 'Audience of the ID token that the jobs declare. With another one than the URL of the server, call `jobpass run --server URL`'
+      default: $JOBPASS_SERVER
       regex: '^[^''\\n]+$'
 ";
 
@@ -108,7 +108,7 @@ pub(super) fn component() -> String {
     let plain = file("gitlab/jobpass.yml");
     let (_, jobs) = plain.split_once("\n\n").expect("a head and jobs");
     for line in jobs.lines() {
-        let line = line.replace("aud: jobpass", "aud: '$[[ inputs.id-token-audience ]]'");
+        let line = line.replace("aud: $JOBPASS_SERVER", "aud: '$[[ inputs.id-token-audience ]]'");
         let line = line.replace("image: rust:1.95-alpine", "image: '$[[ inputs.build-image ]]'");
         if let Some(rest) = line.strip_prefix(".jobpass").and_then(|rest| rest.strip_suffix(':')) {
             writeln!(text, "'.$[[ inputs.as ]]{rest}':").expect("a text");

@@ -1,6 +1,6 @@
 //! The template run by gitlab-ci-local, the judge of its YAML: include, component, extends, `!reference`, artifacts.
 //!
-//! It masks nothing, gives no ID token, knows no `timeout`, and ends without `after_script` when it is signalled; that is for the
+//! It masks nothing, gives no ID token (the scenarios give one by a variable), knows no `timeout`, and ends without `after_script` when it is signalled; that is for the
 //! runner of our own.
 #![expect(clippy::disallowed_methods, reason = "the scenarios play who runs gitlab-ci-local")]
 
@@ -203,7 +203,9 @@ impl<'w> Project<'w> {
         doors::write(&self.at("home/.gitlab-ci-local/variables.yml"), &self.settings().to_string());
         let log = fs::File::create(self.at("log")).expect("a file can be made");
         program.args(["--force-shell-executor", "--no-color", "--no-artifacts-to-source"]);
-        program.args(["--ignore-predefined-vars", "GITLAB_CI,CI_PROJECT_DIR"]);
+        let of_scenario = self.variables.iter().map(|(name, _)| *name).filter(|name| name.starts_with("CI_"));
+        let ours: Vec<_> = ["GITLAB_CI", "CI_PROJECT_DIR"].into_iter().chain(of_scenario).collect();
+        program.arg("--ignore-predefined-vars").arg(ours.join(","));
         if self.is_isolated {
             program.arg("--shell-isolation");
         }

@@ -16,6 +16,7 @@ use crate::{
 
 mod binary;
 mod ended;
+mod issued;
 mod log;
 mod several;
 
