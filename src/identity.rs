@@ -323,18 +323,19 @@ fn missing() -> String {
 /// The failure that there is no CI identity. A GitHub input or GitLab variable that is set but empty is a sign of a missing secret.
 fn none(context: &Context, kind: Option<Kind>) -> Failure {
     let Context { options, env, platform, .. } = context;
-    // A server and nothing else: the job's own OIDC token is meant.
-    if kind.is_none() && options.get(&o::SERVER).is_some() && options.empty_secrets().is_empty() && env.get("KUBECONFIG").is_none() {
+    let empty = options.empty_secrets();
+    let are_empty = format!("{} {} empty", empty.join(" and "), if empty.len() == 1 { "is" } else { "are" });
+    // A server and nothing else: the job's own OIDC token is meant, unless a stored one was. An input may be empty for either reason.
+    if kind.is_none() && options.get(&o::SERVER).is_some() && env.get("KUBECONFIG").is_none() {
         match platform {
-            Platform::Github => return without_oidc(context),
+            Platform::Github if empty.is_empty() => return without_oidc(context),
+            Platform::Github => return without_oidc(context).cause(format!("no identity is stored for it either: {are_empty}")),
             Platform::Gitlab | Platform::Tekton | Platform::Local => {}
         }
     }
     let failure = Failure::new(Code::IdentityMissing, "there is no CI identity to ask the API server with");
-    let empty = options.empty_secrets();
-    let are = if empty.len() == 1 { "is" } else { "are" };
     let failure = match env.get("KUBECONFIG") {
-        _ if !empty.is_empty() => failure.cause(format!("{} {are} empty", empty.join(" and "))),
+        _ if !empty.is_empty() => failure.cause(are_empty),
         Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
         None => failure.cause(missing()),
     };

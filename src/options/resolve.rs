@@ -1,7 +1,8 @@
 //! How each setting gets its value: flag, action input, `JOBPASS_*` variable, default; and which values are refused for their form.
 
 use super::{
-    ALL, ALL_LEASES, CERTIFICATE_AUTHORITY, Flags, Given, IF_HERE, Kind, OUTPUT, Options, SERVER, STRICT, Setting, Source, TTL, WAIT_DEAD,
+    ALL, ALL_LEASES, CERTIFICATE_AUTHORITY, Flags, Given, IDENTITY_KUBECONFIG, IDENTITY_TOKEN, IF_HERE, Kind, OUTPUT, Options, SERVER,
+    STRICT, Setting, Source, TTL, WAIT_DEAD,
 };
 use crate::{
     action::{self, Phase},
@@ -46,7 +47,10 @@ impl Options {
                 match outside {
                     Some(Said::Text(text, source)) => drop(options.secret.insert(setting.name, (text, source))),
                     Some(Said::Bytes(source)) => drop(options.bad.insert(setting.name, no_text(&source))),
-                    None if phase.is_some() && env.is_empty(&input) => options.empty.push(Source::Input(setting.name).to_string()),
+                    // Every input is there, most of them empty: those count in which people store an identity.
+                    None if phase.is_some() && env.is_empty(&input) && STORED.contains(&setting.name) => {
+                        options.empty.push(Source::Input(setting.name).to_string());
+                    }
                     None if env.is_empty(&setting.variable()) => options.empty.push(format!("`{}`", setting.variable())),
                     None => {}
                 }
@@ -92,6 +96,9 @@ impl Said {
         }
     }
 }
+
+/// The secrets that hold an identity by themselves.
+const STORED: [&str; 2] = [IDENTITY_TOKEN.name, IDENTITY_KUBECONFIG.name];
 
 /// The step of our action, from the flag `--action`.
 fn phase(flags: &Flags) -> Option<Phase> {
@@ -154,7 +161,7 @@ fn no_text(source: &Source) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{GRACE, IDENTITY_TOKEN, RECEIPT, SERVICE_ACCOUNT, TIMEOUT},
+        super::{GRACE, RECEIPT, SERVICE_ACCOUNT, TIMEOUT},
         *,
     };
 

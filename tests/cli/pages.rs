@@ -6,8 +6,8 @@ use crate::harness::pages::{Page, marks, pages};
 
 /// Who runs the blocks of each mark. A block that is new fails here until a test runs it.
 const RUN: [(&str, &str, &[&str]); 7] = [
-    ("runs", "tests/cli/readme.rs", &["github", "gitlab", "hold", "local", "run", "tekton"]),
-    ("workflow", "tests/platforms/github/act/readme.rs", &["hardened", "long-job", "minimal", "self-hosted", "several-clusters"]),
+    ("runs", "tests/cli/readme.rs", &["buildkite", "circleci", "github", "gitlab", "hold", "local", "run", "tekton"]),
+    ("workflow", "tests/platforms/github/act/readme.rs", &["hardened", "long-job", "minimal", "self-hosted", "several-clusters", "stored"]),
     (
         "gitlab",
         "tests/platforms/gitlab/local/readme.rs",

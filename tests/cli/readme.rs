@@ -1,5 +1,7 @@
 //! The quick starts of README and `docs/` and the examples of `--help`, taken out of them and run as they stand.
 
+use serde_json::json;
+
 use crate::harness::{Job, World, doors, pages::example};
 
 /// The block that is marked to run on this platform.
@@ -93,6 +95,46 @@ fn the_quick_start_of_github() {
         job.enter(&ran);
     }
     job.assert_nothing_left();
+}
+
+/// A job of another CI system with this program, which prints a token of the job.
+fn of_another<'w>(world: &'w World, program: &str, said: &str, token: &str) -> Job<'w> {
+    let job = Job::local(world);
+    programs(&job);
+    job.unset("KUBECONFIG");
+    job.set("CI", "true");
+    job.set("JOBPASS_SERVER", world.url());
+    job.set("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem());
+    let identity = job.directory().join("identity.issued");
+    doors::write(&identity, token);
+    // What it is asked for is what the page says.
+    let script = format!("#!/bin/sh\n[ \"$*\" = '{said}' ] || {{ echo \"$*\" >&2; exit 2; }}\ncat {}\n", identity.display());
+    let path = job.directory().join("home").join(program);
+    doors::write(&path, &script);
+    doors::set_mode(&path, 0o700);
+    job.set("PATH", format!("{}:{}", job.directory().join("home").display(), job.get("PATH").expect("set")));
+    job
+}
+
+#[test]
+fn the_scripts_of_other_ci_systems() {
+    let world = World::trusting_unwatched();
+    // Tokens of another shape, in which neither platform's claims but those of the trust are; and no run.
+    let token = world.gitlab_token(&json!({"pipeline_slug": "deploy", "oidc.circleci.com/project-id": "p", "exp": now() + 3600}));
+    for (name, program, said) in [
+        ("buildkite", "buildkite-agent", format!("oidc request-token --audience {} --lifetime 3600", world.url())),
+        ("circleci", "circleci", format!("run oidc get --claims {{\"aud\": \"{}\"}}", world.url())),
+    ] {
+        let job = of_another(&world, program, &said, &token);
+        let ran = job.shell("sh", &block(name).replace("ci/deploy-bot", &world.account())).succeed();
+        assert_eq!(ran.stdout, "kubectl apply -f manifests/: fine\n", "{}", ran.transcript());
+        assert!(ran.stderr.contains("the OIDC token of `JOBPASS_IDENTITY_ID_TOKEN`"), "{}", ran.transcript());
+        job.assert_nothing_left();
+    }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
 }
 
 #[test]

@@ -11,13 +11,16 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    harness::{World, doors, leak, pages, within},
+    harness::{World, doors, leak, oidc, pages, within},
     shared,
 };
 
@@ -46,6 +49,8 @@ struct Repository<'w> {
     service_account: String,
     /// The input `revoke`; empty as in a repository that has no such variable.
     revoke: &'static str,
+    /// The job as GitHub knows it, if it has `id-token: write`. act asks GitHub for no token.
+    permitted: Option<oidc::Job>,
 }
 
 impl<'w> Repository<'w> {
@@ -53,11 +58,20 @@ impl<'w> Repository<'w> {
     fn empty(world: &'w World, workflow: &str) -> Self {
         let directory = TempDir::new().expect("a directory");
         let workflow = format!("{workflow}.yml");
-        let repository = Self { world, directory, workflow, label: "ubuntu-latest", service_account: world.account(), revoke: "" };
+        let repository =
+            Self { world, directory, workflow, label: "ubuntu-latest", service_account: world.account(), revoke: "", permitted: None };
         for name in ["repository/.github/workflows", "repository/target/release", "bin", "kept", "cache", "config"] {
             doors::make_directory(&repository.at(name));
         }
         repository
+    }
+
+    /// The same with `id-token: write`, in a cluster that trusts the jobs of this repository.
+    fn permitted(mut self) -> Self {
+        // act's own number of a run.
+        self.permitted = Some(self.world.github_job(&json!({"run_id": "1"})));
+        doors::write(&self.at("roots.pem"), self.world.github().ca_pem());
+        self
     }
 
     /// The tree of jobpass itself, with a workflow of the tests.
@@ -124,6 +138,15 @@ impl<'w> Repository<'w> {
         // Neither is a secret, and the kubeconfig comes in a file.
         act.arg("--var").arg(format!("SERVICE_ACCOUNT={}", self.service_account));
         act.arg("--var").arg(format!("REVOKE={}", self.revoke));
+        for cluster in ["CLUSTER", "STAGING"] {
+            act.arg("--var").arg(format!("{cluster}_SERVER={}", self.world.url()));
+            act.arg("--var").arg(format!("{cluster}_CA={}", STANDARD.encode(self.world.ca_pem())));
+        }
+        if let Some(job) = &self.permitted {
+            act.arg("--env").arg(format!("ACTIONS_ID_TOKEN_REQUEST_URL={}", job.request_url));
+            act.arg("--env").arg(format!("ACTIONS_ID_TOKEN_REQUEST_TOKEN={}", job.request_token));
+            act.arg("--env").arg(format!("SSL_CERT_FILE={}", self.at("roots.pem").display()));
+        }
         act.arg("--env").arg(format!("KEPT={}", self.at("kept").display()));
         act.arg("--secret-file").arg(self.at("secrets"));
         for (name, value) in variables {
@@ -280,6 +303,7 @@ impl Acted {
     fn sweep(&self, repository: &Repository<'_>) {
         let mut secrets = vec![repository.world.identity_token().to_owned()];
         secrets.extend(repository.world.tokens_of_passes().into_iter().chain(repository.tokens()));
+        secrets.extend(repository.permitted.iter().flat_map(|job| job.issued().into_iter().chain([job.request_token.clone()])));
         assert_eq!(leak::find(&self.log, &secrets), None, "a secret in the log:\n{}", self.log);
         for name in ["repository", "cache", "config"] {
             sweep(&repository.at(name), &secrets);

@@ -6,6 +6,7 @@
 
 mod act;
 mod emulated;
+mod issued;
 mod runner;
 #[path = "../shared.rs"]
 mod shared;

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use words::{Command, command, declared, encodings, mask, records};
 
-use crate::harness::{End, PATIENCE, doors, eventually, random};
+use crate::harness::{End, PATIENCE, doors, eventually, oidc, random};
 
 mod words;
 
@@ -38,6 +38,8 @@ pub(crate) struct Runner {
     pub(crate) log: String,
     /// The uses of actions whose main step has begun, each with its inputs and its state.
     pub(crate) uses: Vec<(Variables, Variables)>,
+    /// How each step can have an OIDC token, if the job has `id-token: write`.
+    permission: Variables,
     /// The file command that it does not have.
     pub(crate) lacks: &'static str,
     shut_down: bool,
@@ -113,7 +115,7 @@ impl Runner {
         let variables = given.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         // It knows none of the repository's secrets, so that nothing is masked but by us.
         let (path, masks, log, uses) = (Vec::new(), Vec::new(), String::new(), Vec::new());
-        Self { directory, variables, path, masks, log, uses, lacks: "", shut_down: false }
+        Self { directory, variables, path, masks, log, uses, permission: Variables::new(), lacks: "", shut_down: false }
     }
 
     pub(crate) fn tree(&self) -> PathBuf {
@@ -132,6 +134,24 @@ impl Runner {
     /// A variable of the job, as by `env:`.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The job has `id-token: write`: node actions, in all their phases, and run steps get these two, whatever the job itself has set
+    /// (`NodeScriptActionHandler.cs`, `ScriptHandler.cs`). GitHub knows their value for a secret of its own.
+    pub(crate) fn permit(&mut self, job: &oidc::Job) {
+        let [url, token] = ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"].map(str::to_owned);
+        self.permission = [(url, job.request_url.clone()), (token, job.request_token.clone())].into();
+        self.masks.extend(encodings(&job.request_token));
+    }
+
+    /// As for a pull request from a fork.
+    pub(crate) fn withdraw(&mut self) {
+        self.permission.clear();
+    }
+
+    /// What the steps of the job have set for those after them, and what they have put out.
+    pub(crate) fn exported(&self) -> impl Iterator<Item = &String> {
+        self.variables.values().chain(self.uses.iter().flat_map(|(_, state)| state.values()))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&String> {
@@ -203,7 +223,7 @@ impl Runner {
         }
         let program = path.iter().map(|directory| Path::new(directory).join(&words[0])).find(|program| program.exists());
         let mut command = doors::program(program.unwrap_or_else(|| panic!("there is no {} in {path:?}", words[0])));
-        command.args(&words[1..]).envs(&self.variables).envs(more).envs(&files).env("PATH", path.join(":"));
+        command.args(&words[1..]).envs(&self.variables).envs(more).envs(&files).envs(&self.permission).env("PATH", path.join(":"));
         command.current_dir(self.workspace()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{words:?}: {error}"));
         let pipes = vec![drain(child.stderr.take().expect("piped")), drain(child.stdout.take().expect("piped"))];

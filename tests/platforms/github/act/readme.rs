@@ -33,6 +33,11 @@ fn user<'w>(world: &'w World, name: &str) -> Repository<'w> {
     repository
 }
 
+/// The requests of a job with nothing stored: who it is it learns from the API server.
+fn asked() -> Vec<&'static str> {
+    [&["POST selfsubjectreviews -> 201"], UNUSED.as_slice()].concat()
+}
+
 fn succeed(repository: &Repository<'_>) -> Acted {
     succeed_by(repository, doors::program(tools().join("act")), &[])
 }
@@ -47,8 +52,21 @@ fn succeed_by(repository: &Repository<'_>, act: process::Command, variables: &[(
 
 #[test]
 fn the_minimal_workflow() {
+    let world = World::trusting();
+    let repository = user(&world, "minimal").permitted();
+    repository.keep_secrets(&[]);
+    let acted = succeed(&repository);
+    acted.assert_says("kubectl says ***");
+    assert_eq!(repository.requests(), asked());
+    // Once by the step, once by its post step: the first token may be over by then.
+    assert_eq!(repository.permitted.as_ref().map(oidc::Job::asked), Some(2));
+    repository.assert_revoked(1);
+}
+
+#[test]
+fn the_workflow_with_a_stored_identity() {
     let world = World::new();
-    let repository = user(&world, "minimal");
+    let repository = user(&world, "stored");
     repository.keep_secrets(&["CI_KUBECONFIG"]);
     let acted = succeed(&repository);
     acted.assert_says("kubectl says ***");
@@ -57,32 +75,45 @@ fn the_minimal_workflow() {
 }
 
 #[test]
+fn the_minimal_workflow_without_the_permission() {
+    let world = World::trusting();
+    let repository = user(&world, "minimal");
+    repository.keep_secrets(&[]);
+    let acted = repository.start_by(doors::program(tools().join("act")), &[("BUILT", env!("CARGO_BIN_EXE_jobpass"))]).wait();
+    assert_eq!((acted.code, acted.jobs.as_slice()), (1, ["failure".to_owned()].as_slice()), "{}", acted.log);
+    acted.assert_says("`permissions: id-token: write`");
+    assert_eq!(repository.requests(), [""; 0]);
+    repository.assert_revoked(0);
+}
+
+#[test]
 fn the_hardened_workflow() {
-    let world = World::new();
-    let repository = user(&world, "hardened");
-    repository.keep_secrets(&["CI_KUBECONFIG"]);
+    let world = World::trusting();
+    let repository = user(&world, "hardened").permitted();
+    repository.keep_secrets(&[]);
     let acted = succeed(&repository);
     acted.assert_says("kubectl says ***");
-    assert_eq!(repository.requests(), UNUSED);
+    acted.assert_says("hidden from the command: `ACTIONS_ID_TOKEN_REQUEST_URL`, `ACTIONS_ID_TOKEN_REQUEST_TOKEN`");
+    assert_eq!(repository.requests(), asked());
     repository.assert_revoked(1);
 }
 
 #[test]
 fn the_workflow_of_a_long_job() {
-    let world = World::new();
-    let repository = user(&world, "long-job");
-    repository.keep_secrets(&["CI_KUBECONFIG"]);
+    let world = World::trusting();
+    let repository = user(&world, "long-job").permitted();
+    repository.keep_secrets(&[]);
     let acted = succeed(&repository);
     acted.assert_says(", renewed until ");
-    assert_eq!(repository.requests(), UNUSED);
+    assert_eq!(repository.requests(), asked());
     repository.assert_revoked(1);
 }
 
 #[test]
 fn the_workflow_of_several_clusters() {
-    let world = World::new();
-    let repository = user(&world, "several-clusters");
-    repository.keep_secrets(&["CI_KUBECONFIG", "STAGING_KUBECONFIG"]);
+    let world = World::trusting();
+    let repository = user(&world, "several-clusters").permitted();
+    repository.keep_secrets(&[]);
     let acted = succeed(&repository);
     assert_eq!(acted.log.lines().filter(|line| *line == "kubectl says").count(), 2, "no variable is wanted: {}", acted.log);
     repository.assert_revoked(2);
