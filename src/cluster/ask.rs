@@ -152,7 +152,7 @@ pub(super) async fn bounded(
     let limit = Limit {
         // Where an issuer is silent, there is still time to end the pass in another way.
         deadline: now + deadline.saturating_duration_since(now) / 2,
-        timeout: timeout / 2,
+        timeout: Duration::from_secs((timeout / 2).as_secs().max(1)),
         unreached: match patience {
             Patience::Brief => Some(retry::UNREACHED),
             Patience::Whole => None,

@@ -266,8 +266,9 @@ impl Github {
             let said = said.filter(|said| said.len() <= LONGEST).map(|said| format!(": {said}")).unwrap_or_default();
             let failure = refused(reply.brief(target.noun) + &said);
             return Err(match reply.status {
-                401 | 403 => failure
-                    .hint("it issues none for a job that is over or is being cancelled, and none without `permissions: id-token: write`"),
+                401 | 403 => failure.hint(
+                    "GitHub issues no token for a job that is over or is being cancelled, and none without `permissions: id-token: write`",
+                ),
                 _ => failure,
             });
         }
