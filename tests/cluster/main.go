@@ -3,7 +3,8 @@
 // The upstream commands are compiled in unchanged, so what a test sees here is
 // what a user's API server does. `cluster up` starts a control plane; `cluster
 // node up` starts a whole node, in namespaces of its own, with Tekton on it;
-// `cluster image` writes images for it; the other verbs are the commands themselves.
+// `cluster image` writes images for it; `cluster openshift`
+// is OpenShift's login beside a control plane; the other verbs are the commands themselves.
 package main
 
 import (
@@ -22,11 +23,12 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 
 	"jobpass.dev/cluster/image"
+	"jobpass.dev/cluster/openshift"
 	"jobpass.dev/cluster/up"
 )
 
 const usage = "usage: cluster up --dir DIR [FLAGS] | node up --dir DIR [FLAGS] | image [FLAGS] |\n" +
-	"  etcd | kube-apiserver | kube-controller-manager | kube-scheduler | kubelet | kube-proxy | kubectl [ARGS]"
+	"  openshift serve PLAN | openshift login SERVER CA USER | etcd | openshift-apiserver | kube-apiserver | kube-controller-manager | kube-scheduler | kubelet | kube-proxy | kubectl [ARGS]"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -45,6 +47,10 @@ func main() {
 		os.Exit(image.Run(os.Args[1:], os.Stderr))
 	case "etcd":
 		etcdmain.Main(os.Args)
+	case "openshift":
+		os.Exit(openshift.Run(os.Args[1:]))
+	case "openshift-apiserver":
+		os.Exit(openshift.APIServer())
 	case "kube-apiserver":
 		os.Exit(cli.Run(apiserver.NewAPIServerCommand()))
 	case "kube-controller-manager":

@@ -56,7 +56,7 @@ func (d *dir) close() { d.lock.Close() }
 func (d *dir) reset() error {
 	var errs []error
 	for _, name := range []string{
-		"etcd", "pki", "log", "certs", "flex", "audit.log", "admin.kubeconfig", "ca.crt", "authentication.yaml", "authentication.lock",
+		"etcd", "pki", "log", "certs", "flex", "audit.log", "admin.kubeconfig", "ca.crt", "authentication.yaml", "authentication.lock", "openshift", "openshift.json",
 		// Those of a node.
 		"sysctl", "cni", "containerd.toml", "kubelet.yaml", "kube-proxy.yaml", "kubectl-cache", "init.pid", "running", "away",
 	} {

@@ -16,6 +16,7 @@ type options struct {
 	untilStdinCloses   bool
 	maxTokenExpiration time.Duration
 	apiServerArgs      apiServerArgs
+	openShift          bool
 }
 
 // apiServerArgs collects repeated `--api-server-arg k=v`, as flags that are ready to be passed on.
@@ -41,6 +42,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.DurationVar(&o.maxTokenExpiration, "service-account-max-token-expiration", 0,
 		"the API server's flag of that name, as a `duration`; 0 leaves it out")
 	flags.Var(&o.apiServerArgs, "api-server-arg", "one more API server flag as `NAME=VALUE`; may be repeated, wins over ours")
+	flags.BoolVar(&o.openShift, "openshift", false, "with OpenShift's login beside it; openshift.json in the directory says where and as whom")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -14,6 +14,8 @@ type plan struct {
 	etcdClient, etcdPeer, apiServer int
 	// node says that there are kubelets and pods to be reached, not an API server alone.
 	node bool
+	// openShift is there where OpenShift's login stands beside the API server.
+	openShift *openShift
 }
 
 // auditPolicy logs who did what and never a body, as production clusters do:
@@ -81,8 +83,12 @@ func (p plan) etcd() []string {
 }
 
 func (p plan) kubeAPIServer() []string {
+	verb := "kube-apiserver"
+	if p.openShift != nil {
+		verb = "openshift-apiserver"
+	}
 	args := []string{
-		"kube-apiserver",
+		verb,
 		fmt.Sprintf("--etcd-servers=http://127.0.0.1:%d", p.etcdClient),
 		fmt.Sprintf("--secure-port=%d", p.apiServer),
 		"--cert-dir=" + p.dir.path("certs"),
@@ -107,6 +113,9 @@ func (p plan) kubeAPIServer() []string {
 			"--authorization-mode=RBAC",
 			"--service-cluster-ip-range=10.0.0.0/24",
 		)
+	}
+	if p.openShift != nil {
+		args = append(args, p.openShiftAPIServer()...)
 	}
 	if limit := p.options.maxTokenExpiration; limit > 0 {
 		args = append(args, "--service-account-max-token-expiration="+limit.String())

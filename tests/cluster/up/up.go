@@ -71,17 +71,25 @@ func serve(ctx context.Context, o options, d *dir, threads *thread, stdout io.Wr
 	if err := d.reset(); err != nil {
 		return err
 	}
-	ports, err := freePorts(3)
+	ports, err := freePorts(5)
 	if err != nil {
 		return err
 	}
 	p := plan{dir: d, etcdClient: ports[0], etcdPeer: ports[1], apiServer: ports[2], options: o}
+	if o.openShift {
+		p.openShift = &openShift{oauth: ports[3], groups: ports[4]}
+	}
 	keys, err := newPKI(d.path("pki"))
 	if err != nil {
 		return err
 	}
 	if err := p.writeFiles(keys); err != nil {
 		return err
+	}
+	if p.openShift != nil {
+		if err := p.writeOpenShift(keys); err != nil {
+			return err
+		}
 	}
 	exe, err := os.Executable()
 	if err != nil {
@@ -109,6 +117,17 @@ func serve(ctx context.Context, o options, d *dir, threads *thread, stdout io.Wr
 		// Only now, because the controller manager gives up when the API server takes longer than 10 s.
 		if err := s.start(p.kubeControllerManager()); err != nil {
 			return err
+		}
+		if p.openShift != nil {
+			if err := s.start(p.openShiftServe()); err != nil {
+				return err
+			}
+			// The groups are served as soon as the aggregator has reached them.
+			for _, group := range []string{"oauth", "user"} {
+				if err := api.waitFor(ctx, "/apis/"+group+".openshift.io/v1"); err != nil {
+					return err
+				}
+			}
 		}
 		return api.waitFor(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
 	}
