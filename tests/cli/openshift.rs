@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::harness::{End, Job, Ran, World, doors, pages};
 
+mod real;
+
 const PASSWORD: &str = "correct horse battery";
 
 /// An OpenShift where alice may do what jobpass needs.
