@@ -138,6 +138,26 @@ test \"$(cat \"$JOBPASS_TOKEN_FILE\")\" != \"$first\"";
 }
 
 #[test]
+fn a_password_is_hidden_in_what_the_command_prints() {
+    let shift = OpenShift::new();
+    let job = shift.job(Job::gitlab(&shift.world));
+    let file = job.directory().join("identity.password");
+    doors::write(&file, PASSWORD);
+    assert_eq!(job.run(&format!("cat {}", file.display())).succeed().stdout, "***");
+}
+
+#[test]
+fn the_post_step_logs_in_anew() {
+    let shift = OpenShift::new();
+    let job = shift.job(Job::github(&shift.world));
+    job.request().succeed();
+    let post = job.post().succeed();
+    assert!(post.said().contains("revoked the OpenShift token"), "{}", post.transcript());
+    shift.assert_no_token_lives();
+    job.assert_nothing_left();
+}
+
+#[test]
 fn a_password_comes_in_a_file_too() {
     let shift = OpenShift::new();
     let job = shift.job(Job::tekton(&shift.world));
