@@ -129,9 +129,19 @@ impl Cluster {
     }
 
     /// Gives back the CI identity's credential, where it was issued for us and can be revoked. The next request asks for a new one.
-    pub async fn give_back(&mut self, when: When) {
-        if Box::pin(self.identity.give_back(when, &self.out)).await {
+    /// Returns what is to be said of it.
+    pub async fn give_back(&mut self, when: When) -> Vec<Result<String, Failure>> {
+        let said = Box::pin(self.identity.give_back(when)).await;
+        if !said.is_empty() {
             self.forget_credential();
+        }
+        said
+    }
+
+    /// The same while a pass goes on: only what has failed is said.
+    pub async fn give_back_for_now(&mut self) {
+        for failure in self.give_back(When::Unneeded).await.into_iter().filter_map(Result::err) {
+            self.out.warn_aside(failure.brief());
         }
     }
 

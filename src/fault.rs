@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::{
     cluster::{Cluster, Deleted, Patience},
     failure::{Code, Failure},
-    identity::{Identity, issuer::When},
+    identity::Identity,
     lease::{Lease, mark::Mark, named::Named},
     out::Out,
     platform::Base,
@@ -187,7 +187,7 @@ impl Living {
         let deleted = runtime.block_on(async {
             let mut cluster = Cluster::connect(identity.clone(), TIME, Patience::Whole, &Out::new()).await?;
             let deleted = cluster.delete_lease_for_good(lease, *named).await;
-            cluster.give_back(When::Unneeded).await;
+            cluster.give_back_for_now().await;
             deleted
         });
         runtime.shutdown_background();

@@ -96,6 +96,8 @@ pub struct Identity {
     pub issuer: Option<Arc<dyn Issuer>>,
     /// The ways to the servers of the issuer.
     pub ways: Ways,
+    /// The names of what its issuer has issued to a process that was killed before it gave it back.
+    pub leftover: Vec<String>,
 }
 
 impl Identity {
@@ -112,6 +114,7 @@ impl Identity {
             way: Way::default(),
             issuer: None,
             ways: Ways::default(),
+            leftover: Vec::new(),
         }
     }
 
@@ -277,6 +280,12 @@ impl Identity {
     #[must_use]
     pub fn is_renewable(&self) -> bool {
         self.user.exec.is_some() || self.user.token_file.is_some() || self.issuer.is_some()
+    }
+
+    /// The names of what was issued for it and is not given back yet.
+    #[must_use]
+    pub fn outstanding(&self) -> Vec<String> {
+        self.issuer.as_ref().map(|issuer| issuer.outstanding()).unwrap_or_default()
     }
 
     /// The secrets of the identity in clear, which no message may contain.

@@ -99,13 +99,14 @@ pub async fn begin(
     let kept = identity.clone();
     let begun = Box::pin(Pass::begin(plan, identity)).await;
     // What was issued for the lease is not needed beside it: the end of the pass asks for it anew.
-    let is_given_back = Box::pin(kept.give_back(When::Unneeded, out)).await;
-    begun.map(|mut pass| {
-        if is_given_back {
-            pass.cluster.forget_credential();
-        }
-        pass
-    })
+    let said = Box::pin(kept.give_back(When::Unneeded)).await;
+    let is_given_back = !said.is_empty();
+    telling::tell_returned(out, said);
+    let mut pass = begun?;
+    if is_given_back && let Err(failure) = pass.given_back() {
+        out.warn_aside(format!("the lease file still names a token that is revoked: {}", failure.brief()));
+    }
+    Ok(pass)
 }
 
 /// Refuses a file that a setting names inside the store of the pass, or above it.

@@ -82,6 +82,9 @@ pub struct Lease {
     /// The path of a docker configuration with the token, from `--registry-auth`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry_auth: Option<String>,
+    /// The names of what was issued for the CI identity and is not given back yet: the tokens of a login.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issued: Vec<String>,
     /// Only on GitHub: the names of the connection settings that were set in the main step. The post step ignores all others, as
     /// any step of the job can set variables for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -273,6 +276,7 @@ pub fn begin(name: String, spec: &TokenSpec, identity: &Identity, context: &Cont
         store: store.to_string(),
         kubeconfig_out: spec.kubeconfig_out.as_ref().map(|path| path.to_string_lossy().into_owned()),
         registry_auth: spec.registry.as_ref().map(|registry| registry.path.to_string_lossy().into_owned()),
+        issued: Vec::new(),
         connection: on_github.then(|| context.options.connection()),
         way: on_github.then(|| identity.way.fingerprint.clone()).filter(|way| !way.is_empty()),
         issuer_way: identity.issuer.as_ref().filter(|_| on_github).and_then(|_| identity.ways.fingerprint().ok()),
@@ -330,6 +334,7 @@ pub(crate) mod tests {
             store: "/run/jobpass/x".into(),
             kubeconfig_out: None,
             registry_auth: None,
+            issued: Vec::new(),
             connection: None,
             way: None,
             issuer_way: None,

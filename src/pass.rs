@@ -128,6 +128,7 @@ impl Pass {
             cluster = Cluster::connect(identity, timeout, observer.patience(), out) => cluster?,
             signal = signals.ending_one() => return Err(interrupted(signal)),
         };
+        lease.issued = cluster.identity().outstanding();
         let shown = cluster.identity_token().cloned();
         shown.iter().try_for_each(|token| observer.mask(token))?;
         let mut warnings = Vec::new();
@@ -213,7 +214,7 @@ impl Pass {
         }
         self.cluster.extend(timeout);
         let granted = self.cluster.request_token(&self.lease, &TokenSpec { ttl, ..spec.clone() }).await;
-        self.cluster.give_back(When::Unneeded).await;
+        self.cluster.give_back_for_now().await;
         let granted = granted?;
         let (expires_at, mut lease) = (granted.expires_at, self.lease.clone());
         // The warnings of a renewal are dropped: they were printed for the first token.
@@ -234,6 +235,16 @@ impl Pass {
         Ok(self.store.save_lease(&self.seal.json(&self.lease)))
     }
 
+    /// What was issued for the CI identity is given back: from now on it has none, and the lease names none.
+    ///
+    /// # Errors
+    /// When the lease file cannot be written.
+    pub fn given_back(&mut self) -> Result<(), Failure> {
+        self.cluster.forget_credential();
+        self.lease.issued = self.cluster.identity().outstanding();
+        self.store.save_lease(&self.seal.json(&self.lease))
+    }
+
     /// Puts the current token into the kubeconfig. The command may have changed that file: nothing else in it is touched.
     #[must_use]
     pub fn renew_kubeconfig(&self) -> Exchange {
@@ -247,13 +258,12 @@ impl Pass {
     pub fn renew_registry_auth(&self) -> Result<(), Failure> {
         let Some(path) = &self.lease.registry_auth else { return Ok(()) };
         let lease = self.lease.id();
-        let changed = files::change_user_file(path.as_ref(), |text| registry_auth::renewed(text, &lease, &self.token).map(Change::Replace));
-        match changed {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::new(Code::FileOccupied, format!("cannot renew `{path}`"))
-                .cause("it is gone, or holds no token of this pass any more")),
-            Err(failure) => Err(failure),
+        let renewed = |text: &str| registry_auth::renewed(text, &lease, &self.token).map(Change::Replace);
+        if files::change_user_file(path.as_ref(), renewed)? {
+            return Ok(());
         }
+        let why = "it is gone, or holds no token of this pass any more";
+        Err(Failure::new(Code::FileOccupied, format!("cannot renew `{path}`")).cause(why))
     }
 
     /// Ends the pass, as the CI identity that requested it. The secret files are removed first, as nobody needs them any more.
@@ -268,10 +278,9 @@ impl Pass {
             store: Some(self.store),
             token: Some(self.token),
         };
-        let revoked = revocation.carry_out_over(&mut self.cluster, terms).await;
-        // A pass that lives on may still be ended as this identity.
+        let mut revoked = revocation.carry_out_over(&mut self.cluster, terms).await;
         let when = if revoked.receipt.proof.is_success() { When::Over } else { When::Unneeded };
-        self.cluster.give_back(when).await;
+        revoked.returned = self.cluster.give_back(when).await;
         revoked
     }
 
@@ -283,7 +292,7 @@ impl Pass {
         }
         self.cluster.extend(time);
         let deleted = self.cluster.delete_lease_for_good(&self.lease, Named::Here).await;
-        self.cluster.give_back(When::Unneeded).await;
+        self.cluster.give_back_for_now().await;
         let why = match deleted {
             Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),
             Ok(Deleted::Replaced) => "another Secret has its name".to_owned(),

@@ -17,7 +17,6 @@ use crate::{
     failure::{Code, Failure},
     files,
     net::{Credential, fetch::Limit, header},
-    out::Out,
     secret::Secret,
 };
 
@@ -36,7 +35,7 @@ impl Identity {
         if let Some(token) = &user.token {
             credential = Credential::bearing(token.clone().into());
         } else if let Some(issuer) = &self.issuer {
-            let issued = issuer.issue(Asking { ways: &self.ways, api_server: &self.target(), limit }).await?;
+            let issued = issuer.issue(Asking { ways: &self.ways, api_server: &self.target(), limit, leftover: &[] }).await?;
             mounted::guard_token(self, &issued.token, "its issuer gave it")?;
             credential = Credential { lifetime: issued.lifetime, ..Credential::bearing(issued.token) };
         } else if let (Some(name), Some(password)) = (&user.username, &user.password) {
@@ -73,19 +72,11 @@ impl Identity {
 }
 
 impl Identity {
-    /// Gives back what was issued for us and can be revoked, and says what has become of it. Returns whether there was anything.
-    pub async fn give_back(&self, when: When, out: &Out) -> bool {
-        let Some(issuer) = &self.issuer else { return false };
+    /// Gives back what was issued for us and can be revoked. Returns what is to be said of it.
+    pub async fn give_back(&self, when: When) -> Vec<Result<String, Failure>> {
+        let Some(issuer) = &self.issuer else { return Vec::new() };
         let limit = Limit { deadline: Instant::now() + RETURN, timeout: RETURN, unreached: None };
-        let said = issuer.give_back(Asking { ways: &self.ways, api_server: &self.target(), limit }, when).await;
-        let is_anything = !said.is_empty();
-        for said in said {
-            match said {
-                Ok(line) => out.say_aside(line),
-                Err(failure) => out.warn_aside(failure.brief()),
-            }
-        }
-        is_anything
+        issuer.give_back(Asking { ways: &self.ways, api_server: &self.target(), limit, leftover: &self.leftover }, when).await
     }
 }
 

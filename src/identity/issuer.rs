@@ -16,6 +16,8 @@ pub struct Asking<'a> {
     pub api_server: &'a Target,
     /// How long it may take.
     pub limit: Limit,
+    /// The names of what an earlier process of this job had issued and was killed with, where it is given back.
+    pub leftover: &'a [String],
 }
 
 /// A credential that was issued.
@@ -48,6 +50,11 @@ pub trait Issuer: Send + Sync {
 
     /// What it sends that no message may contain.
     fn secrets(&self) -> Vec<Secret>;
+
+    /// The names, which are no secrets, of what it has issued and not been given back.
+    fn outstanding(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Gives back what it has issued, where that can be revoked. What is needed again is issued anew.
     fn give_back<'a>(&'a self, _: Asking<'a>, _: When) -> Returning<'a> {

@@ -13,11 +13,22 @@ pub enum Telling {
     Annotated,
 }
 
+/// Says what has become of each credential of the CI identity that was given back.
+pub fn tell_returned(out: &Out, said: Vec<Result<String, Failure>>) {
+    for said in said {
+        match said {
+            Ok(line) => out.say(line),
+            Err(failure) => out.warn(failure.brief()),
+        }
+    }
+}
+
 /// Tells what became of a pass, and returns the failure if it could not be ended.
 #[must_use]
 pub fn tell(context: &Context, revoked: Revoked, telling: Telling, out: &Out) -> Option<Failure> {
     let Context { options, env, .. } = context;
-    let Revoked { mut receipt, known, mut failure, life, warning, leftover } = revoked;
+    let Revoked { mut receipt, known, mut failure, life, warning, returned, leftover } = revoked;
+    tell_returned(out, returned);
     // The words of a server stand in the receipt, too, which no log's filter sees.
     if let Proof::Failed { reason, .. } = &mut receipt.proof {
         *reason = out.without_hidden(reason);

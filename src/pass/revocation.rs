@@ -61,6 +61,8 @@ pub struct Revoked {
     pub life: Option<String>,
     /// A warning for the person who reads the log.
     pub warning: Option<String>,
+    /// What is to be said of a credential of the CI identity that was given back.
+    pub returned: Vec<Result<String, Failure>>,
     /// Why files could not be removed here. The pass is ended nevertheless.
     pub leftover: Option<Failure>,
 }
@@ -99,7 +101,7 @@ impl Revocation {
     pub async fn carry_out(&self, identity: Result<Identity, Failure>, terms: Terms, out: &Out) -> Revoked {
         // The connection may become the pass's own; what was issued for the identity is given back in any case.
         let kept = identity.as_ref().ok().filter(|identity| identity.issuer.is_some()).cloned();
-        let revoked = match Box::pin(self.connected(identity, terms, out)).await {
+        let mut revoked = match Box::pin(self.connected(identity, terms, out)).await {
             Ok(Reached { mut cluster, refused }) => {
                 let elsewhere = self.is_said_elsewhere(cluster.identity()).then(|| {
                     let (told, ours) = (one_line(&self.lease.server), cluster.identity().server());
@@ -113,8 +115,11 @@ impl Revocation {
             }
             Err(why) => self.revoked(Outcome { proof: Err(why), at: None, warning: None }),
         };
-        if let Some(identity) = kept {
-            identity.give_back(When::Unneeded, out).await;
+        if let Some(mut identity) = kept {
+            if self.word == Word::Ours {
+                identity.leftover.clone_from(&self.lease.issued);
+            }
+            revoked.returned = identity.give_back(When::Unneeded).await;
         }
         revoked
     }
@@ -182,7 +187,15 @@ impl Revocation {
         // If there is no such lease, the name may be mistyped, and the files here may belong to another pass: they stay.
         let is_nobodys = self.is_hearsay() && proof == Proof::Absent;
         let leftover = if is_nobodys { None } else { self.remove_files(proof.is_success()).err() };
-        Revoked { receipt: Receipt::of(&self.lease, self.known, at, proof), known: self.known, failure, life, warning, leftover }
+        Revoked {
+            receipt: Receipt::of(&self.lease, self.known, at, proof),
+            known: self.known,
+            failure,
+            life,
+            warning,
+            returned: Vec::new(),
+            leftover,
+        }
     }
 
     /// Whether no token of it can live any more. Only the server's clock counts, and only times that nobody else can have written.

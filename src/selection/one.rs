@@ -66,6 +66,7 @@ pub(super) fn of_name<'a>(bases: impl Iterator<Item = &'a Base>, namespace: &str
         store: String::new(),
         kubeconfig_out: None,
         registry_auth: None,
+        issued: Vec::new(),
         connection: None,
         way: None,
         issuer_way: None,

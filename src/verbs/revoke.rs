@@ -15,7 +15,7 @@ use crate::{
         REVOKE, heard,
         identity::identity,
         meet, pipes,
-        telling::{Telling, passed_over, tell, warn, warn_of},
+        telling::{Telling, passed_over, tell, tell_returned, warn, warn_of},
     },
     net::{Way, way::Ways},
     options::{self as o, Call, Setting},
@@ -236,7 +236,7 @@ async fn revoke_identity(context: &Context, revocations: &[Revocation], is_all_e
         return;
     }
     if let Ok(identity) = identity(context, last, |_| ()).and_then(|identity| on_its_way(context, identity, last, out)) {
-        identity.give_back(When::Over, out).await;
+        tell_returned(out, identity.give_back(When::Over).await);
     }
 }
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use jobpass_sandbox::{Fault, OauthServer};
+use jobpass_sandbox::{Fault, Gate, OauthServer};
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{End, Job, Ran, World, doors, pages};
+use crate::harness::{End, Job, On, Ran, World, doors, pages};
 
 mod real;
 
@@ -135,6 +136,26 @@ test \"$(cat \"$JOBPASS_TOKEN_FILE\")\" != \"$first\"";
     assert!(logins >= 3, "one to begin, one to renew, one to end: {:?}", ran.requests);
     shift.assert_no_token_lives();
     job.assert_nothing_left();
+}
+
+#[test]
+fn the_token_of_a_login_that_was_killed_is_revoked_with_its_pass() {
+    let shift = OpenShift::new();
+    // In a pod other containers may have written the lease file: what it names is not deleted there.
+    for job in shift.jobs().into_iter().filter(|job| job.on() != On::Tekton) {
+        let gate = Gate::new();
+        shift.world.on_sandbox().fault(Fault::on("POST", "/serviceaccounts/").pause_before(&gate));
+        let running = job.request().start();
+        shift.world.on_sandbox().wait_for(&gate);
+        running.signal(Signal::KILL);
+        running.wait();
+        gate.release();
+        assert_eq!(shift.oauth.tokens().len(), 1, "the one of the login");
+        let revoke = if job.on() == On::Github { job.post().succeed() } else { job.revoke().succeed() };
+        assert!(revoke.said().contains("revoked the OpenShift token of an earlier login of `alice`"), "{}", revoke.transcript());
+        shift.assert_no_token_lives();
+        job.assert_nothing_left();
+    }
 }
 
 #[test]

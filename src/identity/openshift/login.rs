@@ -281,10 +281,20 @@ impl Issuer for Login {
         vec![self.password.clone(), Secret::new(STANDARD.encode(pair.expose()))]
     }
 
+    fn outstanding(&self) -> Vec<String> {
+        self.state().made.iter().map(|(token, _)| token::name(token)).collect()
+    }
+
     fn give_back<'a>(&'a self, asking: Asking<'a>, _: When) -> Returning<'a> {
         Box::pin(async move {
             let made = std::mem::take(&mut self.state().made);
             let mut said = Vec::new();
+            if let Some((token, _)) = made.first() {
+                let whose = format!("of an earlier login of `{}`", self.user);
+                for name in asking.leftover {
+                    said.extend(token::revoke_by_name(name, token, &whose, &asking).await);
+                }
+            }
             for (token, lifetime) in made {
                 let whose = format!("of the login of `{}`", self.user);
                 let revoked = token::revoke(&token, &whose, lifetime, &asking).await;

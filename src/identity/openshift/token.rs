@@ -61,7 +61,7 @@ pub(super) fn is_one(token: &Secret) -> bool {
 }
 
 /// The name of a token's object. It is no secret: the token cannot be had from it.
-fn name(token: &Secret) -> String {
+pub(super) fn name(token: &Secret) -> String {
     let text = token.expose();
     let hash = digest::digest(&digest::SHA256, text.strip_prefix(PREFIX).unwrap_or(text).as_bytes());
     format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(hash))
@@ -72,42 +72,64 @@ fn name(token: &Secret) -> String {
 /// Only the answer to the deletion proves anything: where the server of the tokens is away, the API server refuses every token that it
 /// does not remember. `oc logout` would send the token as the name, where it is none of these.
 pub(super) async fn revoke(token: &Secret, whose: &str, lifetime: Option<Duration>, asking: &Asking<'_>) -> Result<String, Failure> {
-    let what = format!("cannot revoke the OpenShift token {whose}");
-    let target = &Target { what: what.clone(), ..asking.api_server.clone() };
-    let refused = |cause: String| {
-        let failure = Failure::new(Code::IdentityUnrevoked, &what).cause(cause);
-        match lifetime {
-            Some(lifetime) => failure.cause(format!("it ends by itself, {} after the login", human(lifetime))),
-            None => failure,
+    match delete(&name(token), token, whose, asking).await? {
+        Ok(true) => Ok(format!("revoked the OpenShift token {whose}: {}", taken(token, whose, asking).await)),
+        Ok(false) => Ok(format!("the OpenShift token {whose} is gone already")),
+        Err(cause) => {
+            let failure = Failure::new(Code::IdentityUnrevoked, what(whose)).cause(cause);
+            Err(match lifetime {
+                Some(lifetime) => failure.cause(format!("it ends by itself, {} after the login", human(lifetime))),
+                None => failure,
+            })
         }
-    };
+    }
+}
+
+/// Deletes the object of another token of the same user, of which only the name is known. Says nothing where it is gone.
+pub(super) async fn revoke_by_name(name: &str, by: &Secret, whose: &str, asking: &Asking<'_>) -> Option<Result<String, Failure>> {
+    // What stands in a lease file becomes a part of a path.
+    if !is_one(&Secret::new(name.to_owned())) {
+        return None;
+    }
+    match delete(name, by, whose, asking).await {
+        Ok(Ok(true)) => Some(Ok(format!("revoked the OpenShift token {whose}"))),
+        Ok(Ok(false)) => None,
+        Ok(Err(cause)) => Some(Err(Failure::new(Code::IdentityUnrevoked, what(whose)).cause(cause))),
+        Err(failure) => Some(Err(failure)),
+    }
+}
+
+fn what(whose: &str) -> String {
+    format!("cannot revoke the OpenShift token {whose}")
+}
+
+/// Deletes an object by its name. Returns whether it was there, or why it may still be there.
+async fn delete(name: &str, by: &Secret, whose: &str, asking: &Asking<'_>) -> Result<Result<bool, String>, Failure> {
+    let target = &Target { what: what(whose), ..asking.api_server.clone() };
     let mut last = String::new();
     for resource in RESOURCES {
-        let path = format!("/apis/{GROUP}/v1/{resource}/{}", name(token));
-        let reply = send(target, Method::DELETE, &path, token, None, asking.limit).await?;
+        let path = format!("/apis/{GROUP}/v1/{resource}/{name}");
+        let reply = send(target, Method::DELETE, &path, by, None, asking.limit).await?;
         let said = serde_json::from_slice::<Said>(&reply.body).ok();
         match (reply.status, said) {
             // The answer is the token itself, and no Status, also where it is gone for good.
-            (200, Some(said)) if said.kind == "OAuthAccessToken" && said.metadata.name == name(token) => {
-                return Ok(format!("revoked the OpenShift token {whose}: {}", taken(target, token, asking.limit).await));
-            }
-            (404, Some(said)) if said.details.group == GROUP && resource == RESOURCES[1] => {
-                return Ok(format!("the OpenShift token {whose} is gone already"));
-            }
+            (200, Some(said)) if said.kind == "OAuthAccessToken" && said.metadata.name == name => return Ok(Ok(true)),
+            (404, Some(said)) if said.details.group == GROUP && resource == RESOURCES[1] => return Ok(Ok(false)),
             (_, said) => {
                 let words = said.map(|said| said.message).filter(|words| !words.is_empty() && words.len() < 300);
                 last = reply.brief(target.noun) + &words.map(|words| format!(": {words}")).unwrap_or_default();
             }
         }
     }
-    Err(refused(last))
+    Ok(Err(last))
 }
 
 /// What the API server says to a token that is deleted, in words.
-async fn taken(target: &Target, token: &Secret, limit: Limit) -> String {
+async fn taken(token: &Secret, whose: &str, asking: &Asking<'_>) -> String {
+    let target = &Target { what: what(whose), ..asking.api_server.clone() };
     let body = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-    match send(target, Method::POST, path, token, Some(Secret::new(body.to_owned())), limit).await {
+    match send(target, Method::POST, path, token, Some(Secret::new(body.to_owned())), asking.limit).await {
         Ok(reply) if reply.status == 401 => "the API server refuses it".to_owned(),
         Ok(reply) if reply.is_success() => format!("the API server may accept it for {} more, from its cache", human(REMEMBERED)),
         Ok(_) | Err(_) => "its object is deleted".to_owned(),
