@@ -17,6 +17,7 @@ mod crashes;
 mod deploying;
 mod directories;
 mod endpoint;
+mod exchange;
 mod exhausted;
 mod faults;
 mod filtering;
