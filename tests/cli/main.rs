@@ -26,6 +26,7 @@ mod generated;
 mod gitlab;
 mod hiding;
 mod holding;
+mod hostile;
 mod identities;
 mod issued;
 mod kubeconfigs;
