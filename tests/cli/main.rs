@@ -13,6 +13,7 @@ mod bad_day;
 mod captured;
 mod chaos;
 mod clocks;
+mod clusters;
 mod crashes;
 mod deploying;
 mod directories;
