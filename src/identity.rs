@@ -372,9 +372,13 @@ fn without_oidc(context: &Context) -> Failure {
         Platform::Github => failure.cause(format!("the runner has set no `{}`", oidc::OF_GITHUB[0])).hint(
             "give the job `permissions: id-token: write`; a reusable workflow needs it in the calling job, too; a pull request from a fork never has it",
         ),
-        Platform::Gitlab => failure
-            .cause(format!("`{variable}` is not set"))
-            .hint(format!("declare it in the job: `id_tokens: {{{variable}: {{aud: $JOBPASS_SERVER}}}}`")),
+        Platform::Gitlab => {
+            let receiver = if context.options.get(&o::EXCHANGE_URL).is_some() { &o::EXCHANGE_URL } else { &o::SERVER };
+            let audience = receiver.variable();
+            failure
+                .cause(format!("`{variable}` is not set"))
+                .hint(format!("declare it below `id_tokens:` of the job, with `aud: ${audience}`"))
+        }
         Platform::Tekton | Platform::Local => failure
             .cause(format!("neither `--{}` nor `{variable}` gives one", o::IDENTITY_TOKEN_FILE.name))
             .hint("name the file of a projected token by `--identity-token-file`"),

@@ -214,7 +214,7 @@ impl Endpoint {
         let headers = HeaderMap::from_iter(headers);
         let fetch = Fetch { target: &target, method: Method::POST, path: &self.path, headers, body: Some(self.body(&subject)) };
         let reply = fetch.send(asking.limit, |reply| !reply.is_passing()).await?;
-        answer::read(&reply, self.audience.as_deref())
+        answer::read(&reply, &subject, self.audience.as_deref())
     }
 
     fn body(&self, subject: &Secret) -> Secret {
@@ -238,6 +238,14 @@ impl Issuer for Endpoint {
         match &self.subject {
             Subject::Given { token, .. } => vec![token.clone()],
             Subject::Github(github) => github.secrets(),
+        }
+    }
+
+    fn variables(&self) -> &'static [&'static str] {
+        match &self.subject {
+            // No verb gives these to its command in any case.
+            Subject::Given { .. } => &[],
+            Subject::Github(github) => github.variables(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use crate::harness::pages::{Page, marks, pages};
 
 /// Who runs the blocks of each mark. A block that is new fails here until a test runs it.
-const RUN: [(&str, &str, &[&str]); 7] = [
+const RUN: [(&str, &str, &[&str]); 8] = [
     ("runs", "tests/cli/readme.rs", &["buildkite", "circleci", "github", "gitlab", "hold", "local", "run", "tekton"]),
     ("workflow", "tests/platforms/github/act/readme.rs", &["hardened", "long-job", "minimal", "self-hosted", "several-clusters", "stored"]),
     (
@@ -36,6 +36,7 @@ const RUN: [(&str, &str, &[&str]); 7] = [
             "trust",
         ],
     ),
+    ("clusters", "tests/cli/clusters.rs", &["aks", "aks-gitlab", "eks", "eks-gitlab", "exchange", "gke", "gke-gitlab"]),
     ("migrating", "tests/cli/migrating.rs", &["step-1"]),
     ("openshift", "tests/cli/openshift.rs", &["login", "registry"]),
     ("tekton", "tests/platforms/tekton/page.rs", &["finally", "install", "own-steps", "pass", "request-revoke", "run", "two-passes"]),

@@ -15,6 +15,7 @@ use crate::{
     identity::issuer::Issued,
     jwt::Claims,
     net::fetch::Reply,
+    out::instant,
     secret::Secret,
 };
 
@@ -23,6 +24,9 @@ pub(super) const WHO: &str = "the token endpoint";
 
 /// In bytes: the longest of the endpoint's own words that are repeated.
 const LONGEST: usize = 200;
+
+/// In bytes: tokens that are shorter can be guessed, and runners would hide half of the log with them.
+const SHORTEST: usize = 16;
 
 const WRONG_ADDRESS: &str =
     "check `--exchange-url`: it is the address of the token endpoint itself, not of its issuer or a page for people";
@@ -51,17 +55,17 @@ struct Refusal {
     error_description: Option<String>,
 }
 
-/// The token in an answer, which is for this audience if one was asked for.
+/// The token in an answer to somebody who has shown the subject's token. It is for this audience if one was asked for.
 ///
 /// # Errors
 /// When the endpoint gives none, or one with which no API server can be asked.
-pub(super) fn read(reply: &Reply, audience: Option<&str>) -> Result<Issued, Failure> {
+pub(super) fn read(reply: &Reply, subject: &Secret, audience: Option<&str>) -> Result<Issued, Failure> {
     let refused = |cause: String| Failure::new(Code::IdentityExchange, WHAT).cause(cause);
     if (300..400).contains(&reply.status) {
         return Err(refused(reply.brief(WHO)).hint(WRONG_ADDRESS));
     }
     if let Some(refusal) = refusal(reply) {
-        return Err(refusal.failure(reply));
+        return Err(refusal.failure(reply, subject));
     }
     if !reply.is_success() {
         let failure = refused(reply.brief(WHO));
@@ -91,17 +95,31 @@ fn of_form(text: &str) -> Option<Refusal> {
 }
 
 impl Refusal {
-    fn failure(&self, reply: &Reply) -> Failure {
+    fn failure(&self, reply: &Reply, subject: &Secret) -> Failure {
         let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let error = Some(self.error.as_str()).filter(|error| error.len() <= 64 && error.chars().all(is_word));
         let error = error.map_or_else(|| ", an error that has no name".to_owned(), |error| format!(": {error}"));
         let said = self.error_description.as_deref().map(|said| format!(": {}", short(said))).unwrap_or_default();
-        let failure = Failure::new(Code::IdentityExchange, WHAT).cause(reply.brief(WHO) + &error + &said);
+        let failure = Failure::new(Code::IdentityExchange, WHAT);
+        let failure = shown(subject).into_iter().fold(failure, Failure::cause).cause(reply.brief(WHO) + &error + &said);
         match hint(&self.error) {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
     }
+}
+
+/// What the endpoint was shown, as far as its trust may be about that.
+fn shown(subject: &Secret) -> Option<String> {
+    let claims = Claims::of(subject)?;
+    let audiences: Vec<_> = claims.audiences().into_iter().map(|audience| format!("`{audience}`")).collect();
+    let ends = claims.expires_at().map(|end| format!(", valid until {}", instant(end))).unwrap_or_default();
+    let says = |name: &str, value: Option<&str>| value.map(|value| format!(" {name} `{value}`,")).unwrap_or_default();
+    let (issuer, who) = (says("from", claims.iss.as_deref()), says("subject", claims.sub.as_deref()));
+    Some(format!(
+        "it was shown a token{issuer}{who} for {}{ends}",
+        if audiences.is_empty() { "nobody".into() } else { audiences.join(", ") }
+    ))
 }
 
 fn short(text: &str) -> &str {
@@ -126,6 +144,12 @@ fn hint(error: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether it has the form of a bearer token: <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>.
+fn is_bearer(token: &Secret) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    token.size() >= SHORTEST && token.expose().trim_end_matches('=').bytes().all(is_part)
+}
+
 impl Granted {
     fn issued(self, audience: Option<&str>) -> Result<Issued, String> {
         if let Some(kind) = self.token_type.as_deref().filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
@@ -136,7 +160,7 @@ impl Granted {
             return Err(format!("{WHO} gave a token of type `{}`, which no API server takes", short(kind)));
         }
         let token = self.access_token;
-        if token.is_blank() || !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_bearer(&token) {
             return Err(format!("what {WHO} gave is no token"));
         }
         let claims = Claims::of(&token).unwrap_or_default();
@@ -163,28 +187,31 @@ mod tests {
 
     use super::*;
 
+    const TOKEN: &str = "ya29.opaque-token_~+/==";
+
     fn reply(status: u16, kind: &str, body: &str) -> Reply {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind.parse().expect("a header"))]);
         Reply { status, headers, body: Zeroizing::new(body.as_bytes().to_vec()) }
     }
 
     fn granted(body: &serde_json::Value) -> Result<Issued, Failure> {
-        read(&reply(200, "application/json", &body.to_string()), Some("cluster"))
+        read(&reply(200, "application/json", &body.to_string()), &Secret::new("x".to_owned()), Some("cluster"))
     }
 
     fn refused(status: u16, kind: &str, body: &str) -> String {
-        read(&reply(status, kind, body), None).map(|_| ()).expect_err(body).to_string()
+        let subject = Secret::new("e30.eyJhdWQiOiJzdHMiLCJpc3MiOiJjaSIsInN1YiI6InJlcG86YSIsImV4cCI6MX0.c2ln".to_owned());
+        read(&reply(status, kind, body), &subject, None).map(|_| ()).expect_err(body).to_string()
     }
 
     #[test]
     fn a_bearer_token_is_taken_however_its_type_is_written() {
         for kind in ["Bearer", "bearer", "BEARER"] {
             let issued =
-                granted(&json!({"access_token": "t", "token_type": kind, "issued_token_type": format!("{TYPE}jwt"), "expires_in": 60}));
+                granted(&json!({"access_token": TOKEN, "token_type": kind, "issued_token_type": format!("{TYPE}jwt"), "expires_in": 60}));
             let issued = issued.expect("a token");
-            assert_eq!((issued.token.expose(), issued.lifetime), ("t", Some(Duration::from_mins(1))));
+            assert_eq!((issued.token.expose(), issued.lifetime), (TOKEN, Some(Duration::from_mins(1))));
         }
-        let lifetime = |value| granted(&json!({"access_token": "t", "expires_in": value})).expect("a token").lifetime;
+        let lifetime = |value| granted(&json!({"access_token": TOKEN, "expires_in": value})).expect("a token").lifetime;
         assert_eq!(lifetime(json!("300")), Some(Duration::from_mins(5)));
         for odd in [json!("soon"), json!(-1), json!(0), json!(1e300)] {
             assert_eq!(lifetime(odd), None);
@@ -194,12 +221,14 @@ mod tests {
     #[test]
     fn a_token_that_is_none_to_an_api_server_is_refused() {
         for (body, part) in [
-            (json!({"access_token": "t", "token_type": "N_A"}), "of type `N_A`"),
-            (json!({"access_token": "t", "token_type": "DPoP"}), "of type `DPoP`"),
-            (json!({"access_token": "t", "issued_token_type": format!("{TYPE}refresh_token")}), "which no API server takes"),
-            (json!({"access_token": "t", "issued_token_type": format!("{TYPE}saml2")}), "which no API server takes"),
+            (json!({"access_token": TOKEN, "token_type": "N_A"}), "of type `N_A`"),
+            (json!({"access_token": TOKEN, "token_type": "DPoP"}), "of type `DPoP`"),
+            (json!({"access_token": TOKEN, "issued_token_type": format!("{TYPE}refresh_token")}), "which no API server takes"),
+            (json!({"access_token": TOKEN, "issued_token_type": format!("{TYPE}saml2")}), "which no API server takes"),
             (json!({"access_token": "a\nb"}), "is no token"),
             (json!({"access_token": " "}), "is no token"),
+            (json!({"access_token": "::add-mask::ordinary-words"}), "is no token"),
+            (json!({"access_token": "short"}), "is no token"),
             (json!({"access_token": 1}), "no token in JSON"),
             (json!({"id_token": "t"}), "no token in JSON"),
             (json!({"access_token": "e30.eyJhdWQiOiJvdGhlciJ9.c2ln"}), "for another audience"),
@@ -214,6 +243,7 @@ mod tests {
     fn json_forms_and_pages_are_told_apart() {
         let json = json!({"error": "invalid_target", "error_description": "no\n::add-mask::such ##[x]"}).to_string();
         let said = refused(400, "application/json", &json);
+        assert!(said.contains("it was shown a token from `ci`, subject `repo:a`, for `sts`, valid until 1970-01-01T00:00:01Z"), "{said}");
         assert!(said.contains("400 Bad Request: invalid_target: no ::add-mask::such ## [x]"), "{said}");
         assert!(said.contains("hint: correct `--exchange-audience`"), "{said}");
         let form = "error=invalid_client&error_description=who+are+you%3F";

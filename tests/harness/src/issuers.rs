@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use jobpass_issuers::{GitHub, GitLab, Issuer};
+use jobpass_issuers::{Exchange, GitHub, GitLab, Issuer};
 use jobpass_sandbox::{Of, Sandbox, Trust};
 use serde_json::{Value, json};
 
@@ -109,6 +109,20 @@ impl Tenant {
         let audience = format!("https://{}", listener.local_addr().expect("a bound socket has an address"));
         let [id, other] = [random(), random()].map(|hex| (1_000_000_000 + u64::from_str_radix(&hex, 16).expect("hex")).to_string());
         (Self { kind, issuers: issuers.clone(), id, other, audience }, listener)
+    }
+
+    /// A token endpoint whose tokens the server takes, and a GitHub that only this endpoint trusts. What it gives is told to `seen`.
+    /// The tokens are those of the project, for the run that the job's own token names.
+    pub(crate) fn exchange(&self, seen: impl Fn(&str) + Send + Sync + 'static) -> (GitHub, Exchange) {
+        let github = GitHub::start();
+        let (issuers, id, audience) = (self.issuers.clone(), self.id.clone(), self.audience.clone());
+        let exchange = Exchange::start(&github, &self.audience, move |claims| {
+            let token =
+                issuers.gitlab.mint(&audience, &json!({"project_id": id, "job_id": claims["run_id"], "user_login": claims["actor"]}));
+            seen(&token);
+            token
+        });
+        (github, exchange)
     }
 
     /// What the groups of its jobs begin with.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_issuers::{GitHub, GitLab};
+use jobpass_issuers::{Exchange, GitHub, GitLab};
 use jobpass_sandbox::{
     Registry, Sandbox,
     client::{self, Response},
@@ -37,7 +37,7 @@ pub struct World {
     /// The jobs that GitHub knows.
     jobs: Mutex<Vec<jobpass_issuers::Job>>,
     names: Mutex<Names>,
-    secrets: Mutex<Vec<String>>,
+    secrets: Arc<Mutex<Vec<String>>>,
     /// How many requests were there when the last run ended.
     seen: Mutex<usize>,
 }
@@ -131,7 +131,7 @@ impl World {
         names.exact(&place.namespace, "NS");
         names.exact(&place.identity, "CI");
         names.exact(&relay.authority(), "SERVER");
-        let secrets = Mutex::new(vec![server.identity_token().to_owned()]);
+        let secrets = Arc::new(Mutex::new(vec![server.identity_token().to_owned()]));
         Self { server, relay, place, tenant: None, jobs: Mutex::default(), names: Mutex::new(names), secrets, seen: Mutex::new(0) }
     }
 
@@ -295,6 +295,12 @@ impl World {
         self.of_platform(&job.request_token);
         self.jobs.lock().expect("sound").push(job.clone());
         job
+    }
+
+    /// A token endpoint whose tokens get in here, and a GitHub that only this endpoint trusts.
+    pub fn exchange(&self) -> (GitHub, Exchange) {
+        let secrets = self.secrets.clone();
+        self.tenant().exchange(move |token| secrets.lock().expect("sound").push(token.to_owned()))
     }
 
     /// Names of the Secrets that are left in the namespace.

@@ -5,9 +5,10 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use jobpass_sandbox::client::{self, Response};
-use jobpass_sandbox::{Gate, jwt};
+use jobpass_sandbox::jwt;
 use serde_json::{Value, json};
 
+use crate::answer::Answer;
 use crate::issuer::{Issuer, Keys, changed, now};
 use crate::server::{Asked, Reply};
 
@@ -19,27 +20,6 @@ const NOT_BEFORE: i64 = 600;
 /// The form of the endpoint's path; the URL that a job gets has a query of its own.
 const ENDPOINT: &str = "/78//idtoken/3f0c1f3e/5a0c";
 const QUERY: &str = "api-version=2.0";
-
-/// How the endpoint answers a job.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// As GitHub does.
-    Token,
-    /// As GitHub does, but not before the gate opens.
-    Held(Gate),
-    /// With this status and body, as JSON.
-    Status(u16, String),
-    /// With a page, as a proxy does that wants a login.
-    Page(u16),
-    /// With a token, and so much more that nobody should read it: 10 MB.
-    Huge,
-    /// With a redirect to this URL.
-    Redirect(String),
-    /// With exactly this text in the place of the token.
-    Value(String),
-    /// Not at all: the connection breaks off.
-    Broken,
-}
 
 /// A job, as the endpoint knows it.
 struct Known {
@@ -192,33 +172,13 @@ impl Endpoint {
             token
         };
         let value = |value: String| Reply::json(200, &json!({"count": value.len(), "value": value}));
-        Some(match known.answer.clone() {
-            Answer::Token => value(token()),
-            Answer::Held(gate) => Reply { gate: Some(gate), ..value(token()) },
-            Answer::Status(status, body) => Reply::new(status, "application/json; charset=utf-8", body),
-            Answer::Page(status) => Reply::new(status, "text/html", "<!DOCTYPE html>\n<html><body>Sign in to go on</body></html>\n"),
-            Answer::Huge => {
-                let mut reply = value(token());
-                reply.body.pop();
-                reply.body.push_str(",\"more\":\"");
-                reply.body.extend(std::iter::repeat_n('a', 10 << 20));
-                reply.body.push_str("\"}");
-                reply
-            }
-            Answer::Redirect(to) => {
-                let mut reply = Reply::new(302, "text/plain", "");
-                reply.headers.push(("location", to));
-                reply
-            }
-            Answer::Value(text) => value(text),
-            Answer::Broken => Reply::broken(),
-        })
+        Some(known.answer.reply(|| value(token()), value))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jobpass_sandbox::jwt::claims;
+    use jobpass_sandbox::{Gate, jwt::claims};
 
     use super::*;
 

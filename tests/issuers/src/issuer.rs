@@ -28,6 +28,11 @@ impl Keys {
         self.signers.lock().expect("sound").last().expect("one at least").sign(claims)
     }
 
+    /// The keys that are served.
+    pub(crate) fn jwks(&self) -> Vec<Value> {
+        self.signers.lock().expect("sound").iter().map(Signer::jwk).collect()
+    }
+
     pub(crate) fn is_down(&self) -> bool {
         *self.is_down.lock().expect("sound")
     }
@@ -42,10 +47,7 @@ impl Keys {
                     "response_types_supported": ["id_token"], "id_token_signing_alg_values_supported": ["ES256"], "scopes_supported": ["openid"],
                 }),
             )),
-            ("GET", path) if path == self.path => {
-                let keys: Vec<_> = self.signers.lock().expect("sound").iter().map(Signer::jwk).collect();
-                Some(Reply::json(200, &json!({"keys": keys})))
-            }
+            ("GET", path) if path == self.path => Some(Reply::json(200, &json!({"keys": self.jwks()}))),
             _ => None,
         }
     }

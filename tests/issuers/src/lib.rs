@@ -1,4 +1,4 @@
-//! OIDC issuers on loopback in the shape of GitHub Actions' and GitLab's, for the tests of jobpass.
+//! OIDC issuers on loopback in the shape of GitHub Actions' and GitLab's, and a token endpoint, for the tests of jobpass.
 //!
 //! Each is an HTTPS server with a certificate authority of its own, on a free port, that ends when it is dropped. Its keys are made at
 //! its start. An API server is told to trust it by its URL and [`Issuer::ca_pem`]; a job gets its tokens as the platform would give
@@ -23,12 +23,16 @@
 //! - [`Answer`] is how a broken or hostile endpoint would answer, for tests of what the client then does.
 #![allow(clippy::missing_panics_doc, reason = "nothing here panics but where the machine has no port, no thread or no randomness left")]
 
+mod answer;
+mod exchange;
 mod github;
 mod gitlab;
 mod issuer;
 mod server;
 
-pub use github::{Answer, GitHub, Job};
+pub use answer::Answer;
+pub use exchange::Exchange;
+pub use github::{GitHub, Job};
 pub use gitlab::GitLab;
 pub use issuer::Issuer;
 pub use jobpass_sandbox::Gate;

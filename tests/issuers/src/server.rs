@@ -1,11 +1,14 @@
 //! An HTTPS server on loopback with one handler: its thread, its certificate, its log, and a gate at which requests can be held.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as Listener};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -20,6 +23,9 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) bearer: Option<String>,
+    /// The content type of the body, and the body.
+    pub(crate) kind: String,
+    pub(crate) body: String,
 }
 
 impl Asked {
@@ -37,11 +43,13 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// Where it waits before it is sent.
     pub(crate) gate: Option<Gate>,
+    /// Whether only half of the body ever comes.
+    pub(crate) is_half: bool,
 }
 
 impl Reply {
     pub(crate) fn new(status: u16, kind: &'static str, body: impl Into<String>) -> Self {
-        Self { status, kind, body: body.into(), headers: Vec::new(), gate: None }
+        Self { status, kind, body: body.into(), headers: Vec::new(), gate: None, is_half: false }
     }
 
     pub(crate) fn broken() -> Self {
@@ -136,13 +144,15 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, tls: TlsAcceptor) {
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> std::io::Result<Response<Full<Bytes>>> {
+async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> std::io::Result<Response<Payload>> {
     let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     let asked = Asked {
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         bearer: header.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned),
+        kind: request.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned(),
+        body: String::from_utf8_lossy(&request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes()).into_owned(),
     };
     shared.log.lock().expect("sound").push(format!("{} {}", asked.method, asked.path));
     let gate = shared.gate.lock().expect("sound").clone();
@@ -160,5 +170,28 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> std::io::Resu
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
-    response.body(Full::new(Bytes::from(reply.body))).map_err(std::io::Error::other)
+    let half = reply.body.len() / 2;
+    let body = if reply.is_half { &reply.body.as_bytes()[..half] } else { reply.body.as_bytes() };
+    let payload = Payload { data: Some(Bytes::copy_from_slice(body)), is_half: reply.is_half };
+    response.body(payload).map_err(std::io::Error::other)
+}
+
+/// The body of an answer, the end of which may never come.
+struct Payload {
+    data: Option<Bytes>,
+    is_half: bool,
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.data.take() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            // Nobody wakes it again; it ends with the connection.
+            None if self.is_half => Poll::Pending,
+            None => Poll::Ready(None),
+        }
+    }
 }

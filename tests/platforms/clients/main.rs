@@ -6,6 +6,7 @@
 //! beside it; `JOBPASS_TEST_CLUSTER` names the control plane.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod eks;
 mod processes;
 #[expect(dead_code, reason = "no client here runs in a pod")]
 #[path = "../shared.rs"]

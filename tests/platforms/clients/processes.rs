@@ -181,7 +181,7 @@ fn programs() -> [(&'static str, Command); 8] {
 }
 
 /// What `tests/platforms/tools clients` has installed.
-fn installed(name: &str) -> PathBuf {
+pub(crate) fn installed(name: &str) -> PathBuf {
     let path = shared::tools(&[]).with_file_name("clients").join(name);
     assert!(path.exists(), "{} is not there: run `tests/platforms/tools clients`", path.display());
     path

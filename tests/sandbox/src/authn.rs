@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::clock::seconds;
+use crate::eks;
 use crate::jwt::{self, Signer};
 use crate::openshift::is_token;
 use crate::status::{self, Answer};
@@ -76,6 +77,8 @@ pub(crate) struct People {
     pub(crate) identities: Signer,
     /// The issuers of the authentication configuration.
     pub(crate) trusted: Vec<Trusted>,
+    /// The keys of AWS, where it is a cluster of EKS.
+    pub(crate) eks: Vec<eks::Key>,
     seen: HashMap<String, (User, Timestamp)>,
 }
 
@@ -89,6 +92,7 @@ impl People {
             accounts: Signer::new(),
             identities: Signer::new(),
             trusted: Vec::new(),
+            eks: Vec::new(),
             seen: HashMap::new(),
         }
     }
@@ -159,6 +163,9 @@ pub(crate) fn judge(world: &World, now: Timestamp, token: &str) -> Option<User> 
     }
     if let Some(claims) = world.people.identities.verify(token) {
         return identity(world, now, &claims);
+    }
+    if let Some(name) = world.people.eks.iter().find_map(|key| key.user(now, token)) {
+        return Some(world.people.user(name));
     }
     world.people.trusted.iter().find_map(|trusted| trusted.user(now, token))
 }

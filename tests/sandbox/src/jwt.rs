@@ -64,7 +64,8 @@ impl Signer {
 }
 
 /// The claims, if a key of an issuer signed them, given as it is served.
-pub(crate) fn verified_by(key: &Value, token: &str) -> Option<Value> {
+#[must_use]
+pub fn verified_by(key: &Value, token: &str) -> Option<Value> {
     let half = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str()?).ok();
     let point = [&[4], half("x")?.as_slice(), half("y")?.as_slice()].concat();
     verified(token, key["kid"].as_str()?, &point)

@@ -27,12 +27,14 @@
 //! - Garbage collection takes no time, and the watch that tells an authenticator of a deletion has no lag.
 //! - RBAC rules belong to one user or group each.
 //! - An authentication configuration is that of `deploy/oidc/`; there is no CEL for others.
+//! - The tokens of EKS are checked here, by keys that it was told; EKS has AWS check them.
 //! - OpenShift is its OAuth server and tokens: there are no pages for a browser, and scopes limit nothing.
 
 mod api;
 mod authn;
 pub mod client;
 mod clock;
+mod eks;
 mod fault;
 mod gate;
 pub mod jwt;

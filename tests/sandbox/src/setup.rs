@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Bound, mint};
 use crate::authn::{IDENTITY_AUDIENCE, IDENTITY_ISSUER, ISSUER};
+use crate::eks;
 use crate::jwt;
 use crate::rbac::{Rule, Subject};
 use crate::sandbox::Sandbox;
@@ -57,6 +58,12 @@ impl Sandbox {
         let people = &mut self.shared.world().people;
         people.subjects.insert(all["sub"].as_str().unwrap_or(user).to_owned(), user.to_owned());
         people.identities.sign(&all)
+    }
+
+    /// Knows the user by the tokens of EKS that this key of AWS signs for the cluster with this name.
+    pub fn add_aws_key(&self, user: &str, cluster: &str, id: &str, secret: &str) {
+        let [user, cluster, id, secret] = [user, cluster, id, secret].map(str::to_owned);
+        self.shared.world().people.eks.push(eks::Key { cluster, id, secret, user });
     }
 
     /// A client certificate by which the server knows the user.
