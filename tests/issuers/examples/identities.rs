@@ -7,9 +7,10 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jobpass_issuers::{GitHub, GitLab, Job};
+use jobpass_issuers::{Exchange, GitHub, GitLab, Job};
 use jobpass_sandbox::{OauthServer, Of, Sandbox, Trust};
 use serde_json::json;
 
@@ -41,14 +42,18 @@ struct Servers {
     oauth: OauthServer,
     github: GitHub,
     job: Job,
-    gitlab: GitLab,
+    gitlab: Arc<GitLab>,
+    exchange: Exchange,
 }
 
 fn measure(jobpass: &Path, directory: &Path, rounds: usize) -> io::Result<String> {
-    let (sandbox, github, gitlab) = (Sandbox::start(), GitHub::start(), GitLab::start());
+    let (sandbox, github, gitlab) = (Sandbox::start(), GitHub::start(), Arc::new(GitLab::start()));
+    let (issuer, server) = (gitlab.clone(), sandbox.url());
+    let exchange =
+        Exchange::start(&github, &sandbox.url(), move |_| issuer.mint(&server, &json!({"project_id": "42", "namespace_id": "7"})));
     let job = github.job(&json!({"repository_id": "123456789", "repository_owner_id": "65"}));
-    let servers = Servers { oauth: sandbox.start_oauth(), sandbox, github, job, gitlab };
-    let Servers { sandbox, job, .. } = &servers;
+    let servers = Servers { oauth: sandbox.start_oauth(), sandbox, github, job, gitlab, exchange };
+    let Servers { sandbox, job, exchange, .. } = &servers;
     sandbox.add_service_account("ci", "deploy-bot");
     let kinds = kinds(&servers, directory)?;
     let mut times = vec![[const { Vec::new() }; 2]; kinds.len()];
@@ -57,11 +62,12 @@ fn measure(jobpass: &Path, directory: &Path, rounds: usize) -> io::Result<String
         for (at, kind) in kinds.iter().enumerate() {
             for (which, verb) in ["request", "revoke"].into_iter().enumerate() {
                 sandbox.clear_requests();
-                let (connections, asked) = (sandbox.connections(), job.asked());
+                let asked_so_far = || job.asked() + exchange.asked().len();
+                let (connections, asked) = (sandbox.connections(), asked_so_far());
                 let took = run(jobpass, directory, verb, kind)?;
                 if round == 0 {
                     // The first round warms up, and is counted: the figures are the same in each.
-                    let (made, of_issuer) = (sandbox.requests().len(), job.asked() - asked);
+                    let (made, of_issuer) = (sandbox.requests().len(), asked_so_far() - asked);
                     counted.push((made + of_issuer, sandbox.connections() - connections + of_issuer));
                 } else {
                     times[at][which].push(took);
@@ -74,7 +80,7 @@ fn measure(jobpass: &Path, directory: &Path, rounds: usize) -> io::Result<String
 
 /// The kinds, the plainest first: to it the others are compared.
 fn kinds(servers: &Servers, directory: &Path) -> io::Result<Vec<Kind>> {
-    let Servers { sandbox, oauth, github, job, gitlab } = servers;
+    let Servers { sandbox, oauth, github, job, gitlab, exchange } = servers;
     let server = sandbox.url();
     let trust = |url, ca_pem: &str, of| {
         sandbox.trust(Trust { url, ca_pem: ca_pem.to_owned(), audiences: vec![server.clone()], of, group: "jobpass:ci".to_owned() });
@@ -97,6 +103,7 @@ fn kinds(servers: &Servers, directory: &Path) -> io::Result<Vec<Kind>> {
     let jwt = gitlab.mint(&server, &json!({"project_id": "42", "namespace_id": "7"}));
     write(&directory.join("ca.crt"), &sandbox.ca_pem())?;
     write(&directory.join("github.crt"), github.ca_pem())?;
+    write(&directory.join("exchange.crt"), exchange.ca_pem())?;
     let of = |name, variables: &[(&'static str, String)]| {
         let shared = [("JOBPASS_SERVER", server.clone()), ("JOBPASS_CERTIFICATE_AUTHORITY", path(directory, "ca.crt"))];
         Kind { name, variables: shared.into_iter().chain(variables.iter().cloned()).collect() }
@@ -111,6 +118,15 @@ fn kinds(servers: &Servers, directory: &Path) -> io::Result<Vec<Kind>> {
                 ("ACTIONS_ID_TOKEN_REQUEST_URL", job.request_url.clone()),
                 ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", job.request_token.clone()),
                 ("SSL_CERT_FILE", path(directory, "github.crt")),
+            ],
+        ),
+        of(
+            "`exchange` of a token that is there",
+            &[
+                ("JOBPASS_IDENTITY_ID_TOKEN", github.mint(&exchange.url(), &json!({}))),
+                ("JOBPASS_EXCHANGE_URL", exchange.url()),
+                ("JOBPASS_EXCHANGE_CLIENT_ID", text(Exchange::CLIENT)),
+                ("SSL_CERT_FILE", path(directory, "exchange.crt")),
             ],
         ),
         of(
