@@ -195,13 +195,14 @@ impl ControlPlane {
 
     /// Adds issuers to the authentication configuration, and takes out those that are gone; returns when these tokens are taken.
     ///
-    /// Another process of tests may do the same: each entry begins with a line of its issuer's address. The server takes a new
+    /// Another process of tests may do the same: each entry begins with a line of its issuer's address and process. The server takes a new
     /// configuration only if all issuers in it answer.
     fn trust(&self, entries: &[String], probes: &[String]) {
         let _turn = doors::locked(&self.directory.join("authentication.lock"));
         let path = self.directory.join("authentication.yaml");
         let known = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}: a control plane of before?", path.display()));
-        let is_there = |entry: &&str| entry.lines().next().is_some_and(|address| doors::dial(address).is_ok());
+        let owner = |entry: &&str| entry.lines().next()?.rsplit_once(" of ").map(|(_, pid)| pid.to_owned());
+        let is_there = |entry: &&str| owner(entry).is_some_and(|pid| doors::is_running(&pid));
         let kept: Vec<_> = known.split("# https://").skip(1).filter(is_there).flat_map(|entry| ["# https://", entry]).collect();
         let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n";
         let new = self.directory.join("authentication.yaml.new");

@@ -48,7 +48,8 @@ impl Issuers {
                 entry = replaced(&entry, &format!("@{name}@"), value);
             }
             let entry = replaced(&entry, WATCHED, group);
-            format!("# {}\n{entry}", issuer.url())
+            // Whose it is: another process may have its port later.
+            format!("# {} of {}\n{entry}", issuer.url(), std::process::id())
         };
         let quoted = |text: &str| format!("'{text}'");
         [
