@@ -39,7 +39,11 @@ const RUN: [(&str, &str, &[&str]); 8] = [
     ("clusters", "tests/cli/clusters.rs", &["aks", "aks-gitlab", "eks", "eks-gitlab", "exchange", "gke", "gke-gitlab"]),
     ("migrating", "tests/cli/migrating.rs", &["step-1"]),
     ("openshift", "tests/cli/openshift.rs", &["login", "registry"]),
-    ("tekton", "tests/platforms/tekton/page.rs", &["finally", "install", "own-steps", "pass", "request-revoke", "run", "two-passes"]),
+    (
+        "tekton",
+        "tests/platforms/tekton/page.rs",
+        &["another-cluster", "finally", "install", "own-steps", "pass", "request-revoke", "run", "two-passes"],
+    ),
 ];
 
 fn root() -> &'static Path {

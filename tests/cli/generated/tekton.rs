@@ -43,7 +43,8 @@ pub(crate) const NO_PARAMS: [&str; 40] = [
     "all",
     "if-here",
     "wait-dead",
-    // The pod knows its cluster, and who it is there; and a parameter is for everybody to read.
+    // The pod knows its cluster, and who it is there; and a parameter is for everybody to read. Where another cluster is meant, the Task
+    // says so itself (docs/tekton.md): whoever starts a run is not to choose where an identity goes.
     "server",
     "certificate-authority",
     "kubeconfig",

@@ -36,6 +36,8 @@ func (p plan) nodeAPIServer() []string {
 		"--advertise-address=" + nodeIP.String(),
 		"--authorization-mode=Node,RBAC",
 		"--service-cluster-ip-range=" + serviceRange,
+		// The second is its URL in every pod: a token for that URL alone is good here, too, as in a cluster that trusts another one's.
+		"--api-audiences=https://kubernetes.default.svc,https://" + serviceIP.String() + ":443",
 		"--kubelet-client-certificate=" + p.dir.path("pki/admin.crt"),
 		"--kubelet-client-key=" + p.dir.path("pki/admin.key"),
 		"--kubelet-certificate-authority=" + p.dir.path("pki/ca.crt"),

@@ -12,11 +12,16 @@ use crate::{
 };
 
 /// The marks of the pages, `<!-- tekton: NAME -->`.
-const EXAMPLES: [&str; 7] = ["pass", "own-steps", "run", "finally", "install", "request-revoke", "two-passes"];
+const EXAMPLES: [&str; 8] = ["pass", "own-steps", "another-cluster", "run", "finally", "install", "request-revoke", "two-passes"];
 
-/// Which images of the node stand for those that the pages name.
-const IMAGES: [(&str, &str); 2] =
-    [("registry.example.com/jobpass:", "localhost/jobpass:"), ("registry.example.com/deploy", "ci.local/kubectl:1")];
+/// Which images of the node stand for those that the pages name, and what for another cluster: the node's own, which is told to take
+/// tokens for its URL in pods.
+const INSTEAD: [(&str, &str); 4] = [
+    ("registry.example.com/jobpass:", "localhost/jobpass:"),
+    ("registry.example.com/deploy", "ci.local/kubectl:1"),
+    ("https://api.example.com:6443", "https://10.96.0.1:443"),
+    ("production-ca", "kube-root-ca.crt"),
+];
 
 /// One run.
 struct Run {
@@ -29,7 +34,7 @@ struct Run {
 
 impl Run {
     fn begin(node: &Node, name: String, text: &str) -> Self {
-        let text = IMAGES.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
+        let text = INSTEAD.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
         let mut object: Value = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let kind = if object["kind"] == "PipelineRun" { "pipelineruns" } else { "taskruns" };
         object["metadata"] = json!({"name": name, "namespace": object["metadata"]["namespace"]});
