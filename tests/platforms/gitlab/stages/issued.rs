@@ -63,3 +63,23 @@ fn a_token_of_five_minutes_is_said_to_be_too_short_for_an_hour() {
         assert_nothing_left(&world, &job);
     });
 }
+
+#[test]
+fn a_cancelled_job_is_revoked_with_the_token_that_it_has() {
+    // GitLab makes its own tokens invalid at once; an API server takes this one until its end, in a new container, too.
+    // Where a cancellation kills all that there is, nobody revokes, as with any identity.
+    let tells = TABLE.iter().filter(|executor| executor.cancel.after.is_some());
+    at_once(tells.flat_map(|executor| FORMS.map(|form| (executor, form))), |(executor, form)| {
+        let world = World::trusting();
+        let volume = Volume::new();
+        let mut job = issued(&world, &volume, executor, form, 3600, &[KEEP, WAIT]);
+        let live = job.start();
+        live.said("ready");
+        let token = token(&world, &volume);
+        let ended = job.befall(live, executor.cancel);
+        assert_ne!(ended.script, End::Code(0), "{}", job.log);
+        assert_eq!(world.secrets(), [""; 0], "{} {form:?} {}", executor.name, job.log);
+        world.assert_dies(&token);
+        assert_nothing_left(&world, &job);
+    });
+}
