@@ -164,7 +164,24 @@ pub(super) async fn bounded(
             .hint("run the plugin by hand in the job; it must not ask questions"))
     });
     let credential = credential?;
-    // A credential that has a quarter of its life left, or half a minute, is used no more.
-    let stale = credential.lifetime.map(|lifetime| now + lifetime.saturating_sub(NEAR.min(lifetime / 4)));
+    let stale = credential.lifetime.and_then(|lifetime| stale(now, lifetime));
     Ok((Connector::new(target, credential)?, stale))
+}
+
+/// Until when a credential is used: until a quarter of its life is left, or half a minute. None for one that outlives every clock.
+fn stale(now: Instant, lifetime: Duration) -> Option<Instant> {
+    now.checked_add(lifetime.saturating_sub(NEAR.min(lifetime / 4)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_that_an_issuer_has_made_up_does_no_harm() {
+        let now = Instant::now();
+        let after = |seconds| stale(now, Duration::from_secs(seconds)).map(|stale| (stale - now).as_secs());
+        assert_eq!([300, 60, 4, 0].map(after), [Some(270), Some(45), Some(3), Some(0)]);
+        assert_eq!(after(u64::MAX), None);
+    }
 }

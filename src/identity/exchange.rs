@@ -94,7 +94,7 @@ fn find(context: &Context, url: &Given) -> Result<Identity, Failure> {
     let (subject, whose, rank) = subject(context, url)?;
     if Rank::of(&url.source) < rank {
         return Err(Failure::new(Code::IdentityMisdirected, format!("{} may not say where {whose} goes", url.source))
-            .cause("that token is given, or its audience is said, by what counts more than a variable of the job")
+            .cause("that token is given, or its audience or the API server is named, by what counts more")
             .hint(format!("give `--{}` or the input in the same place, or have the token issued for that address", o::EXCHANGE_URL.name)));
     }
     let mut parameters = vec![
@@ -126,7 +126,8 @@ fn type_of(options: &Options) -> Result<String, Failure> {
     }
 }
 
-/// The token that says who this job is, which token that is in words, and its rank.
+/// The token that says who this job is, which token that is in words, and its rank. Without the exchange it would go to the API server:
+/// whoever counts less than who named that one may not send it to an endpoint instead, unless it is meant for this endpoint.
 fn subject(context: &Context, url: &Given) -> Result<(Subject, String, Rank), Failure> {
     let options = &context.options;
     if let Some(given) = Bearer.asked(context)?
@@ -137,16 +138,18 @@ fn subject(context: &Context, url: &Given) -> Result<(Subject, String, Rank), Fa
                 .cause("it is a pod's own token, which goes to the pod's own API server only")
                 .hint("mount a token that is meant for the token endpoint: a projected one with its audience"));
         }
-        let rank = Bearer.rank(&given, context);
+        let token = Secret::from(token);
+        let is_elsewhere = oidc::rank_elsewhere(Some(&token), "", |audience| is_meant(audience, &url.text), options).is_some();
+        let rank = Bearer.rank(&given, context).max(if is_elsewhere { Rank::of_server(options) } else { Rank::Variable });
         let file = given.user.token_file.map(PathBuf::from);
-        return Ok((Subject::Given { token: token.into(), file }, given.why, rank));
+        return Ok((Subject::Given { token, file }, given.why, rank));
     }
     let audience = options.text(&o::OIDC_AUDIENCE).unwrap_or_else(|| url.text.trim());
     let Some(subject) = oidc::subject(context, audience)? else { return Err(super::without_oidc(context)) };
     // A token for this very endpoint is of no use to another one, whoever names it; its certificate is checked by the system's roots.
     let rank = |given: Option<&Secret>| {
         let elsewhere = oidc::rank_elsewhere(given, audience, |audience| is_meant(audience, &url.text), options);
-        elsewhere.unwrap_or(Rank::Variable)
+        elsewhere.map_or(Rank::Variable, |rank| rank.max(Rank::of_server(options)))
     };
     Ok(match subject {
         oidc::Subject::Given(token, source) => {

@@ -94,7 +94,7 @@ impl Source for Oidc {
         let elsewhere = rank_elsewhere(given.as_ref(), &audience(options), |audience| is_server(audience, options), options);
         // A token for this very server is of no use to another one, whoever names it. But whoever counts less than who named it may
         // not say by which authority the server is known.
-        elsewhere.unwrap_or_else(|| options.get(&o::SERVER).map_or(Rank::Flag, |given| Rank::of(&given.source)))
+        elsewhere.unwrap_or_else(|| Rank::of_server(options))
     }
 
     fn ranked(&self, identity: &Identity, context: &Context) -> Option<Ranked> {
@@ -121,6 +121,8 @@ pub(super) fn rank_elsewhere(given: Option<&Secret>, asked: &str, is_meant: impl
     Some(match (given, options.chosen(&o::OIDC_AUDIENCE)) {
         // The audience of a token that we were given stands in the pipeline's own file.
         (Some(_), _) | (None, None) => Rank::Flag,
+        // Our action has inputs for what is meant, and every step before it can set variables for it.
+        (None, Some(given)) if options.phase().is_some() => Rank::of(&given.source).max(Rank::Input),
         (None, Some(given)) => Rank::of(&given.source),
     })
 }
@@ -356,6 +358,15 @@ mod tests {
         assert_eq!((rank, why.as_str()), (Rank::Variable, "GitHub's OIDC token of this job, for audience `https://api.example.com`"));
         assert_eq!(github(&[("oidc-audience", "prod")], &[server]).0, Rank::Flag);
         assert_eq!(github(&[], &[server, ("JOBPASS_OIDC_AUDIENCE", "prod")]).0, Rank::Variable);
+    }
+
+    #[test]
+    fn in_the_action_no_variables_say_for_whom_and_where() {
+        let (main, evil) = (("action", "main"), ("JOBPASS_SERVER", "https://evil.example.com"));
+        let asked = ("JOBPASS_OIDC_AUDIENCE", "https://api.example.com");
+        assert_eq!(github(&[main], &[evil, asked]).0, Rank::Input);
+        assert_eq!(github(&[main], &[("INPUT_SERVER", "https://api.example.com"), ("INPUT_OIDC-AUDIENCE", "prod")]).0, Rank::Input);
+        assert_eq!(github(&[main], &[evil]).0, Rank::Variable, "for that server alone");
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl Rank {
         }
     }
 
+    /// The rank of whoever names the API server.
+    pub(super) fn of_server(options: &Options) -> Self {
+        options.get(&o::SERVER).map_or(Self::Flag, |given| Self::of(&given.source))
+    }
+
     /// The rank of an identity's credential.
     pub(super) fn of_credential(identity: &Identity, context: &Context) -> Self {
         if mounted::is_own(identity) { Self::Pod } else { source::of(&identity.origin).rank(identity, context) }

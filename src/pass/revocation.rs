@@ -131,7 +131,7 @@ impl Revocation {
         outcome.proof = Box::pin(self.delete(cluster, terms, &mut outcome)).await;
         if let Err(refused) = &outcome.proof
             && cluster.was_refused()
-            && let Some(token) = self.token()
+            && let Some(token) = self.token_for(cluster.identity())
         {
             let refused = refused.clone();
             let itself = async {
@@ -227,8 +227,7 @@ impl Revocation {
                 .cause(format!("it is on `{}`, but the CI identity is for `{}`", self.lease.server, identity.server()))
                 .hint("name the right CI identity: a lease decides neither the server nor the credential"));
         }
-        // The files of the pass and its lease are taken at their word: the token goes where the lease is.
-        let own = self.token().map(|token| identity.bearing(&token, ITSELF));
+        let own = self.token_for(&identity).map(|token| identity.bearing(&token, ITSELF));
         match (Cluster::connect(identity, terms.timeout, Patience::Whole, out).await, own) {
             (Ok(cluster), _) => Ok(Reached { cluster, refused: None }),
             // The issuer of the credential took at most half of the time.
@@ -276,6 +275,11 @@ impl Revocation {
                 return Ok(proof);
             }
         }
+    }
+
+    /// The token of the pass, if this is the API server that it is for, as its lease says: no other one is shown it in order to end it.
+    fn token_for(&self, identity: &Identity) -> Option<Secret> {
+        if identity.server() == self.lease.server { self.token() } else { None }
     }
 
     /// The token to probe with: ours or that of the token file, if it is the one whose hash the lease has.

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use insta::assert_snapshot;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -122,6 +123,33 @@ fn the_command_of_run_gets_neither_token() {
     job.assert_nothing_left();
     let (job, _) = federation.job();
     job.run("test -r \"$KUBECONFIG\" && test -z \"$ACTIONS_ID_TOKEN_REQUEST_URL$ACTIONS_ID_TOKEN_REQUEST_TOKEN\"").succeed();
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_variable_sends_no_token_to_an_endpoint_instead_of_the_server_that_counts_more() {
+    let world = World::trusting();
+    let federation = Federation::of(&world);
+    let (job, known) = federation.job();
+    let ca = STANDARD.encode(world.ca_pem());
+    let flags = ["--server", &world.url(), "--certificate-authority", &ca];
+    // A token for the API server itself, asked for by whoever has named an endpoint of his own.
+    job.set("JOBPASS_OIDC_AUDIENCE", world.url());
+    assert_snapshot!(job.run_with(flags, "true").run().said());
+    let main = job.request().args(["--action", "main"]).env("INPUT_SERVER", world.url()).env("INPUT_CERTIFICATE-AUTHORITY", world.ca_pem());
+    assert!(!main.run().is_success());
+    // A token that is stored as a variable.
+    job.unset("JOBPASS_OIDC_AUDIENCE");
+    job.set("JOBPASS_IDENTITY_TOKEN", world.identity_token());
+    assert_snapshot!(job.run_with(flags, "true").run().said());
+    assert_eq!((known.asked(), federation.endpoint.asked().len(), world.relay().connections()), (0, 0, 0));
+    // One that is for that endpoint alone may go there.
+    job.unset("JOBPASS_IDENTITY_TOKEN");
+    job.run_with(flags, "true").succeed();
+    let given = federation.github.mint(&federation.endpoint.url(), &json!({}));
+    world.secret(&given);
+    job.set("JOBPASS_IDENTITY_TOKEN", given);
+    job.run_with(flags, "true").succeed();
     job.assert_nothing_left();
 }
 

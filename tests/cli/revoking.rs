@@ -493,6 +493,23 @@ fn an_identity_that_is_over_leaves_the_end_to_the_pass_itself_if_that_may() {
 }
 
 #[test]
+fn a_pass_is_shown_to_no_other_server_in_order_to_end_itself() {
+    let world = World::new();
+    let elsewhere = World::sandbox("whom it takes is asked there");
+    let job = Job::gitlab(&world);
+    // Without it the lease file proves nothing, and the name counts on every server.
+    job.unset("CI_JOB_TOKEN");
+    job.request().succeed();
+    let token = job.token();
+    let stranger = job.directory().join("identity.stranger");
+    doors::write(&stranger, &elsewhere.kubeconfig_of("nobody"));
+    let ran = job.revoke().env("JOBPASS_KUBECONFIG", &stranger).run();
+    assert!(ran.said().contains("401 Unauthorized"), "{}", ran.transcript());
+    assert_eq!(elsewhere.on_sandbox().requests().len(), 1, "{}", ran.transcript());
+    assert!(world.is_live(&token));
+}
+
+#[test]
 fn it_finds_the_identity_again_that_requested_the_pass() {
     let world = World::new();
     let job = Job::gitlab(&world);
