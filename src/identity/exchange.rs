@@ -140,7 +140,13 @@ fn subject(context: &Context, url: &Given) -> Result<(Subject, String, Rank), Fa
         }
         let token = Secret::from(token);
         let is_elsewhere = oidc::rank_elsewhere(Some(&token), "", |audience| is_meant(audience, &url.text), options).is_some();
-        let rank = Bearer.rank(&given, context).max(if is_elsewhere { Rank::of_server(options) } else { Rank::Variable });
+        let rank = match (mounted::for_another(&given).is_some(), is_elsewhere) {
+            // Who reads it here could use it where it is meant for, so a variable may send it there only: to this endpoint.
+            (true, true) => Rank::Flag,
+            (true, false) => Rank::Variable,
+            (false, true) => Bearer.rank(&given, context).max(Rank::of_server(options)),
+            (false, false) => Bearer.rank(&given, context),
+        };
         let file = given.user.token_file.map(PathBuf::from);
         return Ok((Subject::Given { token, file }, given.why, rank));
     }

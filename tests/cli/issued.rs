@@ -188,3 +188,28 @@ fn a_pods_other_token_goes_where_it_is_for() {
     assert_snapshot!(refused.said());
     assert_eq!((world.relay().connections(), home.relay().connections()), (sent, of_home));
 }
+
+#[test]
+fn a_pods_other_token_is_not_sent_to_an_endpoint_that_a_variable_names() {
+    let (home, world) = (World::sandbox("the pod's own cluster"), World::trusting());
+    let elsewhere = World::sandbox("nobody may come here");
+    let job = Job::gitlab(&home);
+    job.unset("JOBPASS_KUBECONFIG");
+    let path = "/var/run/secrets/kubernetes.io/serviceaccount/for-another";
+    let in_pod = |token: &str| {
+        let command = job.in_pod(home.identity_token()).env("JOBPASS_IDENTITY_TOKEN_FILE", path).env("JOBPASS_SERVER", world.url());
+        doors::write(&job.directory().join("identity.mount/for-another"), token);
+        command.env("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem()).env("JOBPASS_EXCHANGE_URL", elsewhere.url() + "/token")
+    };
+    // Neither where it is for the API server that is set, nor for anybody else.
+    for audience in [world.url(), "sts.amazonaws.com".to_owned()] {
+        let token = world.gitlab_token(&json!({"aud": audience}));
+        let refused = in_pod(&token).args(["run", "-s", &world.account(), "--", "true"]).run();
+        assert!(refused.said().contains("`JOBPASS_EXCHANGE_URL` may not say where"), "{}", refused.transcript());
+    }
+    assert_eq!([&world, &home, &elsewhere].map(|world| world.relay().connections()), [0; 3]);
+    // One that is for that endpoint may go there. Here its certificate is not known.
+    let token = world.gitlab_token(&json!({"aud": elsewhere.url()}));
+    let sent = in_pod(&token).args(["run", "-s", &world.account(), "--", "true"]).run();
+    assert!(sent.said().contains("the token endpoint's certificate is not trusted"), "{}", sent.transcript());
+}
