@@ -123,12 +123,18 @@ impl Command {
         (!names.is_empty()).then(|| format!("hidden from the command: {names} ({why})"))
     }
 
-    /// Hides the variables with which the command could have the CI identity's credential issued to itself. Returns one line that
-    /// names them.
+    /// Hides the variables with which the command could have the CI identity's credential issued to itself, and those that hold the
+    /// identity's own secrets under whatever name. Returns one line that names them.
     #[must_use]
-    pub fn hide_issuer(&mut self, identity: &Identity) -> Option<String> {
-        let variables = identity.issuer.iter().flat_map(|issuer| issuer.variables()).map(|name| (*name).to_owned());
-        let variables: Vec<_> = variables.filter(|name| !self.kept.contains(name)).collect();
+    pub fn hide_identity(&mut self, identity: &Identity, env: &Env) -> Option<String> {
+        let secrets = identity.secrets();
+        // A short one may be an ordinary word elsewhere.
+        let is_secret = |value: &Secret| value.size() >= SHORTEST_VALUE && secrets.contains(value);
+        let holds = |name: &String| env.secret(name).is_some_and(|value| is_secret(&value) || is_secret(&value.trimmed()));
+        let of_issuer: Vec<_> = identity.issuer.iter().flat_map(|issuer| issuer.variables()).map(|name| (*name).to_owned()).collect();
+        let same: Vec<_> = env.names("").into_iter().filter(|name| !of_issuer.contains(name) && holds(name)).collect();
+        let is_left = |name: &String| !self.kept.contains(name) && !self.hidden.contains(name);
+        let variables: Vec<_> = of_issuer.into_iter().chain(same).filter(is_left).collect();
         let names = variables.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         self.hidden.extend(variables);
         let why = "whoever has them can log in to the cluster as this job; `--keep VARIABLE` keeps one";

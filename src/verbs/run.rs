@@ -103,7 +103,7 @@ pub async fn run(context: &Context, command: &[OsString], out: &Out) -> Result<E
         Err(failure) => return Err(pass.undo(UNDO, failure, &handover).await),
     };
     handover.announce(&pass);
-    if let Some(hidden) = command.hide_issuer(pass.cluster.identity()) {
+    if let Some(hidden) = command.hide_identity(pass.cluster.identity(), &context.env) {
         out.say(hidden);
     }
     let terms = Terms { timeout, wait_dead: false };

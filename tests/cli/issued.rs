@@ -107,6 +107,25 @@ fn the_command_cannot_have_a_token_issued_to_itself() {
 }
 
 #[test]
+fn the_command_cannot_have_what_the_job_logs_in_with_under_another_name() {
+    let world = World::trusting();
+    // The runner's token has two names where somebody exports what actions get of it.
+    let (job, known) = github(&world);
+    job.set("ACTIONS_RUNTIME_TOKEN", &known.request_token);
+    let ran = job.run("echo \"${ACTIONS_RUNTIME_TOKEN-none}\"").succeed();
+    assert_snapshot!(ran.transcript());
+    let ran = job.run_with(["--keep", "ACTIONS_RUNTIME_TOKEN"], "echo \"${ACTIONS_RUNTIME_TOKEN-none}\"").succeed();
+    assert_eq!(ran.stdout, "***\n", "{}", ran.transcript());
+    // A variable of the project that the job hands over as what jobpass reads.
+    let job = gitlab(&world, &json!({}));
+    job.set("CI_JOB_TIMEOUT", "300");
+    job.set("DEPLOY_JWT", job.get("JOBPASS_IDENTITY_ID_TOKEN").expect("set"));
+    let ran = job.run("echo \"${DEPLOY_JWT-none}\"").succeed();
+    assert_eq!(ran.stdout, "none\n", "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
 fn a_command_whose_identity_is_another_one_keeps_what_the_runner_gave_it() {
     let world = World::trusting();
     let (job, known) = github(&world);
