@@ -345,13 +345,17 @@ fn none(context: &Context, kind: Option<Kind>) -> Failure {
     let failure = Failure::new(Code::IdentityMissing, "there is no CI identity to ask the API server with");
     let failure = match env.get("KUBECONFIG") {
         _ if !empty.is_empty() => failure.cause(are_empty),
+        _ if kind.is_none() && options.get(&o::SERVER).is_none() && oidc::is_there(context) => failure.cause(format!(
+            "this job has an OIDC token, but no API server is named for it, and nothing else: `{}` is not set",
+            o::SERVER.variable()
+        )),
         Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
         None => failure.cause(missing()),
     };
     failure.hint(match platform {
         // On GitLab a variable that this job may not have is absent, not empty.
         Platform::Gitlab => {
-            "set `JOBPASS_IDENTITY_KUBECONFIG` in the project's settings; a protected variable is given to protected branches and tags only, \
+            "set `JOBPASS_SERVER`, or `JOBPASS_IDENTITY_KUBECONFIG`, in the project's settings; a protected variable is given to protected branches and tags only, \
              one with an environment to jobs of that environment only"
         }
         Platform::Github if !empty.is_empty() => {

@@ -156,7 +156,11 @@ pub(super) fn elsewhere(audiences: &[String]) -> Ranked {
     let named = named.collect::<Vec<_>>().join(", ");
     Ranked {
         because: if named.is_empty() { "it names no audience".to_owned() } else { because(&format!("its audience {named}")) },
-        instead: Some(format!("have it issued for the server's URL (`aud: ${}`)", o::SERVER.variable())),
+        instead: Some(if audiences.iter().any(|audience| audience.contains('$')) {
+            "write the server's URL as its `aud`: a GitLab before 16.1 expands no variable there".to_owned()
+        } else {
+            format!("have it issued for the server's URL (`aud: ${}`)", o::SERVER.variable())
+        }),
     }
 }
 
@@ -174,6 +178,8 @@ pub(super) fn is_there(context: &Context) -> bool {
 fn find(context: &Context) -> Result<Option<Identity>, Failure> {
     let options = &context.options;
     if let Some(subject) = subject(context, &audience(options))? {
+        // Said first: an audience that was made of it would be compared with no server.
+        options.get(&o::SERVER).map(|given| server::plain(&given.text, &given.source.to_string())).transpose()?;
         let why = match &subject {
             Subject::Given(_, source) => format!("the OIDC token of {source}"),
             Subject::Github(_) => format!("GitHub's OIDC token of this job, for audience `{}`", audience(options)),
@@ -199,9 +205,9 @@ pub(super) enum Subject {
 pub(super) fn subject(context: &Context, audience: &str) -> Result<Option<Subject>, Failure> {
     let Context { options, env, .. } = context;
     if let Some((token, source)) = options.secret(&o::IDENTITY_ID_TOKEN) {
-        if Claims::of(token).is_none() {
+        if alone(&token.trimmed()).is_none() {
             return Err(Failure::new(Code::IdentityToken, format!("{source} holds no OIDC token"))
-                .cause("an OIDC token is a JWT: three parts of base64 with dots between them")
+                .cause("an OIDC token is a JWT: three parts of base64 with dots between them, and nothing else")
                 .hint("have it issued by `id_tokens:`; a token of another kind goes to `JOBPASS_IDENTITY_TOKEN`"));
         }
         return Ok(Some(Subject::Given(token.clone(), source.to_string())));
@@ -280,10 +286,15 @@ impl Github {
     }
 }
 
+/// What a token says, if there is nothing beside it: no quotes, no `Bearer`.
+fn alone(token: &Secret) -> Option<Claims> {
+    let is_of_jwt = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'=');
+    Claims::of(token).filter(|_| token.expose().bytes().all(is_of_jwt))
+}
+
 /// Checks that it is a token, and for this audience: another one may be meant for somebody else.
 fn checked(token: &Secret, audience: &str) -> Result<(), &'static str> {
-    let claims = Claims::of(token).filter(|_| token.expose().bytes().all(|byte| byte.is_ascii_graphic()));
-    match claims {
+    match alone(token) {
         None => Err("what it gave is no token"),
         Some(claims) if claims.audiences() != [audience] => Err("its token is for another audience than was asked for"),
         Some(_) => Ok(()),

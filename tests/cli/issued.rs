@@ -163,6 +163,28 @@ fn a_job_that_outlives_its_token_is_told_until_when_it_is_renewed_and_revoked() 
 }
 
 #[test]
+fn what_was_meant_is_said_where_the_server_or_the_token_is_mistaken() {
+    let world = World::trusting();
+    let (url, token) = (world.url(), world.gitlab_token(&json!({})));
+    let mut said = Vec::new();
+    for (what, name, value) in [
+        // As a template leaves it whose variable nobody has set.
+        ("no server", "JOBPASS_SERVER", String::new()),
+        ("a server without TLS", "JOBPASS_SERVER", url.replace("https", "http")),
+        ("a token as the server", "JOBPASS_SERVER", token.clone()),
+        ("a variable that was not expanded", "JOBPASS_IDENTITY_ID_TOKEN", world.gitlab_token(&json!({"aud": "$JOBPASS_SERVER"}))),
+        ("quotes", "JOBPASS_IDENTITY_ID_TOKEN", format!("\"{token}\"")),
+        ("a whole header", "JOBPASS_IDENTITY_ID_TOKEN", format!("Bearer {token}")),
+    ] {
+        let refused = gitlab(&world, &json!({})).run("true").env(name, value).run();
+        assert!(!refused.is_success(), "{what}: {}", refused.transcript());
+        said.push(format!("# {what}\n{}\n", refused.said()));
+    }
+    assert_eq!(world.relay().connections(), 0);
+    assert_snapshot!(said.join("\n"));
+}
+
+#[test]
 fn a_token_for_several_servers_goes_only_where_a_flag_says() {
     let world = World::trusting();
     let job = gitlab(&world, &json!({"aud": "jobpass"}));
