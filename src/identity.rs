@@ -134,9 +134,12 @@ impl Identity {
         let kind = Kind::chosen(options)?;
         refuse_other_kinds(kind, options)?;
         let remembered = remembered.filter(|(origin, _)| kind.is_none_or(|kind| source::of(origin).kind() == kind));
+        let again = || remembered.map(|(origin, word)| source::of(origin).again(origin, context, word)).transpose().map(Option::flatten);
         let found = match first(kind, |source| source.asked(context))? {
+            // Asked for by its kind alone: the lease may know more.
+            Some(asked) if matches!(asked.origin, Origin::Oidc { .. }) => again()?.unwrap_or(asked),
             Some(asked) => asked,
-            None => match remembered.map(|(origin, word)| source::of(origin).again(origin, context, word)).transpose()?.flatten() {
+            None => match again()? {
                 Some(again) => again,
                 None => first(kind, |source| source.offered(context))?.ok_or_else(|| none(context, kind))?,
             },
@@ -157,7 +160,7 @@ impl Identity {
     #[must_use]
     pub fn is_worth_a_line(&self, context: &Context) -> bool {
         match self.origin {
-            Origin::Oidc | Origin::Exchange => true,
+            Origin::Oidc { .. } | Origin::Exchange => true,
             Origin::InCluster => oidc::is_there(context),
             // A login is warned of, and that says it.
             Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::Bearer { .. } | Origin::Openshift => false,

@@ -25,7 +25,11 @@ pub enum Origin {
         token_file: Option<String>,
     },
     /// The OIDC token that the CI system issues for the job.
-    Oidc,
+    Oidc {
+        /// For whom it is asked for, where that is said and is not just the server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audience: Option<String>,
+    },
     /// A user of OpenShift's own login.
     Openshift,
     /// A token for which the job's own was exchanged.

@@ -116,9 +116,12 @@ fn identity(token: &Secret, source: &str, origin: Origin, options: &Options) -> 
     }
     let token_file = match &origin {
         Origin::Bearer { token_file } => token_file.clone(),
-        Origin::Kubeconfig { .. } | Origin::KubeconfigText | Origin::InCluster | Origin::Oidc | Origin::Openshift | Origin::Exchange => {
-            None
-        }
+        Origin::Kubeconfig { .. }
+        | Origin::KubeconfigText
+        | Origin::InCluster
+        | Origin::Oidc { .. }
+        | Origin::Openshift
+        | Origin::Exchange => None,
     };
     let identity = Identity::new(origin, format!("the identity token of {source}"));
     Ok(Identity { user: AuthInfo { token: Some(token_of(token)), token_file, ..AuthInfo::default() }, ..identity })

@@ -29,7 +29,7 @@ use crate::{
         fetch::{Fetch, Limit, split},
         way::Ways,
     },
-    options::{self as o, Options},
+    options::{self as o, Options, Source as SetBy},
     origin::{Origin, Word},
     out::one_line,
     secret::Secret,
@@ -76,22 +76,37 @@ impl Source for Oidc {
             return Err(Failure::new(Code::UsageMissing, format!("{} is missing", context.options.missing(&o::SERVER)))
                 .hint("an OIDC token needs the API server that it is for"));
         }
-        find(context)?.map_or_else(|| Err(super::without_oidc(context)), |identity| Ok(Some(identity)))
+        let audience = context.options.text(&o::OIDC_AUDIENCE);
+        find(context, audience)?.map_or_else(|| Err(super::without_oidc(context)), |identity| Ok(Some(identity)))
     }
 
-    fn again(&self, _: &Origin, context: &Context, _: Word) -> Result<Option<Identity>, Failure> {
+    fn again(&self, origin: &Origin, context: &Context, word: Word) -> Result<Option<Identity>, Failure> {
+        let options = &context.options;
+        let is_fixed = matches!(options.get(&o::OIDC_AUDIENCE).map(|given| &given.source), Some(SetBy::Flag(_) | SetBy::Input(_)));
+        // A variable may have been set since: a pass ends by a token for whom it was begun.
+        if let (Origin::Oidc { audience }, Word::Ours, false) = (origin, word, is_fixed)
+            && options.get(&o::SERVER).is_some()
+        {
+            return find(context, audience.as_deref());
+        }
         self.offered(context)
     }
 
     fn offered(&self, context: &Context) -> Result<Option<Identity>, Failure> {
         // The template always declares a token, and runners in a cluster often may have one: only with a server is it meant for us.
-        if context.options.get(&o::SERVER).is_none() { Ok(None) } else { find(context) }
+        let options = &context.options;
+        if options.get(&o::SERVER).is_none() { Ok(None) } else { find(context, options.text(&o::OIDC_AUDIENCE)) }
     }
 
     fn rank(&self, identity: &Identity, context: &Context) -> Rank {
         let options = &context.options;
         let given = identity.user.token.clone().map(Secret::from);
-        let elsewhere = rank_elsewhere(given.as_ref(), &audience(options), |audience| is_server(audience, options), options);
+        if given.is_none() && asked_for(identity) != options.text(&o::OIDC_AUDIENCE) {
+            // The lease remembers that audience, and the pass is ended on the lease's own server only.
+            return Rank::of_server(options);
+        }
+        let asked = audience(options, asked_for(identity));
+        let elsewhere = rank_elsewhere(given.as_ref(), &asked, |audience| is_server(audience, options), options);
         // A token for this very server is of no use to another one, whoever names it. But whoever counts less than who named it may
         // not say by which authority the server is known.
         elsewhere.unwrap_or_else(|| Rank::of_server(options))
@@ -99,7 +114,7 @@ impl Source for Oidc {
 
     fn ranked(&self, identity: &Identity, context: &Context) -> Option<Ranked> {
         let of_token = identity.user.token.as_ref().map(|token| audiences(&token.clone().into()));
-        let audiences = of_token.clone().unwrap_or_else(|| vec![audience(&context.options)]);
+        let audiences = of_token.clone().unwrap_or_else(|| vec![audience(&context.options, asked_for(identity))]);
         Some(if are_server(&audiences, &context.options) {
             Ranked { because: "who names the server also says how it is known".to_owned(), instead: None }
         } else if of_token.is_some() {
@@ -127,10 +142,23 @@ pub(super) fn rank_elsewhere(given: Option<&Secret>, asked: &str, is_meant: impl
     })
 }
 
-/// The audience that is asked for: the one that is set, else the server's URL.
-fn audience(options: &Options) -> String {
+/// The audience that is asked for: the one that is said, else the server's URL.
+fn audience(options: &Options, said: Option<&str>) -> String {
     let server = options.get(&o::SERVER).map(|given| server::plain(&given.text, "").unwrap_or_else(|_| given.text.clone()));
-    options.text(&o::OIDC_AUDIENCE).map(str::to_owned).or(server).unwrap_or_default()
+    said.map(str::to_owned).or(server).unwrap_or_default()
+}
+
+/// The audience that was said for an identity's token, if it is not just the server.
+fn asked_for(identity: &Identity) -> Option<&str> {
+    match &identity.origin {
+        Origin::Oidc { audience } => audience.as_deref(),
+        Origin::Kubeconfig { .. }
+        | Origin::KubeconfigText
+        | Origin::InCluster
+        | Origin::Bearer { .. }
+        | Origin::Openshift
+        | Origin::Exchange => None,
+    }
 }
 
 /// Whether the audiences are the URL of the server that is set, and nothing else.
@@ -174,17 +202,18 @@ pub(super) fn is_there(context: &Context) -> bool {
     context.options.secret(&o::IDENTITY_ID_TOKEN).is_some() || OF_GITHUB.into_iter().all(is_set)
 }
 
-/// The OIDC token that this job has or may have.
-fn find(context: &Context) -> Result<Option<Identity>, Failure> {
+/// The OIDC token that this job has or may have, for this audience, or else for the server.
+fn find(context: &Context, said: Option<&str>) -> Result<Option<Identity>, Failure> {
     let options = &context.options;
-    if let Some(subject) = subject(context, &audience(options))? {
+    let audience = audience(options, said);
+    if let Some(subject) = subject(context, &audience)? {
         // Said first: an audience that was made of it would be compared with no server.
         options.get(&o::SERVER).map(|given| server::plain(&given.text, &given.source.to_string())).transpose()?;
         let why = match &subject {
             Subject::Given(_, source) => format!("the OIDC token of {source}"),
-            Subject::Github(_) => format!("GitHub's OIDC token of this job, for audience `{}`", audience(options)),
+            Subject::Github(_) => format!("GitHub's OIDC token of this job, for audience `{audience}`"),
         };
-        let identity = Identity::new(Origin::Oidc, why);
+        let identity = Identity::new(Origin::Oidc { audience: said.map(str::to_owned) }, why);
         return Ok(Some(match subject {
             Subject::Given(token, _) => Identity { user: AuthInfo { token: Some(token_of(&token)), ..AuthInfo::default() }, ..identity },
             Subject::Github(github) => Identity { issuer: Some(Arc::new(github)), ..identity },
@@ -335,7 +364,7 @@ mod tests {
         let token = jwt(audience);
         let env: Vec<_> = env.iter().copied().chain([("JOBPASS_IDENTITY_ID_TOKEN", token.as_str())]).collect();
         let context = context(Platform::Gitlab, flags, &env).expect("valid");
-        Oidc.rank(&find(&context).expect("valid").expect("found"), &context)
+        Oidc.rank(&find(&context, context.options.text(&o::OIDC_AUDIENCE)).expect("valid").expect("found"), &context)
     }
 
     #[test]
@@ -358,7 +387,7 @@ mod tests {
         let asked = [(OF_GITHUB[0], "https://issuer.example.com/x?v=2"), (OF_GITHUB[1], "request-token")];
         let env: Vec<_> = env.iter().copied().chain(asked).collect();
         let context = context(Platform::Github, flags, &env).expect("valid");
-        let identity = find(&context).expect("valid").expect("found");
+        let identity = find(&context, context.options.text(&o::OIDC_AUDIENCE)).expect("valid").expect("found");
         (Oidc.rank(&identity, &context), identity.why)
     }
 

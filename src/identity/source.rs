@@ -111,7 +111,7 @@ pub(super) fn of(origin: &Origin) -> &'static dyn Source {
         Origin::Kubeconfig { .. } | Origin::KubeconfigText => &kubeconfig::Named,
         Origin::InCluster => &in_cluster::Pod,
         Origin::Bearer { .. } => &bearer::Bearer,
-        Origin::Oidc => &oidc::Oidc,
+        Origin::Oidc { .. } => &oidc::Oidc,
         Origin::Openshift => &openshift::Openshift,
         Origin::Exchange => &exchange::Exchange,
     }

@@ -6,7 +6,7 @@ use crate::{clock::ServerTime, context::Context, jwt::Claims, origin::Origin};
 /// The warning for a pass that lives longer than the OIDC token of its job, where that one cannot be had anew.
 pub(super) fn warning(pass: &Pass, context: &Context) -> Option<String> {
     let identity = pass.cluster.identity();
-    if identity.origin != Origin::Oidc || identity.is_renewable() {
+    if !matches!(identity.origin, Origin::Oidc { .. }) || identity.is_renewable() {
         return None;
     }
     let claims = Claims::of(pass.cluster.identity_token()?)?;

@@ -207,6 +207,27 @@ fn an_audience_that_a_flag_names_is_not_sent_where_a_variable_says() {
 }
 
 #[test]
+fn a_pass_is_ended_by_a_token_for_whom_it_was_begun() {
+    let world = World::trusting();
+    let (job, _) = github(&world);
+    for identity in ["auto", "oidc"] {
+        job.set("JOBPASS_IDENTITY", identity);
+        // An audience that somebody has set since, in a step without the action or before its post step.
+        job.request().succeed();
+        let token = job.token();
+        job.revoke().env("JOBPASS_OIDC_AUDIENCE", "nobody").succeed();
+        world.assert_dies(&token);
+        job.set("JOBPASS_OIDC_AUDIENCE", world.url());
+        job.request().args(["--action", "main"]).succeed();
+        let token = job.token();
+        job.post().env("JOBPASS_OIDC_AUDIENCE", "nobody").succeed();
+        world.assert_dies(&token);
+        job.unset("JOBPASS_OIDC_AUDIENCE");
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_pods_other_token_goes_where_it_is_for() {
     let (home, world) = (World::sandbox("the pod's own cluster"), World::trusting());
     let job = Job::gitlab(&home);
