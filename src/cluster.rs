@@ -89,7 +89,7 @@ impl Cluster {
     /// When the CI identity's credential cannot be read in time.
     pub async fn connect(identity: Identity, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
         let deadline = Instant::now() + timeout;
-        let (connector, stale) = bounded(&identity, deadline, timeout, patience).await?;
+        let (connector, stale) = bounded(&identity, deadline, timeout, patience, out).await?;
         let (out, clock) = (out.clone(), ServerClock::default());
         hide(&out, &identity, &connector);
         Ok(Self {

@@ -20,6 +20,7 @@ use crate::{
     identity::Identity,
     net::{Connector, TransportError, fetch::Limit, leaf},
     options::human,
+    out::Out,
 };
 
 /// A credential that was issued is not used in the last moments of its life.
@@ -120,7 +121,7 @@ impl Cluster {
     /// Reads or asks for the credential anew, where there may be a newer one (a file, a plugin, an issuer).
     pub(super) async fn renew(&mut self) -> Result<(), Failure> {
         self.identity.refresh();
-        (self.connector, self.stale) = bounded(&self.identity, self.deadline, self.timeout, self.patience_now()).await?;
+        (self.connector, self.stale) = bounded(&self.identity, self.deadline, self.timeout, self.patience_now(), &self.out).await?;
         hide(&self.out, &self.identity, &self.connector);
         Ok(())
     }
@@ -144,6 +145,7 @@ pub(super) async fn bounded(
     deadline: Instant,
     timeout: Duration,
     patience: Patience,
+    out: &Out,
 ) -> Result<(Connector, Option<Instant>), Failure> {
     let target = identity.target();
     // A bad target is reported before a plugin of the identity is started.
@@ -157,6 +159,7 @@ pub(super) async fn bounded(
             Patience::Brief => Some(retry::UNREACHED),
             Patience::Whole => None,
         },
+        out: Some(out),
     };
     let credential = timeout_at(deadline, identity.credential(limit)).await.unwrap_or_else(|_| {
         Err(Failure::new(Code::IdentityPlugin, format!("cannot use the CI identity: {}", identity.why))

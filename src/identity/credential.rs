@@ -28,7 +28,7 @@ impl Identity {
     ///
     /// # Errors
     /// When a credential is not valid. It is no error if there is none: then the API server refuses us.
-    pub async fn credential(&self, limit: Limit) -> Result<Credential, Failure> {
+    pub async fn credential(&self, limit: Limit<'_>) -> Result<Credential, Failure> {
         let what = self.what();
         let user = &self.user;
         let mut credential = Credential::default();
@@ -75,7 +75,7 @@ impl Identity {
     /// Gives back what was issued for us and can be revoked. Returns what is to be said of it.
     pub async fn give_back(&self, when: When) -> Vec<Result<String, Failure>> {
         let Some(issuer) = &self.issuer else { return Vec::new() };
-        let limit = Limit { deadline: Instant::now() + RETURN, timeout: RETURN, unreached: None };
+        let limit = Limit { deadline: Instant::now() + RETURN, timeout: RETURN, unreached: None, out: None };
         issuer.give_back(Asking { ways: &self.ways, api_server: &self.target(), limit, leftover: &self.leftover }, when).await
     }
 }

@@ -250,6 +250,13 @@ impl Issuer for Endpoint {
         }
     }
 
+    fn only(&self) -> Option<&Secret> {
+        match &self.subject {
+            Subject::Given { token, file: None } => Some(token),
+            Subject::Given { file: Some(_), .. } | Subject::Github(_) => None,
+        }
+    }
+
     fn variables(&self) -> &'static [&'static str] {
         match &self.subject {
             // No verb gives these to its command in any case.

@@ -15,7 +15,7 @@ pub struct Asking<'a> {
     /// The API server that the credential is for.
     pub api_server: &'a Target,
     /// How long it may take.
-    pub limit: Limit,
+    pub limit: Limit<'a>,
     /// The names of what an earlier process of this job had issued and was killed with, where it is given back.
     pub leftover: &'a [String],
 }
@@ -29,7 +29,7 @@ pub struct Issued {
 }
 
 /// The answer of an issuer, once it is there.
-pub type Issuing<'a> = Pin<Box<dyn Future<Output = Result<Issued, Failure>> + Send + 'a>>;
+pub type Issuing<'a> = Pin<Box<dyn Future<Output = Result<Issued, Failure>> + 'a>>;
 
 /// When a credential is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum When {
 }
 
 /// What is to be said of each credential that was given back, once it is.
-pub type Returning<'a> = Pin<Box<dyn Future<Output = Vec<Result<String, Failure>>> + Send + 'a>>;
+pub type Returning<'a> = Pin<Box<dyn Future<Output = Vec<Result<String, Failure>>> + 'a>>;
 
 /// Issues the credential of a CI identity.
 pub trait Issuer: Send + Sync {
@@ -50,6 +50,11 @@ pub trait Issuer: Send + Sync {
 
     /// What it sends that no message may contain.
     fn secrets(&self) -> Vec<Secret>;
+
+    /// The one token with which it asks, where it cannot have another: without it nothing is issued any more.
+    fn only(&self) -> Option<&Secret> {
+        None
+    }
 
     /// The names, which are no secrets, of what it has issued and not been given back.
     fn outstanding(&self) -> Vec<String> {

@@ -278,7 +278,7 @@ impl Github {
     ///
     /// # Errors
     /// When GitHub gives none, or one for another audience.
-    pub(super) async fn token(&self, ways: &Ways, limit: Limit) -> Result<Secret, Failure> {
+    pub(super) async fn token(&self, ways: &Ways, limit: Limit<'_>) -> Result<Secret, Failure> {
         let what = "cannot get an OIDC token for this job from GitHub";
         let target = Target {
             what: what.to_owned(),

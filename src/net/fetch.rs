@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{Connector, Credential, Target, TransportError, leaf};
 use crate::{
     failure::{Code, Failure},
+    out::Out,
     secret::Secret,
 };
 
@@ -29,14 +30,16 @@ const LONGEST: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a request may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
+#[derive(Clone, Copy)]
+pub struct Limit<'a> {
     /// Until when it is tried.
     pub deadline: Instant,
     /// The same as a length of time, for messages.
     pub timeout: Duration,
     /// How long it is tried where no connection can be made, if that is less.
     pub unreached: Option<Duration>,
+    /// Where the first failure is told after which it is tried again, so that nobody wonders what we wait for.
+    pub out: Option<&'a Out>,
 }
 
 /// One request.
@@ -94,10 +97,10 @@ impl Fetch<'_> {
     ///
     /// # Errors
     /// When there is no answer in time, or the server cannot be reached or trusted.
-    pub async fn send(&self, limit: Limit, is_final: impl Fn(&Reply) -> bool) -> Result<Reply, Failure> {
+    pub async fn send(&self, limit: Limit<'_>, is_final: impl Fn(&Reply) -> bool) -> Result<Reply, Failure> {
         let connector = Connector::new(self.target.clone(), Credential::default())?;
         let begun = Instant::now();
-        let mut pause = FIRST;
+        let (mut pause, mut told) = (FIRST, limit.out);
         loop {
             let tried = match timeout_at(limit.deadline, self.once(&connector)).await {
                 Ok(tried) => tried,
@@ -119,6 +122,11 @@ impl Fetch<'_> {
                     Err(broken) => Err(self.failure(&connector, &broken, limit).await),
                 };
             }
+            if let Some(out) = told.take() {
+                let (what, noun) = (&self.target.what, self.target.noun);
+                let why = tried.map_or_else(|broken| broken.brief(noun, limit.timeout), |reply| reply.brief(noun));
+                out.warn_aside(format!("{what}: `{}`: {why}; trying again", self.target.server));
+            }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST);
         }
@@ -139,7 +147,7 @@ impl Fetch<'_> {
         Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: Zeroizing::new(body.to_bytes().to_vec()) })
     }
 
-    async fn failure(&self, connector: &Connector, broken: &TransportError, limit: Limit) -> Failure {
+    async fn failure(&self, connector: &Connector, broken: &TransportError, limit: Limit<'_>) -> Failure {
         let look = async { if broken.is_about_certificate() { connector.presented().await } else { None } };
         let presented = timeout_at(limit.deadline.max(Instant::now() + LOOK), look).await.ok().flatten();
         broken.failure(&self.target.what, self.target, presented.as_ref().map(leaf::describe), limit.timeout)

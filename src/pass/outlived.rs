@@ -6,10 +6,13 @@ use crate::{clock::ServerTime, context::Context, jwt::Claims, origin::Origin};
 /// The warning for a pass that lives longer than the OIDC token of its job, where that one cannot be had anew.
 pub(super) fn warning(pass: &Pass, context: &Context) -> Option<String> {
     let identity = pass.cluster.identity();
-    if !matches!(identity.origin, Origin::Oidc { .. }) || identity.is_renewable() {
-        return None;
-    }
-    let claims = Claims::of(pass.cluster.identity_token()?)?;
+    // The one token that there is: shown to the API server itself, or exchanged each time.
+    let only = match &identity.issuer {
+        Some(issuer) => issuer.only(),
+        None if matches!(identity.origin, Origin::Oidc { .. }) && !identity.is_renewable() => pass.cluster.identity_token(),
+        None => None,
+    };
+    let claims = Claims::of(only?)?;
     // All three times are the API server's: by its clock it judges the token.
     let (ends, lease_ends) = (ServerTime::said(claims.expires_at()?), pass.lease.ends()?);
     // A token that lives as long as the job may run is enough, though the lease began later, and so ends later.

@@ -172,6 +172,23 @@ fn a_pass_is_renewed_by_a_token_that_is_exchanged_in_that_moment() {
 }
 
 #[test]
+fn a_job_that_outlives_the_token_that_it_exchanges_is_told_so() {
+    let world = World::trusting();
+    let federation = Federation::of(&world);
+    let job = federation.gitlab();
+    job.set("CI_JOB_TIMEOUT", "7200");
+    assert_snapshot!(talk(&job.run("true").succeed()));
+    // A token in a file may be another one each time.
+    let file = job.identity_file();
+    doors::write(&file, &job.get("JOBPASS_IDENTITY_ID_TOKEN").expect("it is set"));
+    job.unset("JOBPASS_IDENTITY_ID_TOKEN");
+    job.set("JOBPASS_IDENTITY_TOKEN_FILE", &file);
+    let ran = job.run("true").succeed();
+    assert!(!ran.stderr.contains("warning"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
 fn an_endpoint_that_refuses_says_why() {
     let world = World::trusting();
     let federation = Federation::of(&world);

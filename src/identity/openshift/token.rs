@@ -136,7 +136,14 @@ async fn taken(token: &Secret, whose: &str, asking: &Asking<'_>) -> String {
     }
 }
 
-async fn send(target: &Target, method: Method, path: &str, token: &Secret, body: Option<Secret>, limit: Limit) -> Result<Reply, Failure> {
+async fn send(
+    target: &Target,
+    method: Method,
+    path: &str,
+    token: &Secret,
+    body: Option<Secret>,
+    limit: Limit<'_>,
+) -> Result<Reply, Failure> {
     let mut headers = HeaderMap::new();
     if body.is_some() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
