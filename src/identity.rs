@@ -19,7 +19,6 @@ use crate::{
     },
     options::{self as o, Options},
     origin::Origin,
-    platform::Platform,
     secret::Secret,
 };
 
@@ -30,6 +29,7 @@ pub mod held;
 pub mod in_cluster;
 pub mod issuer;
 pub mod kubeconfig;
+mod missing;
 mod mounted;
 pub mod oidc;
 pub mod openshift;
@@ -141,7 +141,7 @@ impl Identity {
             Some(asked) => asked,
             None => match again()? {
                 Some(again) => again,
-                None => first(kind, |source| source.offered(context))?.ok_or_else(|| none(context, kind))?,
+                None => first(kind, |source| source.offered(context))?.ok_or_else(|| missing::none(context, kind))?,
             },
         };
         if let Some(context) = options.get(&o::CONTEXT)
@@ -320,75 +320,6 @@ pub fn one(cluster: Cluster, user: AuthInfo) -> Kubeconfig {
         }],
         current_context: Some(name()),
         ..Kubeconfig::default()
-    }
-}
-
-/// The names of everything that was looked for, for the message that nothing was found.
-fn missing() -> String {
-    let names: Vec<_> = SOURCES.iter().filter_map(|source| source.name()).map(|name| format!("no {name}")).collect();
-    match names.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{}, and {last}", others.join(", ")),
-        _ => names.concat(),
-    }
-}
-
-/// The failure that there is no CI identity. A GitHub input or GitLab variable that is set but empty is a sign of a missing secret.
-fn none(context: &Context, kind: Option<Kind>) -> Failure {
-    let Context { options, env, platform, .. } = context;
-    let empty = options.empty_secrets();
-    let are_empty = format!("{} {} empty", empty.join(" and "), if empty.len() == 1 { "is" } else { "are" });
-    // A server and nothing else: the job's own OIDC token is meant, unless a stored one was. An input may be empty for either reason.
-    if kind.is_none() && options.get(&o::SERVER).is_some() && env.get("KUBECONFIG").is_none() {
-        match platform {
-            Platform::Github if empty.is_empty() => return without_oidc(context),
-            Platform::Github => return without_oidc(context).cause(format!("no identity is stored for it either: {are_empty}")),
-            Platform::Gitlab | Platform::Tekton | Platform::Local => {}
-        }
-    }
-    let failure = Failure::new(Code::IdentityMissing, "there is no CI identity to ask the API server with");
-    let failure = match env.get("KUBECONFIG") {
-        _ if !empty.is_empty() => failure.cause(are_empty),
-        _ if kind.is_none() && options.get(&o::SERVER).is_none() && oidc::is_there(context) => failure.cause(format!(
-            "this job has an OIDC token, but no API server is named for it, and nothing else: `{}` is not set",
-            o::SERVER.variable()
-        )),
-        Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
-        None => failure.cause(missing()),
-    };
-    failure.hint(match platform {
-        // On GitLab a variable that this job may not have is absent, not empty.
-        Platform::Gitlab => {
-            "set `JOBPASS_SERVER`, or `JOBPASS_IDENTITY_KUBECONFIG`, in the project's settings; a protected variable is given to protected branches and tags only, \
-             one with an environment to jobs of that environment only"
-        }
-        Platform::Github if !empty.is_empty() => {
-            "check the secret's name; secrets are not given to pull requests from forks or by Dependabot"
-        }
-        Platform::Tekton | Platform::Local if !empty.is_empty() => "check where its value comes from",
-        Platform::Github | Platform::Tekton | Platform::Local => {
-            "set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`"
-        }
-    })
-}
-
-/// The failure that there is no OIDC token, and what each CI system needs to give one.
-fn without_oidc(context: &Context) -> Failure {
-    let failure = Failure::new(Code::IdentityMissing, "this job has no OIDC token");
-    let variable = o::IDENTITY_ID_TOKEN.variable();
-    match context.platform {
-        Platform::Github => failure.cause(format!("the runner has set no `{}`", oidc::OF_GITHUB[0])).hint(
-            "give the job `permissions: id-token: write`; a reusable workflow needs it in the calling job, too; a pull request from a fork never has it",
-        ),
-        Platform::Gitlab => {
-            let receiver = if context.options.get(&o::EXCHANGE_URL).is_some() { &o::EXCHANGE_URL } else { &o::SERVER };
-            let audience = receiver.variable();
-            failure
-                .cause(format!("`{variable}` is not set"))
-                .hint(format!("declare it below `id_tokens:` of the job, with `aud: ${audience}`"))
-        }
-        Platform::Tekton | Platform::Local => failure
-            .cause(format!("neither `--{}` nor `{variable}` gives one", o::IDENTITY_TOKEN_FILE.name))
-            .hint("name the file of a projected token by `--identity-token-file`"),
     }
 }
 

@@ -151,7 +151,7 @@ fn subject(context: &Context, url: &Given) -> Result<(Subject, String, Rank), Fa
         return Ok((Subject::Given { token, file }, given.why, rank));
     }
     let audience = options.text(&o::OIDC_AUDIENCE).unwrap_or_else(|| url.text.trim());
-    let Some(subject) = oidc::subject(context, audience)? else { return Err(super::without_oidc(context)) };
+    let Some(subject) = oidc::subject(context, audience)? else { return Err(super::missing::without_oidc(context)) };
     // A token for this very endpoint is of no use to another one, whoever names it; its certificate is checked by the system's roots.
     let rank = |given: Option<&Secret>| {
         let elsewhere = oidc::rank_elsewhere(given, audience, |audience| is_meant(audience, &url.text), options);

@@ -68,8 +68,12 @@ impl Source for Oidc {
         if Kind::chosen(&context.options)? != Some(Kind::Oidc) {
             return Ok(None);
         }
-        // A file with a projected token, as Tekton, ARC, SPIFFE or Buildkite write it.
-        if let Some(given) = Bearer.asked(context)? {
+        // A file with a projected token, as Tekton, ARC, SPIFFE or Buildkite write it. A variable with a stored one, which a project
+        // cannot take away from one job alone, is passed over where the platform gives the job its own.
+        let stored = context.options.secret(&o::IDENTITY_TOKEN);
+        let is_passed_over =
+            is_there(context) && context.options.get(&o::IDENTITY_TOKEN_FILE).is_none() && matches!(stored, Some((_, SetBy::Variable(_))));
+        if !is_passed_over && let Some(given) = Bearer.asked(context)? {
             return Ok(Some(given));
         }
         if context.options.get(&o::SERVER).is_none() {
@@ -77,7 +81,7 @@ impl Source for Oidc {
                 .hint("an OIDC token needs the API server that it is for"));
         }
         let audience = context.options.text(&o::OIDC_AUDIENCE);
-        find(context, audience)?.map_or_else(|| Err(super::without_oidc(context)), |identity| Ok(Some(identity)))
+        find(context, audience)?.map_or_else(|| Err(super::missing::without_oidc(context)), |identity| Ok(Some(identity)))
     }
 
     fn again(&self, origin: &Origin, context: &Context, word: Word) -> Result<Option<Identity>, Failure> {

@@ -147,6 +147,25 @@ fn gitlabs_token_is_taken_from_its_variable_and_is_not_the_commands() {
 }
 
 #[test]
+fn a_job_that_asks_for_its_own_token_gets_it_beside_a_stored_one() {
+    let world = World::trusting();
+    let job = gitlab(&world, &json!({}));
+    let server = world.url();
+    let asked_as = |job: &Job<'_>| {
+        let ran = job.run("true").succeed();
+        ran.stderr.lines().find_map(|line| line.trim().strip_prefix("asked as ")).map(str::to_owned).expect("said")
+    };
+    job.set("JOBPASS_SERVER", server);
+    job.set("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem());
+    job.set("JOBPASS_IDENTITY_TOKEN", world.identity_token());
+    assert_eq!(asked_as(&job), "the identity token of `JOBPASS_IDENTITY_TOKEN`");
+    job.set("JOBPASS_IDENTITY", "oidc");
+    assert_eq!(asked_as(&job), "the OIDC token of `JOBPASS_IDENTITY_ID_TOKEN`");
+    job.unset("JOBPASS_IDENTITY_TOKEN");
+    assert_eq!(asked_as(&job), "the OIDC token of `JOBPASS_IDENTITY_ID_TOKEN`");
+}
+
+#[test]
 fn a_job_that_outlives_its_token_is_told_until_when_it_is_renewed_and_revoked() {
     let world = World::trusting();
     let job = gitlab(&world, &json!({}));

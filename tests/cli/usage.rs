@@ -104,6 +104,16 @@ refused! {
 // The CI identity.
 refused! {
     no_identity: gitlab, |job| job.request().without("JOBPASS_KUBECONFIG").run();
+    an_id_token_without_a_server: gitlab, |job| {
+        job.request().without("JOBPASS_KUBECONFIG").env("JOBPASS_IDENTITY_ID_TOKEN", job.world.identity_token()).run()
+    };
+    a_server_without_an_id_token: gitlab, |job| job.request().without("JOBPASS_KUBECONFIG").env("JOBPASS_SERVER", job.world.url()).run();
+    an_action_without_a_server: github, |job| {
+        job.unset("JOBPASS_IDENTITY_KUBECONFIG");
+        job.set("ACTIONS_ID_TOKEN_REQUEST_URL", "https://pipelines.example.com/token?api-version=1");
+        job.set("ACTIONS_ID_TOKEN_REQUEST_TOKEN", job.world.identity_token());
+        job.request().args(["--action", "main"]).env("INPUT_SERVER", "").run()
+    };
     an_empty_identity_as_forks_get_it: github, |job| {
         job.unset("JOBPASS_IDENTITY_KUBECONFIG");
         job.request().args(["--action", "main"]).env("INPUT_IDENTITY-KUBECONFIG", "").run()
