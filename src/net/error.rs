@@ -133,7 +133,12 @@ impl TransportError {
                     Trust::System if target.noun != API_SERVER => {
                         "name a file with its authority and the system's roots by `SSL_CERT_FILE`, or add it to the system's roots"
                     }
-                    Trust::Authority(_) | Trust::System | Trust::SystemAnd(_) | Trust::Everybody => {
+                    // OpenShift's OAuth server: the API server's authority is already there, and does not help.
+                    Trust::SystemAnd(_) => {
+                        "put its authority into the same file, behind the API server's; `oc get configmap -n openshift-config-managed \
+                         default-ingress-cert` shows it"
+                    }
+                    Trust::Authority(_) | Trust::System | Trust::Everybody => {
                         "give the API server's own authority by `--certificate-authority`, as in the ConfigMap `kube-root-ca.crt` of any namespace"
                     }
                 })
@@ -163,6 +168,7 @@ fn certificate(reason: &CertificateError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Way;
 
     #[test]
     fn a_tls_error_is_found_below_what_wraps_it() {
@@ -176,5 +182,26 @@ mod tests {
         let broken = TransportError::of(&kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionReset))));
         assert_eq!(broken, TransportError::Cut);
         assert!(broken.is_passing() && !TransportError::Late.is_passing());
+    }
+
+    #[test]
+    fn the_api_servers_authority_is_not_advised_for_a_server_behind_the_ingress() {
+        let target = |noun, trust| Target {
+            what: String::new(),
+            noun,
+            server: "https://oauth.example.com".into(),
+            trust,
+            authority: String::new(),
+            server_name: None,
+            has_own_proxy: false,
+            way: Way::default(),
+        };
+        let hint = |target: &Target| {
+            let error = TransportError::Certificate("it is signed by an unknown authority".into());
+            error.failure("cannot", target, None, Duration::ZERO).to_string()
+        };
+        let oauth = target("OpenShift's OAuth server", Trust::SystemAnd(Vec::new()));
+        assert!(hint(&oauth).contains("default-ingress-cert") && !hint(&oauth).contains("kube-root-ca.crt"));
+        assert!(hint(&target(API_SERVER, Trust::Authority(Vec::new()))).contains("kube-root-ca.crt"));
     }
 }
