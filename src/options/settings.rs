@@ -165,7 +165,7 @@ settings! {
     EXCHANGE_CLIENT_ID = "exchange-client-id", Text "ID", None;
     /// What the job's own token is to the token endpoint: `jwt`, `id_token`, `access_token` or a URN [default: jwt]
     EXCHANGE_SUBJECT_TYPE = "exchange-subject-type", Text "TYPE", Some("jwt");
-    /// User of OpenShift's own login; the password is `identity-password` or in a file
+    /// User of OpenShift's own login; its password is a variable or input (`identity-password`), or in a file
     IDENTITY_USERNAME = "identity-username", Text "NAME", None;
     /// File that holds the password of `--identity-username`
     IDENTITY_PASSWORD_FILE = "identity-password-file", Text "PATH", None;

@@ -27,7 +27,7 @@ pub const CALL: Call = Call {
   jobpass request --service-account ci/deploy-bot --no-variable     only KUBECONFIG, no token in the environment
 
 Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.
-The CI identity's own token or kubeconfig is never a flag: JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG.",
+What is secret is never a flag: JOBPASS_IDENTITY_ID_TOKEN, JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG, JOBPASS_IDENTITY_PASSWORD.",
     settings: &[
         &o::SERVICE_ACCOUNT,
         &o::NAMESPACE,

@@ -29,7 +29,8 @@ pub const CALL: Call = Call {
   jobpass run -s ci/deploy-bot -- sh -c 'helm upgrade app ./chart && kubectl rollout status deploy/app'
 
 The exit status is the command's, 128+n if signal n ended it; 125 for a failure of ours, 126 and 127 if there is no such program.
-Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.",
+Every flag can also be set by a variable: --service-account by JOBPASS_SERVICE_ACCOUNT.
+What is secret is never a flag: JOBPASS_IDENTITY_ID_TOKEN, JOBPASS_IDENTITY_TOKEN, JOBPASS_IDENTITY_KUBECONFIG, JOBPASS_IDENTITY_PASSWORD.",
     settings: &[
         &o::SERVICE_ACCOUNT,
         &o::NAMESPACE,
