@@ -25,6 +25,8 @@ const RUN: [(&str, &str, &[&str]); 8] = [
             "eternal",
             "eternal-accounts",
             "identity",
+            "identity-end",
+            "identity-kubeconfig",
             "jti",
             "left-over",
             "passes",
