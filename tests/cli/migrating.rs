@@ -1,5 +1,7 @@
 //! `docs/migrating.md`: its steps, and the lines that it counts.
 
+use serde_json::json;
+
 use crate::harness::{Job, World, doors, pages};
 
 /// The lines of the script of a job.
@@ -35,6 +37,36 @@ fn the_same_three_variables_are_enough_for_a_pass() {
     // His own Secret stays, where the token came from one.
     assert!(world.secrets().iter().all(|name| name == "legacy"), "{:?}", world.secrets());
     assert!(job.places().is_empty() && job.apart().is_none());
+}
+
+/// As whom a job has asked, by its log.
+fn asked_as(job: &Job<'_>) -> String {
+    let ran = job.run("true").succeed();
+    ran.stderr.lines().find_map(|line| line.trim().strip_prefix("asked as ")).map(str::to_owned).expect("said")
+}
+
+#[test]
+fn a_job_goes_from_a_stored_secret_to_its_own_token_while_the_secret_is_there_and_back() {
+    let page = pages::pages().into_iter().find(|page| page.path == "docs/migrating.md").expect("there").text;
+    let world = World::trusting();
+    let job = Job::gitlab(&world);
+    job.set("JOBPASS_IDENTITY_ID_TOKEN", world.gitlab_token(&json!({})));
+    assert!(asked_as(&job).starts_with("context `"));
+    // What other jobs have stored goes on, with the same server as variables of the project.
+    job.set("JOBPASS_SERVER", world.url());
+    job.set("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem());
+    assert!(asked_as(&job).starts_with("context `"));
+    job.set("JOBPASS_IDENTITY", "oidc");
+    let own = "the OIDC token of `JOBPASS_IDENTITY_ID_TOKEN`";
+    assert_eq!(asked_as(&job), own);
+    job.unset("JOBPASS_IDENTITY");
+    assert!(asked_as(&job).starts_with("context `"));
+    job.unset("JOBPASS_KUBECONFIG");
+    assert_eq!(asked_as(&job), own);
+    let (github, _) = Job::github_with_nothing_stored(&world, &json!({}));
+    let of_github = asked_as(&github);
+    assert!(of_github.starts_with("GitHub's OIDC token of this job"), "{of_github}");
+    assert!(page.contains("`asked as GitHub's OIDC token of this job`") && page.contains(&own.replace('`', "")));
 }
 
 #[test]
