@@ -13,7 +13,6 @@ use std::thread;
 use std::time::Duration;
 
 use jobpass_sandbox::Sandbox;
-use serde_json::json;
 
 /// The CI identity of `deploy/`: a service account, so that its token says who makes a lease, and nobody has to be asked.
 const USER: &str = "system:serviceaccount:jobpass:ci";
@@ -29,7 +28,8 @@ fn main() -> ExitCode {
     };
     let sandbox = Sandbox::start();
     let opaque = sandbox.add_user(USER, &[GROUP]);
-    let token = sandbox.add_jwt_user(USER, &json!({"exp": sandbox.now().as_second() + 24 * 3600}));
+    sandbox.add_service_account("jobpass", "ci");
+    let token = sandbox.service_account_token("jobpass", "ci");
     sandbox.add_service_account("ci", "deploy-bot");
     sandbox.grant_jobpass(USER, "ci", "deploy-bot");
     sandbox.enable_policies();
