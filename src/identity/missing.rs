@@ -35,23 +35,23 @@ pub(super) fn none(context: &Context, kind: Option<Kind>) -> Failure {
     }
     let failure = Failure::new(Code::IdentityMissing, "there is no CI identity to ask the API server with");
     // The platform's half is there. A variable of the CI system that this job is not given looks like one that nobody has set.
-    if kind.is_none() && empty.is_empty() && options.get(&o::SERVER).is_none() && oidc::is_there(context) {
-        return failure.cause("this job has an OIDC token, but it is not said which API server that is for").hint(format!(
-            "give {} the URL of the API server, and see that this job is given the variable with it",
-            options.missing(&o::SERVER)
-        ));
-    }
+    let is_half_there = kind.is_none() && empty.is_empty() && options.get(&o::SERVER).is_none() && oidc::is_there(context);
     let failure = match env.get("KUBECONFIG") {
+        _ if is_half_there => failure.cause("this job has an OIDC token, but it is not said which API server that is for"),
         _ if !empty.is_empty() => failure.cause(are_empty),
         Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
         None => failure.cause(names()),
     };
+    let server = options.missing(&o::SERVER);
+    let half = format!("give {server} the URL of the API server, and see that this job is given the variable with it");
     failure.hint(match platform {
+        Platform::Github | Platform::Tekton | Platform::Local if is_half_there => half.as_str(),
         // On GitLab a variable that this job may not have is absent, not empty.
         Platform::Gitlab if empty.is_empty() && options.get(&o::SERVER).is_some() => {
             "declare `JOBPASS_IDENTITY_ID_TOKEN` below `id_tokens:` of the job, with `aud: $JOBPASS_SERVER`, as `.jobpass-run` does; or store an \
              identity: a protected variable is given to protected branches and tags only"
         }
+        // The template declares a token in each job, also where an identity is stored.
         Platform::Gitlab => {
             "set `JOBPASS_SERVER` in the project's settings where the cluster trusts its jobs, else `JOBPASS_IDENTITY_KUBECONFIG`; a protected \
              variable is given to protected branches and tags only, one with an environment to jobs of that environment only"
