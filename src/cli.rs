@@ -74,7 +74,7 @@ impl Cli {
             return Err(command().error(clap::error::ErrorKind::MissingSubcommand, ""));
         };
         let step = if call.in_action { given.remove_one::<String>(action::FLAG) } else { None };
-        let mut flags: Flags = call.settings.iter().map(|setting| (setting.name.to_owned(), text(setting, &mut given))).collect();
+        let mut flags: Flags = call.all().map(|setting| (setting.name.to_owned(), text(setting, &mut given))).collect();
         let phase = step.as_deref().and_then(Phase::named);
         flags.extend(step.map(|step| (action::FLAG.to_owned(), Some(step))));
         let command = if call.takes_command { given.remove_many(COMMAND).into_iter().flatten().collect() } else { Vec::new() };
@@ -116,7 +116,7 @@ fn of_verb(call: &Call) -> Command {
         .required(true);
     command
         .args(call.in_action.then_some(step))
-        .args(call.settings.iter().map(|setting| flag(setting, call)))
+        .args(call.all().map(|setting| flag(setting, call)))
         .args(call.takes_command.then_some(words))
 }
 

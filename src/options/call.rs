@@ -14,14 +14,23 @@ pub struct Call {
     pub about: &'static str,
     /// The text below its flags in `--help`.
     pub after: &'static str,
-    /// The settings that it reads, in the order of its help. Connection settings come last, under their own heading.
+    /// The settings that it reads beside those of the connection, in the order of its help.
     pub settings: &'static [&'static Setting],
     /// Help texts that differ from the setting's own, by the setting's name.
     pub otherwise: &'static [(&'static str, &'static str)],
+    /// Whether it asks the API server, so that it reads the settings of the connection, too.
+    pub connects: bool,
     /// Whether our GitHub action starts it, so that it takes the hidden flag `--action`.
     pub in_action: bool,
     /// Whether it takes a command after `--`.
     pub takes_command: bool,
+}
+
+impl Call {
+    /// All settings that it reads: those of the connection come last, under a heading of their own.
+    pub fn all(&self) -> impl Iterator<Item = &'static Setting> {
+        self.settings.iter().copied().chain(REACHED.into_iter().filter(|_| self.connects))
+    }
 }
 
 /// The connection settings that are flags: how the API server is reached and as whom.

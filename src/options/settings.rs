@@ -69,7 +69,7 @@ macro_rules! settings {
     };
 }
 
-// A new setting: a row here, and its name in the `CALL` of each verb that reads it. One that decides about the connection stands in
+// A new setting: a row here, and its name in the `CALL` of each verb that reads it. One that decides about the connection stands instead in
 // `CONNECTION` too (and in `REACHED` of `options/call.rs`, if it is a flag); one that only the end of a pass reads, in `is_read_in_time` of
 // `options/resolve.rs`. Then `cargo test --test cli` names what follows: `action.yml`, the component, help.
 settings! {

@@ -21,6 +21,7 @@ pub const CALL: Call = Call {
 JOBPASS_TOKEN_FILE or --dir names, and never asks the API server for one.",
     settings: &[&o::DIR],
     otherwise: &[(o::DIR.name, "Directory of `jobpass hold` [default: where JOBPASS_TOKEN_FILE says, /run/jobpass in Tekton]")],
+    connects: false,
     in_action: false,
     takes_command: false,
 };

@@ -26,6 +26,7 @@ pub const CALL: Call = Call {
 With --service-account the pass must be for that one.",
     settings: &[&o::SERVICE_ACCOUNT, &o::NAMESPACE, &o::PLATFORM, &o::DIR],
     otherwise: &[],
+    connects: false,
     in_action: false,
     takes_command: false,
 };

@@ -30,6 +30,7 @@ pub const CALL: Call = Call {
   ./deploy.sh 2>&1 | jobpass scrub --lease \"$JOBPASS_LEASE\" --scrub-env DB_PASSWORD",
     settings: &[&o::LEASE, &o::LEASE_FILE, &o::SCRUB_ENV, &o::PLATFORM, &o::DIR],
     otherwise: &[("lease", "Lease whose token is hidden, as NAMESPACE/NAME"), ("lease-file", "Lease file whose token is hidden")],
+    connects: false,
     in_action: false,
     takes_command: false,
 };

@@ -28,6 +28,7 @@ Exit status 1, with the message of `hold`, where it has failed or ended.",
         (o::READY.name, "File that `jobpass hold --ready` was given"),
         (o::TIMEOUT.name, "The most that it waits, 1s to 10m [default: 2m]"),
     ],
+    connects: false,
     in_action: false,
     takes_command: false,
 };
