@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     io::Write,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -50,7 +51,7 @@ pub enum Change {
 }
 
 /// Writes a file that the user has named: it is created, or replaces one that we wrote before (`is_former` recognises it by its
-/// text); never through a link.
+/// text); never through a link. Whoever waits for it sees it with its whole text, or not yet.
 ///
 /// # Errors
 /// When something else has the name, or the file cannot be written.
@@ -58,7 +59,22 @@ pub fn write_user_file(path: &Path, content: &[u8], mode: u32, is_former: impl F
     remove_user_file(path, is_former)?;
     let (parent, name) = split(path);
     let open = || open_named(&parent);
-    open().and_then(|parent| create(&parent, &name, content, mode)).map_err(|error| unwritable(path, error))
+    open().and_then(|parent| create_whole(&parent, &name, content, mode)).map_err(|error| unwritable(path, error))
+}
+
+/// Creates a file that has its whole text from the moment that it has its name.
+fn create_whole(parent: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
+    let new = name.to_owned() + NEW;
+    if create(parent, &new, content, mode).is_ok() {
+        // Unlike a renaming, a link never takes the place of what somebody else has put there meanwhile.
+        let linked = rustix::fs::linkat(parent, new.as_str(), parent, name, AtFlags::empty());
+        let _ = rustix::fs::unlinkat(parent, new.as_str(), AtFlags::empty());
+        if matches!(linked, Ok(()) | Err(Errno::EXIST)) {
+            return linked;
+        }
+    }
+    // A file system without links, or a name that cannot be longer.
+    create(parent, name, content, mode)
 }
 
 /// Checks beforehand whether [`write_user_file`] could succeed.
@@ -85,6 +101,11 @@ pub fn check_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<
 pub fn remove_user_file(path: &Path, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let (parent, name) = split(path);
     let Ok(parent) = open_named(&parent) else { return Ok(()) };
+    let new = name.clone() + NEW;
+    if read_at(&parent, &new).is_ok_and(|text| text.is_some_and(|text| is_former(&text))) {
+        // Left by one that was killed while it wrote.
+        let _ = rustix::fs::unlinkat(&parent, new.as_str(), AtFlags::empty());
+    }
     match read_at(&parent, &name) {
         Ok(None) => Ok(()),
         Ok(Some(text)) if is_former(&text) => {
@@ -254,5 +275,34 @@ mod tests {
         assert!(write_user_file(&path, b"ours 3", 0o600, ours).is_err());
         assert!(remove_user_file(&path, ours).is_err());
         assert_eq!(fs::read_to_string(&path).expect("there"), "theirs");
+    }
+
+    #[test]
+    fn a_named_file_is_there_with_its_whole_text_or_not_at_all() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, content) = (directory.path().join("k"), vec![b'x'; 1 << 19]);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..50 {
+                    write_user_file(&path, &content, 0o600, |_| true).expect("written");
+                }
+            });
+            while !writer.is_finished() {
+                let size = fs::metadata(&path).map_or(content.len() as u64, |file| file.len());
+                assert_eq!(size, content.len() as u64, "half a file was seen");
+            }
+        });
+        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn what_one_left_that_was_killed_while_it_wrote_is_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let new = directory.path().join("k.jobpass-new");
+        for (left, is_removed) in [("ours", true), ("theirs", false)] {
+            fs::write(&new, left).expect("written");
+            remove_user_file(&directory.path().join("k"), |text| text == "ours").expect("removed");
+            assert_eq!(!new.exists(), is_removed);
+        }
     }
 }
