@@ -4,7 +4,11 @@
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+#[cfg(feature = "operate")]
+use clap::{FromArgMatches, Subcommand};
 
+#[cfg(feature = "operate")]
+use crate::operate::Operation;
 use crate::{
     action::{self, Phase},
     options::{Call, Flags, Kind, REACHED, Setting},
@@ -47,7 +51,19 @@ const VERBS: [(Verb, &Call); 8] = [
 /// The name under which clap knows the command of `run`.
 const COMMAND: &str = "command";
 
-/// The command line, parsed.
+/// The verbs of those who own a cluster, which what a job fetches is built without.
+pub const OPERATORS: [&str; 1] = ["leases"];
+
+/// What the command line asks for.
+pub enum Called {
+    /// A verb of a job.
+    Job(Cli),
+    /// A verb of somebody who owns a cluster.
+    #[cfg(feature = "operate")]
+    Operator(Box<Operation>),
+}
+
+/// The command line of a job's verb, parsed.
 pub struct Cli {
     /// The verb.
     pub verb: Verb,
@@ -59,13 +75,23 @@ pub struct Cli {
     pub command: Vec<OsString>,
 }
 
-impl Cli {
+impl Called {
     /// Parses the command line.
     ///
     /// # Errors
     /// When it cannot be parsed, or asks for help or the version.
     pub fn parse(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
-        let mut matches = command().try_get_matches_from(arguments)?;
+        let matches = command().try_get_matches_from(arguments)?;
+        #[cfg(feature = "operate")]
+        if matches.subcommand_name().is_some_and(|name| OPERATORS.contains(&name)) {
+            return Operation::from_arg_matches(&matches).map(Box::new).map(Self::Operator);
+        }
+        Cli::of(matches).map(Self::Job)
+    }
+}
+
+impl Cli {
+    fn of(mut matches: ArgMatches) -> Result<Self, clap::Error> {
         let called = matches.remove_subcommand().and_then(|(name, given)| {
             let verb = VERBS.into_iter().find(|(_, call)| call.name == name)?;
             Some((verb, given))
@@ -94,6 +120,14 @@ fn text(setting: &Setting, given: &mut ArgMatches) -> Option<String> {
 /// The whole command line, as clap needs it.
 #[must_use]
 pub fn command() -> Command {
+    let command = of_job();
+    #[cfg(feature = "operate")]
+    let command = Operation::augment_subcommands(command);
+    command
+}
+
+/// The part of it that is a job's.
+fn of_job() -> Command {
     Command::new("jobpass")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends")
@@ -140,9 +174,13 @@ mod tests {
     use super::*;
     use crate::options as o;
 
+    fn parsed(arguments: &[&str]) -> Result<Called, clap::Error> {
+        Called::parse(arguments.iter().map(OsString::from).collect())
+    }
+
     #[test]
     fn every_flag_is_a_setting_and_every_plain_setting_a_flag() {
-        let command = command();
+        let command = of_job();
         let flags: BTreeSet<_> = command
             .get_subcommands()
             .flat_map(clap::Command::get_arguments)
@@ -158,12 +196,21 @@ mod tests {
     fn no_secret_is_a_flag() {
         for secret in o::ALL.iter().filter(|setting| setting.kind == o::Kind::Secret) {
             let flag = format!("--{}=x", secret.name);
-            assert!(Cli::parse(["jobpass", "request", &flag].map(OsString::from).to_vec()).is_err(), "{flag}");
+            assert!(parsed(&["jobpass", "request", &flag]).is_err(), "{flag}");
         }
     }
 
     #[test]
     fn the_command_line_is_well_formed() {
         command().debug_assert();
+    }
+
+    #[cfg(feature = "operate")]
+    #[test]
+    fn the_verbs_of_operators_are_known_without_them() {
+        let command = command();
+        let all: BTreeSet<_> = command.get_subcommands().map(Command::get_name).collect();
+        let jobs: BTreeSet<_> = VERBS.into_iter().map(|(_, call)| call.name).collect();
+        assert_eq!(all.difference(&jobs).copied().collect::<BTreeSet<_>>(), OPERATORS.into_iter().collect());
     }
 }

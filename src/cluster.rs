@@ -1,7 +1,7 @@
 //! The Kubernetes API: one connection, one deadline and one retry rule for all that is asked of it.
 //!
 //! `ask`, `exchange`, `hedge`, `retry` and `answer` send a [`Request`] and tell the answers apart. `leases`, `tokens`, `events` and
-//! `review` are what is asked: a new question is a file like these.
+//! `review` are what is asked: a new question is a file like these. `operator` is for those who own the cluster.
 //!
 //! An answer, a 409 say, goes from `exchange` (read off the wire) to `hedge` and `retry` (asked again, or not), `ask` (a 401 once more) and its
 //! caller in `leases` or `tokens`. `Answer::refusal` tells the kinds of one status apart.
@@ -32,6 +32,8 @@ mod events;
 mod exchange;
 mod hedge;
 mod leases;
+#[cfg(feature = "operate")]
+mod operator;
 mod policy;
 pub mod request;
 mod retry;

@@ -229,6 +229,13 @@ impl Identity {
         Ok(self)
     }
 
+    /// Whether it is a context of a kubeconfig.
+    #[cfg(feature = "operate")]
+    #[must_use]
+    pub fn is_of_kubeconfig(&self) -> bool {
+        source::of(&self.origin).has_contexts()
+    }
+
     /// The URL of the API server, in plain form.
     #[must_use]
     pub fn server(&self) -> &str {

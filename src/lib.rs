@@ -46,6 +46,7 @@
 //! - `child`: the command of `run`.
 //! - `job`: what the verbs share.
 //! - `verbs`: the recipes, one file a verb.
+//! - `operate`: what those who own a cluster run; what a job fetches is built without it.
 //! - `cli`: the command line, made of the verbs' tables.
 //!
 //! # The doors
@@ -68,7 +69,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     action::Phase,
-    cli::{Cli, Verb},
+    cli::{Called, Cli, Verb},
     context::{Context, Stdout},
     env::Env,
     failure::{Code, Exit, Failure},
@@ -95,6 +96,8 @@ pub mod lease;
 mod limits;
 pub mod name;
 mod net;
+#[cfg(feature = "operate")]
+pub mod operate;
 pub mod options;
 pub mod origin;
 pub mod out;
@@ -151,8 +154,10 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     let code = |exit: Exit| coded(exit, of_run);
     fault::watch_over(number(Exit::Failed, of_run));
     let out = Out::new();
-    let cli = match Cli::parse(arguments) {
-        Ok(cli) => cli,
+    let cli = match Called::parse(arguments) {
+        Ok(Called::Job(cli)) => cli,
+        #[cfg(feature = "operate")]
+        Ok(Called::Operator(operation)) => return operated(*operation, &env, &out).await,
         Err(error) => return refused(&error, &out, code),
     };
     let phase = cli.phase;
@@ -164,6 +169,19 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     });
     fault::settle();
     code
+}
+
+/// Does what somebody asks for who owns a cluster.
+#[cfg(feature = "operate")]
+async fn operated(operation: operate::Operation, env: &Env, out: &Out) -> ExitCode {
+    let is_json = operation.is_json();
+    Box::pin(operate::run(operation, env, out)).await.map_or_else(
+        |failure| {
+            tell(&failure, out, None, is_json);
+            coded(failure.exit(), false)
+        },
+        ExitCode::from,
+    )
 }
 
 /// Resolves the context of a verb, and runs the verb.
@@ -226,22 +244,48 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
         (ErrorKind::UnknownArgument, Some(flag)) => format!("there is no flag `{flag}` here"),
         (ErrorKind::UnknownArgument, None) => "there is an argument that belongs to no flag".to_owned(),
         (ErrorKind::ArgumentConflict, Some(flag)) => format!("`{flag}` is given more than once"),
+        (ErrorKind::InvalidSubcommand, _) if is_operators(error) => {
+            let failure =
+                Failure::new(Code::UsageArguments, "this jobpass is the small one that a job fetches, without the verbs of operators")
+                    .hint("build the whole one: `cargo build --release`");
+            out.say(failure.to_string());
+            return code(failure.exit());
+        }
         (ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand, _) => {
             let verbs: Vec<_> = cli::command().get_subcommands().map(|verb| format!("`{}`", verb.get_name())).collect();
             format!("the verb is none of {}", verbs.join(", "))
         }
-        // The command of `run` is the only required argument of our command line.
-        (ErrorKind::MissingRequiredArgument, _) => "there is no command to run".to_owned(),
+        (ErrorKind::MissingRequiredArgument, _) => match missing(error) {
+            // The command of `run` has no flag.
+            Some(argument) if argument.starts_with("<COMMAND>") => "there is no command to run".to_owned(),
+            Some(argument) => format!("`{argument}` is missing"),
+            None => "an argument is missing".to_owned(),
+        },
         (ErrorKind::TooManyValues, Some(flag)) => format!("`{flag}` takes no value"),
         (_, Some(flag)) => format!("`{flag}` needs a value"),
         (_, None) => "the command line cannot be read".to_owned(),
     };
     let hint = match flag(ContextKind::SuggestedArg) {
-        None if error.kind() == ErrorKind::MissingRequiredArgument => "write it after `--`, as `jobpass run --help` shows".to_owned(),
+        None if missing(error).is_some_and(|argument| argument.starts_with("<COMMAND>")) => {
+            "write it after `--`, as `jobpass run --help` shows".to_owned()
+        }
         Some(flag) => format!("did you mean `{flag}`? `jobpass --help` shows them all"),
         None => "run `jobpass --help`".to_owned(),
     };
     let failure = Failure::new(Code::UsageArguments, what).hint(hint);
     out.say(failure.to_string());
     code(failure.exit())
+}
+
+/// The first argument that is missing, as the help shows it: no value of the user's.
+fn missing(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) if error.kind() == ErrorKind::MissingRequiredArgument => missing.first().map(String::as_str),
+        _ => None,
+    }
+}
+
+/// Whether the verb is one that this binary was built without.
+fn is_operators(error: &clap::Error) -> bool {
+    matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(verb)) if cli::OPERATORS.contains(&verb.as_str()))
 }

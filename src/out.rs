@@ -131,6 +131,12 @@ impl Out {
         let _ = io::stderr().write_all(self.speakable(text.as_ref()).as_bytes());
     }
 
+    /// Prints a question, without a line break: the answer stands behind it.
+    #[cfg(feature = "operate")]
+    pub fn ask(&self, text: &str) {
+        let _ = io::stderr().write_all(self.speakable(text).trim_end_matches('\n').as_bytes());
+    }
+
     /// Prints a message in a platform's own form, such as an annotation; `render` makes one line of it.
     pub fn say_as(&self, text: impl AsRef<str>, render: impl Fn(&str) -> String) {
         let _ = io::stderr().write_all((render(&self.speakable(text.as_ref())) + "\n").as_bytes());

@@ -124,9 +124,32 @@ impl Source for OfHome {
     }
 }
 
-/// An identity from files, merged as kubectl does it: the first file to set a value wins.
-fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<Identity, Failure> {
-    let shown = paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
+/// The kubeconfig that an operator has: `--kubeconfig`, its text in a variable, `KUBECONFIG` without passes, or that of the home. None
+/// where there is none, as in a pod.
+///
+/// # Errors
+/// When there is one that cannot be read.
+#[cfg(feature = "operate")]
+pub fn whole(context: &Context) -> Result<Option<Kubeconfig>, Failure> {
+    let Context { options, env, .. } = context;
+    if let Some(given) = options.get(&o::KUBECONFIG) {
+        return merged(&[env.absolute(given.text.as_ref())], &given.source.to_string()).map(Some);
+    }
+    if let Some((text, source)) = options.secret(&o::IDENTITY_KUBECONFIG) {
+        return parsed(text, &source.to_string()).map(Some);
+    }
+    let listed = env.get("KUBECONFIG").map(|list| env.paths(list)).unwrap_or_default();
+    let listed: Vec<_> = listed.into_iter().filter(|path| path.exists() && PassExtension::of_file(path).is_none()).collect();
+    if !listed.is_empty() {
+        return merged(&listed, "`KUBECONFIG`").map(Some);
+    }
+    let home = env.path("HOME").map(|home| home.join(".kube/config")).filter(|path| path.exists());
+    home.map(|path| merged(&[path], "nothing else is set")).transpose()
+}
+
+/// Files merged as kubectl does it: the first file to set a value wins.
+fn merged(paths: &[PathBuf], source: &str) -> Result<Kubeconfig, Failure> {
+    let shown = shown(paths);
     let failed = |cause: String| {
         let failure = Failure::new(Code::IdentityKubeconfig, format!("cannot use the kubeconfig {shown}")).cause(cause);
         match paths.iter().find_map(|path| Kind::of(&path.to_string_lossy())) {
@@ -154,7 +177,17 @@ fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<
             None => config,
         });
     }
-    let config = merged.ok_or_else(|| failed("none of these files exists".into()))?;
+    merged.ok_or_else(|| failed("none of these files exists".into()))
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
+}
+
+/// An identity from files, merged as kubectl does it: the first file to set a value wins.
+fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<Identity, Failure> {
+    let config = merged(paths, source)?;
+    let shown = shown(paths);
     let origin = Origin::Kubeconfig {
         paths: paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
         context: context.map(str::to_owned),
@@ -204,8 +237,8 @@ pub fn text_of(mut bytes: Vec<u8>) -> anyhow::Result<String> {
     }
 }
 
-/// An identity from a kubeconfig's text, plain or in base64.
-fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Identity, Failure> {
+/// A kubeconfig from its text, plain or in base64.
+fn parsed(text: &Secret, source: &str) -> Result<Kubeconfig, Failure> {
     let what = format!("cannot use the kubeconfig of {source}");
     let compact: String = text.expose().split_whitespace().collect();
     let decoded = STANDARD.decode(compact).ok().and_then(|bytes| text_of(bytes).ok()).map(Secret::new);
@@ -216,6 +249,13 @@ fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Ident
     })?;
     let config = without_blanks(config);
     mounted::names_none(&config).map_err(|failure| failure.within(&what))?;
+    Ok(config)
+}
+
+/// An identity from a kubeconfig's text, plain or in base64.
+fn from_text(text: &Secret, context: Option<&str>, source: &str) -> Result<Identity, Failure> {
+    let config = parsed(text, source)?;
+    let what = format!("cannot use the kubeconfig of {source}");
     let why = |context: &str| format!("context `{context}` of the kubeconfig in {source}");
     select(&config, context, Origin::KubeconfigText, why).map_err(|failure| failure.within(what))
 }

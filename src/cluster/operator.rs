@@ -1,0 +1,72 @@
+//! What an operator's verbs need beside our own requests: the server's version, kube's client on our connection, and kube's errors in our
+//! words.
+
+use http::Method;
+use jiff::Timestamp;
+use kube::Client;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{
+    Cluster,
+    answer::{Answer, Refusal},
+    request::Request,
+};
+use crate::{failure::Failure, net::TransportError};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    git_version: String,
+}
+
+impl Cluster {
+    /// The version of the API server. None where it does not tell us.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or does not know us.
+    pub async fn version(&mut self) -> Result<Option<String>, Failure> {
+        let what = format!("cannot ask the API server at `{}`", self.identity.server());
+        let request = Request::new(Method::GET, "/version".to_owned(), what, "`get` on `/version`".to_owned());
+        let answer = self.ask(&request, &()).await?;
+        self.hear(None, &answer);
+        match answer.refusal() {
+            _ if answer.is_success() => {
+                // A Date counts only beside an API server's answer, and this one has no kind.
+                let version: Version = super::parsed(&answer, &request)?;
+                answer.date.into_iter().for_each(|date| self.clock.shows(date));
+                Ok(Some(version.git_version))
+            }
+            Refusal::Rbac | Refusal::Anonymous => Ok(None),
+            _ => Err(answer.failure(&request, &self.shown())),
+        }
+    }
+
+    /// kube's client on our connection, with the credential of now.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.connector.line.client.clone()
+    }
+
+    /// The server's time now; this machine's where the server has told none.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now(None).map_or_else(Timestamp::now, crate::clock::ServerTime::figure)
+    }
+
+    /// What kube's client says, as our failure: `what` could not be done, and it takes this right.
+    #[must_use]
+    pub fn failed(&self, what: &str, permission: &str, error: &kube::Error) -> Failure {
+        let kube::Error::Api(status) = error else {
+            return TransportError::of(error).failure(what, &self.connector.target, None, self.timeout);
+        };
+        let body = Zeroizing::new(serde_json::to_vec(status).unwrap_or_default());
+        let answer = Answer { status: status.code, retry_after: None, date: None, warnings: Vec::new(), after_another: false, body };
+        let request = Request::new(Method::GET, String::new(), what.to_owned(), permission.to_owned());
+        let failure = answer.failure(&request, &self.shown());
+        match answer.refusal() {
+            Refusal::Rbac => failure.hint(format!("ask a cluster admin for {permission}")),
+            _ => failure,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What those who own a cluster run: `setup`, `doctor`, `leases`, `lock` and `unlock`. The binary that a job fetches is built without
+//! this room (the feature `operate`).
+//!
+//! Each verb is a file or a directory here. They share:
+//!
+//! - `reach`: which clusters are meant, each opened once and all at the same time; one that cannot be reached is a row and no end.
+//! - `server`: one API server as an operator sees it: kube's client over our own connection, the server's time, its refusals in our words.
+//! - `table`: what people read: cut to the width of a terminal, whole where it is piped.
+//! - `document`: what programs read: one JSON document, made of the same list as the table.
+//! - `consent`: what ends something shows it first and asks.
+//! - `finding`: what is wrong, with a name that stays and a severity.
+//! - `rights`: what a set of rules lets somebody do to a cluster's tokens.
+//! - `outcome`: how it ends.
+//!
+//! A new verb: a file here, a variant of [`Operation`], an arm in [`run`], and a row in `docs/commands.md`.
+
+use clap::Subcommand;
+
+use crate::{env::Env, failure::Failure, out::Out};
+
+mod consent;
+mod document;
+pub mod finding;
+mod leases;
+mod outcome;
+mod reach;
+mod rights;
+mod server;
+mod table;
+
+use document::Output;
+pub use outcome::Outcome;
+
+/// What an operator asks for.
+#[derive(Debug, Subcommand)]
+pub enum Operation {
+    /// See and end the passes of a cluster
+    #[command(subcommand)]
+    Leases(leases::Operation),
+}
+
+impl Operation {
+    /// Whether the answer is to be JSON, a failure too.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        let output = match self {
+            Self::Leases(operation) => operation.output(),
+        };
+        output == Output::Json
+    }
+}
+
+/// Does what is asked for.
+///
+/// # Errors
+/// When nothing could be done at all.
+pub async fn run(operation: Operation, env: &Env, out: &Out) -> Result<Outcome, Failure> {
+    match operation {
+        Operation::Leases(operation) => leases::run(operation, env, out).await,
+    }
+}
