@@ -96,6 +96,12 @@ impl ControlPlane {
         self.directory.join("audit.log")
     }
 
+    /// How a kubeconfig says who the admin is.
+    pub(crate) fn admin_user(&self) -> Vec<(&'static str, String)> {
+        let Identity { certificate_pem, key_pem } = &self.admin;
+        vec![("client-certificate-data", STANDARD.encode(certificate_pem)), ("client-key-data", STANDARD.encode(key_pem))]
+    }
+
     /// One request as the cluster's admin.
     pub(crate) fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         client::request_as(&self.url, &self.ca_pem, &self.admin, method, path, None, body).expect("the control plane answers")

@@ -7,6 +7,7 @@
 mod audit;
 mod command;
 mod control_plane;
+mod desk;
 pub mod doors;
 mod issuers;
 mod job;
@@ -20,6 +21,7 @@ mod world;
 
 pub use command::{Command, Running};
 pub use control_plane::ControlPlane;
+pub use desk::Desk;
 pub use job::{Job, On, records};
 pub use jobpass_issuers as oidc;
 pub use ran::{End, Ran};

@@ -53,6 +53,9 @@ pub(crate) trait Server: Send + Sync {
     /// The token of the CI identity, which has all of `RIGHTS`.
     fn identity_token(&self) -> &str;
 
+    /// What stands under `user:` in the kubeconfig of the cluster's admin, by name and value.
+    fn admin(&self) -> Vec<(&'static str, String)>;
+
     /// The tokens that it has given out, as far as it tells.
     fn issued(&self) -> Vec<String>;
 

@@ -13,7 +13,7 @@ use jobpass_sandbox::{
     Registry, Sandbox,
     client::{self, Response},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     control_plane::ControlPlane,
@@ -201,6 +201,21 @@ impl World {
              users:\n- name: ci\n  user:\n    token: {token}\n\
              contexts:\n- name: main\n  context:\n    cluster: main\n    user: ci\n"
         )
+    }
+
+    /// The same for the cluster's admin, with this as the name of cluster, user and context.
+    pub(super) fn admin_kubeconfig(&self, name: &str) -> Value {
+        let user = self.server.admin();
+        for (_, secret) in user.iter().filter(|(kind, _)| *kind != "client-certificate-data") {
+            self.secret(secret);
+        }
+        let user: Value = user.into_iter().map(|(kind, value)| (kind.to_owned(), Value::from(value))).collect();
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": name,
+            "clusters": [{"name": name, "cluster": {"server": self.url(), "certificate-authority-data": STANDARD.encode(self.ca_pem())}}],
+            "users": [{"name": name, "user": user}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        })
     }
 
     /// One more text that must not leak.

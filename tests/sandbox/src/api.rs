@@ -1,6 +1,10 @@
 //! From a request to the part of the API that answers it, behind authentication.
 
+mod events;
+mod lists;
+mod namespaces;
 mod openshift;
+mod partial;
 mod reviews;
 mod secrets;
 mod selector;
@@ -27,6 +31,7 @@ pub(crate) struct Call {
     pub(crate) query: Option<String>,
     pub(crate) authorization: Option<String>,
     pub(crate) content_type: Option<String>,
+    pub(crate) accept: Option<String>,
     pub(crate) csrf_token: Option<String>,
     pub(crate) host: Option<String>,
     pub(crate) certificate: Option<Vec<u8>>,
@@ -124,9 +129,14 @@ fn route(path: &str, context: Context<'_>) -> Handled {
         ("POST", ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"]) => reviews::who_am_i(&context),
         ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => reviews::may_i(&context),
         ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => pods(&context, namespace),
-        ("GET", ["api", "v1", "namespaces", namespace, "events"]) => events(&context, namespace),
+        ("GET", ["api", "v1", "namespaces", namespace, "events"]) => events::list(&context, namespace),
+        ("POST", ["api", "v1", "namespaces", namespace, "events"]) => events::create(context, namespace),
+        ("GET", ["api", "v1", "namespaces", name]) => namespaces::get(&context, name),
+        ("PATCH", ["api", "v1", "namespaces", name]) => namespaces::patch(context, name),
+        ("GET", ["api", "v1", "namespaces", namespace, "serviceaccounts", name]) => namespaces::account(&context, namespace, name),
+        ("GET", ["api", "v1", "secrets"]) => lists::secrets(context, None),
         ("POST", ["api", "v1", "namespaces", namespace, "secrets"]) => secrets::create(context, namespace),
-        ("GET", ["api", "v1", "namespaces", namespace, "secrets"]) => secrets::list(&context, namespace),
+        ("GET", ["api", "v1", "namespaces", namespace, "secrets"]) => lists::secrets(context, Some(namespace)),
         ("GET", ["api", "v1", "namespaces", namespace, "secrets", name]) => secrets::get(&context, namespace, name),
         ("DELETE", ["api", "v1", "namespaces", namespace, "secrets", name]) => secrets::delete(context, namespace, name),
         ("POST", ["api", "v1", "namespaces", namespace, "serviceaccounts", name, "token"]) => tokens::request(context, namespace, name),
@@ -153,19 +163,6 @@ fn pods(context: &Context<'_>, namespace: &str) -> Handled {
     Ok(list("PodList", &context.world.revision(), &items))
 }
 
-/// The Events about one object, for whoever asks who has deleted it.
-fn events(context: &Context<'_>, namespace: &str) -> Handled {
-    let wanted = Attributes { verb: "list", group: "", resource: "events", subresource: None, namespace: Some(namespace), name: "" };
-    authorize(context.world, &context.user, &wanted)?;
-    let selector = context.call.query("fieldSelector").unwrap_or_default();
-    let Some(uid) = selector.strip_prefix("involvedObject.uid=").filter(|uid| !uid.contains(',')) else {
-        return Err(context.call.refuse("with that fieldSelector"));
-    };
-    let here = context.world.events.iter().filter(|(place, event)| place == namespace && event["involvedObject"]["uid"] == uid);
-    let items: Vec<Value> = here.map(|(_, event)| event.clone()).collect();
-    Ok(list("EventList", &context.world.revision(), &items))
-}
-
 fn list(kind: &str, revision: &str, items: &[Value]) -> Answer {
     let body = json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": revision}, "items": items});
     Answer::json(200, body)
@@ -175,8 +172,8 @@ fn list(kind: &str, revision: &str, items: &[Value]) -> Answer {
 fn namespace_lives(world: &World, namespace: &str, resource: &str, name: &str) -> Result<(), Answer> {
     match world.namespaces.get(namespace) {
         None => Err(status::not_found(&Resource::core("namespaces"), namespace)),
-        Some(true) => Err(status::terminating(&Resource::core(resource), name, namespace)),
-        Some(false) => Ok(()),
+        Some(found) if found.terminating => Err(status::terminating(&Resource::core(resource), name, namespace)),
+        Some(_) => Ok(()),
     }
 }
 

@@ -78,6 +78,21 @@ pub fn request(url: &str, ca_pem: &str, method: &str, path: &str, token: Option<
     blocking(&Asked { url, ca_pem, identity: None, method, path, token, body, headers: &[], form: None })
 }
 
+/// One request with headers of its own, such as the kind of its body.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_with(
+    url: &str,
+    ca_pem: &str,
+    (method, path): (&str, &str),
+    token: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Value>,
+) -> io::Result<Response> {
+    blocking(&Asked { url, ca_pem, identity: None, method, path, token: Some(token), body, headers, form: None })
+}
+
 /// One request with a client certificate, and with a token too if there is one.
 ///
 /// # Errors
@@ -164,7 +179,10 @@ async fn exchange(asked: &Asked<'_>) -> io::Result<Response> {
     request = asked.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let body = match (asked.body, asked.form) {
         (Some(body), _) => {
-            request = request.header(CONTENT_TYPE, "application/json");
+            let has_kind = asked.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()));
+            if !has_kind {
+                request = request.header(CONTENT_TYPE, "application/json");
+            }
             Bytes::from(body.to_string())
         }
         (None, Some(form)) => {

@@ -193,7 +193,7 @@ fn failure(code: u16, reason: &str, message: &str) -> Value {
     match status::failure(code, reason, message, None).body {
         Body::Json(body) => body,
         Body::Text(text) => json!(text),
-        Body::Empty => Value::Null,
+        Body::Empty | Body::Lines(_) => Value::Null,
     }
 }
 

@@ -49,6 +49,7 @@ mod setup;
 mod status;
 mod tls;
 mod trust;
+mod watch;
 mod world;
 
 pub use authn::IDENTITY_AUDIENCE;

@@ -1,5 +1,8 @@
 //! The two admission policies (`ValidatingAdmissionPolicy`) of `deploy/policy.yaml`, as the server would enforce them.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::authn::User;
@@ -38,6 +41,11 @@ const OWNER: &str = "jobpass policy: a lease may be owned by nothing but a Pod";
 const BOUND: &str = "jobpass policy: bind the token to a lease, a Secret whose name starts with jobpass-, so that it can be revoked";
 const LIFETIME: &str = "jobpass policy: ask for a token of at most 3600 s (--ttl), or have maxSeconds raised in the policy \
     jobpass-tokens";
+/// The annotations of a namespace that lock it, and what is said of them.
+const LOCK: &str = "jobpass.dev/locked-until";
+const LOCK_REASON: &str = "jobpass.dev/locked-reason";
+const LOCKED: &str = "jobpass policy: locked until ";
+const UNREASONED: &str = "no reason was given";
 
 /// Off by default, as on a cluster where nobody has applied them.
 #[derive(Default)]
@@ -81,10 +89,20 @@ impl Policies {
         self.check(user, SECRETS, &Resource::core("secrets"), name, &checks)
     }
 
-    pub(crate) fn request_token(&self, user: &User, account: &str, bound: &Value, seconds: i64) -> Result<(), Answer> {
+    pub(crate) fn request_token(&self, user: &User, account: &str, bound: &Value, seconds: i64, lock: Option<&str>) -> Result<(), Answer> {
         let to_lease = bound["kind"] == "Secret" && bound["name"].as_str().is_some_and(|name| name.starts_with(PREFIX));
-        let checks = [(to_lease, BOUND), (seconds <= LONGEST, LIFETIME)];
+        let checks = [(lock.is_none(), lock.unwrap_or_default()), (to_lease, BOUND), (seconds <= LONGEST, LIFETIME)];
         self.check(user, TOKENS, &Resource::core("serviceaccounts"), account, &checks)
+    }
+
+    /// What the policy says where a lock in the namespace's annotations holds for the account. What is no time always holds.
+    pub(crate) fn lock(notes: &BTreeMap<String, String>, account: &str, now: Timestamp) -> Option<String> {
+        let is_over = |until: &str| until.len() == 20 && until.parse::<Timestamp>().is_ok_and(|until| until <= now);
+        [String::new(), format!(".{account}")].iter().find_map(|suffix| {
+            let until = notes.get(&format!("{LOCK}{suffix}")).filter(|until| !is_over(until))?;
+            let reason = notes.get(&format!("{LOCK_REASON}{suffix}")).map_or(UNREASONED, String::as_str);
+            Some(format!("{LOCKED}{until}: {reason}"))
+        })
     }
 
     /// The first check that fails is the one that is reported.
@@ -155,6 +173,9 @@ mod tests {
             assert!(folded.contains(part.trim()), "{part}");
         }
         for word in GROUPS.into_iter().chain([LEASE, MANAGED_BY, RUN]) {
+            assert!(manifest.contains(&format!("'{word}'")), "{word}");
+        }
+        for word in [LOCK, LOCK_REASON, LOCKED, UNREASONED] {
             assert!(manifest.contains(&format!("'{word}'")), "{word}");
         }
         for policy in [SECRETS, TOKENS] {

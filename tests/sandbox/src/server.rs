@@ -10,12 +10,12 @@ use std::task::{Context, Poll};
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc::UnboundedReceiver, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::Call;
@@ -121,6 +121,7 @@ async fn serve(site: Site, request: Request<Incoming>, certificate: Option<Vec<u
         query: head.uri.query().map(|query| query.trim_matches('&').to_owned()).filter(|query| !query.is_empty()),
         authorization: header(AUTHORIZATION),
         content_type: header(CONTENT_TYPE),
+        accept: header(ACCEPT),
         csrf_token: header(HeaderName::from_static("x-csrf-token")),
         host: header(HOST),
         certificate,
@@ -212,21 +213,22 @@ fn carry_out(after: bool, usual: impl FnOnce() -> Answer) {
 
 fn respond(shared: &Shared, number: usize, answer: Answer, payload: fn(Bytes) -> Payload) -> Response<Payload> {
     shared.log.answered(number, answer.status);
-    let (kind, text) = match answer.body {
-        Body::Json(value) => (Some("application/json"), value.to_string() + "\n"),
-        Body::Text(text) => (Some("text/plain; charset=utf-8"), text),
-        Body::Empty => (None, String::new()),
+    let (kind, length, payload) = match answer.body {
+        Body::Json(value) => whole(Some("application/json"), value.to_string() + "\n", payload),
+        Body::Text(text) => whole(Some("text/plain; charset=utf-8"), text, payload),
+        Body::Lines(lines) => (Some("application/json"), None, Payload { rest: None, end: End::Lines(lines) }),
+        Body::Empty => whole(None, String::new(), payload),
     };
     let builder = Response::builder().status(answer.status);
-    let mut response = kind
+    let builder = kind.into_iter().fold(builder, |builder, kind| builder.header(CONTENT_TYPE, kind));
+    let mut response = length
         .into_iter()
-        .fold(builder, |builder, kind| builder.header(CONTENT_TYPE, kind))
-        .header(CONTENT_LENGTH, text.len())
+        .fold(builder, |builder, length: usize| builder.header(CONTENT_LENGTH, length))
         .header("Audit-Id", jwt::uuid())
         // By the server's own clock, which is how a client learns that its own is wrong.
         .header(DATE, http_date(shared.clock.now()))
         .header("Cache-Control", "no-cache, private")
-        .body(payload(text.into()))
+        .body(payload)
         .expect("a scripted status is a status");
     for (name, value) in answer.headers {
         let name: HeaderName = name.parse().expect("a scripted header has a name");
@@ -241,6 +243,11 @@ fn respond(shared: &Shared, number: usize, answer: Answer, payload: fn(Bytes) ->
     response
 }
 
+/// A body whose length is known.
+fn whole(kind: Option<&'static str>, text: String, payload: fn(Bytes) -> Payload) -> (Option<&'static str>, Option<usize>, Payload) {
+    (kind, Some(text.len()), payload(text.into()))
+}
+
 /// A body that is sent whole, or breaks off after its first half.
 struct Payload {
     rest: Option<Bytes>,
@@ -252,6 +259,8 @@ enum End {
     /// One more poll, so that the first half is flushed before the connection breaks.
     Flush,
     Break,
+    /// A line whenever there is one.
+    Lines(UnboundedReceiver<Bytes>),
 }
 
 impl Payload {
@@ -273,7 +282,8 @@ impl hyper::body::Body for Payload {
         if let Some(rest) = self.rest.take() {
             return Poll::Ready(Some(Ok(Frame::data(rest))));
         }
-        match self.end {
+        match &mut self.end {
+            End::Lines(lines) => lines.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line)))),
             End::Whole => Poll::Ready(None),
             End::Flush => {
                 self.end = End::Break;

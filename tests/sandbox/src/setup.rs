@@ -1,5 +1,7 @@
 //! What a test puts into the sandbox before, and does behind the client's back: users, rights and objects.
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -12,13 +14,19 @@ use crate::rbac::{Rule, Subject};
 use crate::sandbox::Sandbox;
 use crate::tls::Identity;
 use crate::trust::{Trust, Trusted};
-use crate::world::{Key, Pod, SecretInfo, ServiceAccount, World, info, plain_secret, uid};
+use crate::world::{Key, Namespace, Pod, SecretInfo, ServiceAccount, World, info, plain_secret, uid};
 
 /// How long a token lives that was not asked for over HTTP.
 const HOUR: i64 = 3600;
 
 /// Users and their rights.
 impl Sandbox {
+    /// An admin of the cluster, who may do everything; returns the token.
+    #[must_use]
+    pub fn admin(&self) -> String {
+        self.add_user("admin", &["system:masters"])
+    }
+
     /// Writes an Event about the object with this uid.
     pub fn put_event(&self, namespace: &str, uid: &str, by: &str, message: &str) {
         let event = serde_json::json!({
@@ -95,7 +103,7 @@ impl Sandbox {
         )
     }
 
-    /// Gives a user a right in a namespace; no names means all. For a service account the user is
+    /// Gives a user a right in a namespace, or in all by `*`; no names means all. For a service account the user is
     /// `system:serviceaccount:NAMESPACE:NAME`.
     pub fn allow(&self, user: &str, namespace: &str, verb: &str, resource: &str, names: &[&str]) {
         self.add_rule(Subject::User(user.to_owned()), namespace, verb, resource, names);
@@ -163,15 +171,17 @@ impl Sandbox {
 
     /// From now on nothing can be created in the namespace; what is there stays.
     pub fn terminate_namespace(&self, namespace: &str) {
-        self.shared.world().namespaces.insert(namespace.to_owned(), true);
+        let mut world = self.shared.world();
+        world.namespaces.entry(namespace.to_owned()).or_insert_with(Namespace::new).terminating = true;
     }
 
     /// A service account; one that exists is deleted and made anew. Returns its uid.
     pub fn add_service_account(&self, namespace: &str, name: &str) -> String {
+        let created = self.now();
         let mut world = self.shared.world();
         make_namespace(&mut world, namespace);
         let uid = jwt::uuid();
-        world.service_accounts.insert(key(namespace, name), ServiceAccount { uid: uid.clone() });
+        world.service_accounts.insert(key(namespace, name), ServiceAccount { uid: uid.clone(), created });
         world.collect();
         uid
     }
@@ -241,8 +251,37 @@ impl Sandbox {
     /// Removes a Secret at once, finalizers or not.
     pub fn delete_secret(&self, namespace: &str, name: &str) {
         let mut world = self.shared.world();
-        world.secrets.remove(&key(namespace, name));
+        world.remove(&key(namespace, name));
         world.collect();
+    }
+
+    /// A Secret with this metadata beside its name, which the server would not take from everybody. Returns its uid.
+    pub fn put_secret_with(&self, namespace: &str, name: &str, type_: &str, metadata: &Value) -> String {
+        let mut secret = plain_secret(namespace, name, type_, &HashMap::new());
+        for (field, value) in metadata.as_object().into_iter().flatten() {
+            secret["metadata"][field] = value.clone();
+        }
+        let created = secret["metadata"]["creationTimestamp"].clone();
+        let uid = self.store(&key(namespace, name), secret);
+        if !created.is_null() {
+            let mut world = self.shared.world();
+            if let Some(stored) = world.secrets.get_mut(&key(namespace, name)) {
+                stored["metadata"]["creationTimestamp"] = created;
+            }
+        }
+        uid
+    }
+
+    /// Ends every watch, as an API server does from time to time.
+    pub fn end_watches(&self) {
+        self.shared.world().watches.end();
+    }
+
+    /// Forgets what has changed so far: a watch that begins before now is told that its version is too old.
+    pub fn forget_changes(&self) {
+        let mut world = self.shared.world();
+        let revision = world.revise(&mut json!({}));
+        world.watches.forget(revision);
     }
 
     /// Adds a finalizer to a Secret.
@@ -264,7 +303,7 @@ impl Sandbox {
     /// If there is no such Secret.
     pub fn recreate_secret_same_name(&self, namespace: &str, name: &str) -> String {
         let key = key(namespace, name);
-        let removed = self.shared.world().secrets.remove(&key);
+        let removed = self.shared.world().remove(&key);
         self.store(&key, removed.expect("the Secret is there"))
     }
 
@@ -274,7 +313,7 @@ impl Sandbox {
         make_namespace(&mut world, &key.0);
         world.stamp(&mut secret, now, true);
         let uid = uid(&secret).unwrap_or_default().to_owned();
-        world.secrets.insert(key.clone(), secret);
+        world.put(key.clone(), secret);
         uid
     }
 
@@ -286,7 +325,7 @@ impl Sandbox {
 }
 
 fn make_namespace(world: &mut World, namespace: &str) {
-    world.namespaces.entry(namespace.to_owned()).or_insert(false);
+    world.namespaces.entry(namespace.to_owned()).or_insert_with(Namespace::new);
 }
 
 fn key(namespace: &str, name: &str) -> Key {

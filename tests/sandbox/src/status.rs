@@ -1,6 +1,8 @@
 //! The Status bodies of the API server, word for word.
 
+use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What goes back to the client.
 pub(crate) struct Answer {
@@ -13,6 +15,8 @@ pub(crate) struct Answer {
 pub(crate) enum Body {
     Json(Value),
     Text(String),
+    /// A watch: a line for each change, until somebody ends it.
+    Lines(UnboundedReceiver<Bytes>),
     Empty,
 }
 

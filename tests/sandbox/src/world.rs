@@ -12,17 +12,19 @@ use crate::jwt;
 use crate::openshift::Oauth;
 use crate::policy::Policies;
 use crate::rbac::Rule;
+use crate::watch::Watches;
 
 /// Namespace and name.
 pub(crate) type Key = (String, String);
 
 /// Everything that a request can see or change; one lock guards it.
 pub(crate) struct World {
-    /// The value says whether the namespace is terminating.
-    pub(crate) namespaces: BTreeMap<String, bool>,
+    pub(crate) namespaces: BTreeMap<String, Namespace>,
     pub(crate) service_accounts: BTreeMap<Key, ServiceAccount>,
     pub(crate) pods: BTreeMap<Key, Pod>,
+    /// Read it as you like; it is changed by [`World::put`] and [`World::remove`], so that watches see it.
     pub(crate) secrets: BTreeMap<Key, Value>,
+    pub(crate) watches: Watches,
     /// Events, each with its namespace.
     pub(crate) events: Vec<(String, Value)>,
     pub(crate) people: People,
@@ -37,8 +39,22 @@ pub(crate) struct World {
     revision: u64,
 }
 
+pub(crate) struct Namespace {
+    pub(crate) uid: String,
+    pub(crate) created: Timestamp,
+    pub(crate) terminating: bool,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl Namespace {
+    pub(crate) fn new() -> Self {
+        Self { uid: jwt::uuid(), created: Timestamp::now(), terminating: false, annotations: BTreeMap::new() }
+    }
+}
+
 pub(crate) struct ServiceAccount {
     pub(crate) uid: String,
+    pub(crate) created: Timestamp,
 }
 
 pub(crate) struct Pod {
@@ -93,10 +109,11 @@ impl fmt::Debug for SecretInfo {
 impl World {
     pub(crate) fn new() -> Self {
         Self {
-            namespaces: BTreeMap::from([("default".to_owned(), false)]),
+            namespaces: BTreeMap::from([("default".to_owned(), Namespace::new())]),
             service_accounts: BTreeMap::new(),
             pods: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            watches: Watches::default(),
             events: Vec::new(),
             people: People::new(),
             rules: Vec::new(),
@@ -119,9 +136,25 @@ impl World {
         }
     }
 
-    pub(crate) fn revise(&mut self, object: &mut Value) {
+    pub(crate) fn revise(&mut self, object: &mut Value) -> u64 {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        self.revision
+    }
+
+    /// Puts a Secret there, which has its resource version.
+    pub(crate) fn put(&mut self, key: Key, secret: Value) {
+        let kind = if self.secrets.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+        self.watches.tell(self.revision, kind, &secret);
+        self.secrets.insert(key, secret);
+    }
+
+    /// Takes a Secret away.
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<Value> {
+        let mut secret = self.secrets.remove(key)?;
+        self.revise(&mut secret);
+        self.watches.tell(self.revision, "DELETED", &secret);
+        Some(secret)
     }
 
     pub(crate) fn revision(&self) -> String {
@@ -138,7 +171,7 @@ impl World {
                 return;
             }
             for key in dead {
-                self.secrets.remove(&key);
+                self.remove(&key);
             }
         }
     }

@@ -49,6 +49,10 @@ impl Server for Real {
         &self.token
     }
 
+    fn admin(&self) -> Vec<(&'static str, String)> {
+        self.cluster.admin_user()
+    }
+
     fn issued(&self) -> Vec<String> {
         Vec::new()
     }

@@ -47,6 +47,10 @@ impl Server for Sandboxed {
         &self.token
     }
 
+    fn admin(&self) -> Vec<(&'static str, String)> {
+        vec![("token", self.sandbox.admin())]
+    }
+
     fn issued(&self) -> Vec<String> {
         self.sandbox.issued_tokens()
     }

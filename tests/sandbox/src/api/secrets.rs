@@ -4,8 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::selector::selector;
-use super::{Context, list as list_of, namespace_lives, validate, warned};
+use super::{Context, namespace_lives, partial, validate, warned};
 use crate::clock::rfc3339;
 use crate::jwt;
 use crate::rbac::{Attributes, authorize};
@@ -52,7 +51,7 @@ pub(super) fn create(context: Context<'_>, namespace: &str) -> Handled {
     }
     world.stamp(&mut secret, now, !dry_run);
     if !dry_run {
-        world.secrets.insert(key, secret.clone());
+        world.put(key, secret.clone());
     }
     Ok(warned(Answer::json(201, secret), &warnings))
 }
@@ -60,36 +59,9 @@ pub(super) fn create(context: Context<'_>, namespace: &str) -> Handled {
 pub(super) fn get(context: &Context<'_>, namespace: &str, name: &str) -> Handled {
     allow(context, "get", namespace, name)?;
     let secret = context.world.secrets.get(&key(namespace, name));
-    secret.map(|secret| Answer::json(200, secret.clone())).ok_or_else(|| status::not_found(&Resource::core(RESOURCE), name))
-}
-
-pub(super) fn list(context: &Context<'_>, namespace: &str) -> Handled {
-    allow(context, "list", namespace, "")?;
-    let call = context.call;
-    if call.query("watch").is_some() || call.query("continue").is_some_and(|token| !token.is_empty()) {
-        return Err(call.refuse("as a watch or in pieces"));
-    }
-    let labels = selector(&call.query("labelSelector").unwrap_or_default()).map_err(|what| call.refuse(what))?;
-    let fields = selector(&call.query("fieldSelector").unwrap_or_default()).map_err(|what| call.refuse(what))?;
-    let field = |secret: &Value, name: &str| match name {
-        "type" => secret["type"].as_str().map(str::to_owned),
-        _ => secret["metadata"][name.trim_start_matches("metadata.")].as_str().map(str::to_owned),
-    };
-    if fields.iter().any(|term| !["type", "metadata.name", "metadata.namespace"].contains(&term.key.as_str())) {
-        return Err(call.refuse("with that fieldSelector"));
-    }
-    let here = context.world.secrets.iter().filter(|((place, _), _)| place == namespace).map(|(_, secret)| secret);
-    let chosen = here.filter(|secret| {
-        let label = |key: &str| secret["metadata"]["labels"][key].as_str().map(str::to_owned);
-        labels.iter().all(|term| term.holds(label(&term.key).as_deref()))
-            && fields.iter().all(|term| term.holds(field(secret, &term.key).as_deref()))
-    });
-    let items: Vec<Value> = chosen.cloned().map(without_type).collect();
-    let limit = call.query("limit").and_then(|limit| limit.parse().ok()).unwrap_or(0);
-    if limit > 0 && items.len() > limit {
-        return Err(call.refuse("in pieces"));
-    }
-    Ok(list_of("SecretList", &context.world.revision(), &items))
+    secret
+        .map(|secret| Answer::json(200, partial::object(context.call, secret)))
+        .ok_or_else(|| status::not_found(&Resource::core(RESOURCE), name))
 }
 
 pub(super) fn delete(context: Context<'_>, namespace: &str, name: &str) -> Handled {
@@ -131,14 +103,14 @@ pub(super) fn delete(context: Context<'_>, namespace: &str, name: &str) -> Handl
         // The whole Secret goes back, data included, in a dry run too: that is the hole of facts, section 4.
         if !dry_run {
             world.revise(&mut secret);
-            world.secrets.insert(key, secret.clone());
+            world.put(key, secret.clone());
         }
         return Ok(Answer::json(200, secret));
     }
     if dry_run {
         return Ok(success(&json!({"name": name, "kind": "Secret"}), Some(200)));
     }
-    world.secrets.remove(&key);
+    world.remove(&key);
     Ok(success(&json!({"name": name, "kind": RESOURCE, "uid": uid}), None))
 }
 
@@ -212,18 +184,9 @@ fn unknown_fields(body: &Value) -> Vec<String> {
 }
 
 /// Five characters without vowels, so that no word comes out.
-fn suffix() -> String {
+pub(super) fn suffix() -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     jwt::random::<5>().iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
-}
-
-/// The items of a list do not say their kind.
-fn without_type(mut secret: Value) -> Value {
-    if let Some(fields) = secret.as_object_mut() {
-        fields.remove("kind");
-        fields.remove("apiVersion");
-    }
-    secret
 }
 
 fn key(namespace: &str, name: &str) -> Key {

@@ -9,6 +9,7 @@ use super::{Call, Context, namespace_lives, warned};
 use crate::authn::ISSUER;
 use crate::clock::{rfc3339, seconds};
 use crate::jwt;
+use crate::policy::Policies;
 use crate::rbac::{Attributes, authorize};
 use crate::status::{self, Answer, Cause, Handled, Resource};
 use crate::world::{Key, World, names, uid};
@@ -48,7 +49,8 @@ pub(super) fn request(context: Context<'_>, namespace: &str, name: &str) -> Hand
     };
     check_lifetime(lifetime)?;
     let reference = &spec["boundObjectRef"];
-    world.policies.request_token(&user, name, reference, lifetime)?;
+    let lock = world.namespaces.get(namespace).and_then(|found| Policies::lock(&found.annotations, name, now));
+    world.policies.request_token(&user, name, reference, lifetime, lock.as_deref())?;
     let bound = match reference {
         Value::Null => None,
         reference => Some(bind(call, world, (namespace, name), reference)?),

@@ -4,6 +4,7 @@ mod authentication;
 mod faults;
 mod lab;
 mod openshift;
+mod operators;
 mod policies;
 mod rights;
 mod secrets;
