@@ -52,7 +52,7 @@ const VERBS: [(Verb, &Call); 8] = [
 const COMMAND: &str = "command";
 
 /// The verbs of those who own a cluster, which what a job fetches is built without.
-pub const OPERATORS: [&str; 1] = ["leases"];
+pub const OPERATORS: [&str; 2] = ["leases", "setup"];
 
 /// What the command line asks for.
 pub enum Called {

@@ -26,6 +26,7 @@ mod outcome;
 mod reach;
 mod rights;
 mod server;
+mod setup;
 mod table;
 
 use document::Output;
@@ -37,6 +38,8 @@ pub enum Operation {
     /// See and end the passes of a cluster
     #[command(subcommand)]
     Leases(leases::Operation),
+    /// Set up a cluster for jobs: policies, accounts, rights
+    Setup(Box<setup::Arguments>),
 }
 
 impl Operation {
@@ -45,6 +48,7 @@ impl Operation {
     pub fn is_json(&self) -> bool {
         let output = match self {
             Self::Leases(operation) => operation.output(),
+            Self::Setup(arguments) => arguments.output(),
         };
         output == Output::Json
     }
@@ -57,5 +61,6 @@ impl Operation {
 pub async fn run(operation: Operation, env: &Env, out: &Out) -> Result<Outcome, Failure> {
     match operation {
         Operation::Leases(operation) => leases::run(operation, env, out).await,
+        Operation::Setup(arguments) => setup::run(*arguments, env, out).await,
     }
 }

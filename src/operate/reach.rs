@@ -78,6 +78,12 @@ impl Reach {
         self.all_contexts || self.context.len() > 1
     }
 
+    /// The contexts that are named.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.context
+    }
+
     /// The flags that a next command needs in order to reach the same clusters; begins with a blank where there are any.
     #[must_use]
     pub fn flags(&self) -> String {

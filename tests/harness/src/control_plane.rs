@@ -160,7 +160,7 @@ impl ControlPlane {
         let (home, name) = identity;
         self.must("POST", &format!("/api/v1/namespaces/{home}/serviceaccounts"), Some(&json!({"metadata": {"name": name}})));
         let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": home});
-        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "jobpass"});
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "jobpass-deploy-bot"});
         let binding = json!({"metadata": {"name": name}, "roleRef": role, "subjects": [subject]});
         self.must("POST", &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"), Some(&binding));
         self.token_of(namespace, identity)
@@ -187,7 +187,7 @@ impl ControlPlane {
     pub(crate) fn bind_groups(&self, namespace: &str, groups: &[String]) {
         let api = "rbac.authorization.k8s.io";
         let subjects: Vec<_> = groups.iter().map(|group| json!({"apiGroup": api, "kind": "Group", "name": group})).collect();
-        let role = json!({"apiGroup": api, "kind": "Role", "name": "jobpass"});
+        let role = json!({"apiGroup": api, "kind": "Role", "name": "jobpass-deploy-bot"});
         let binding = json!({"metadata": {"name": "jobpass-oidc"}, "roleRef": role, "subjects": subjects});
         self.must("POST", &format!("/apis/{api}/v1/namespaces/{namespace}/rolebindings"), Some(&binding));
     }
