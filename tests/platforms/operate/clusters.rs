@@ -31,7 +31,7 @@ fn counted(items: &serde_json::Value) -> BTreeMap<String, usize> {
 #[test]
 fn one_that_is_down_is_a_row_and_the_others_are_done() {
     let ground = &*GROUND;
-    let mut third = ground.third.lock().unwrap();
+    let mut third = ground.third();
     let passes = [two(&ground.large), two(&ground.second)];
     two(&third);
     let listed = operator(&ground.kubeconfig, &["leases", "list", "-n", "shop", "--context", ALL, "-o", "json"]).ended(0).json();

@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -51,7 +51,7 @@ pub(crate) struct Ground {
     /// Another cluster.
     pub(crate) second: Plane,
     /// One that a test switches off.
-    pub(crate) third: Mutex<Plane>,
+    third: Mutex<Plane>,
     /// A kubeconfig with a context for each: `large`, `second` and `third`; `large-2` is the second API server of `large`.
     pub(crate) kubeconfig: PathBuf,
     made: Instant,
@@ -90,6 +90,11 @@ pub(crate) static GROUND: LazyLock<Ground> = LazyLock::new(|| {
 });
 
 impl Ground {
+    /// The third cluster, to be switched off; another test that has failed is no reason not to.
+    pub(crate) fn third(&self) -> MutexGuard<'_, Plane> {
+        self.third.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until the leases are over that shall be.
     pub(crate) fn wait_until_over(&self) {
         // A second for their lifetime, and two for the seconds in which the server counts.

@@ -18,7 +18,7 @@ fn thousands_are_listed_and_swept_and_nothing_else() {
     let ground = &*GROUND;
     let total = MANY.len() * EACH;
     ground.wait_until_over();
-    ground.third.lock().unwrap().stop();
+    ground.third().stop();
     let few = operator(&ground.kubeconfig, &["leases", "list", "-n", FEW.0, "-o", "json"]).ended(0);
     assert_eq!(few.json()["items"].as_array().expect("a list").len(), FEW.1);
     for format in ["table", "json"] {
