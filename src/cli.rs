@@ -126,8 +126,8 @@ pub fn command() -> Command {
     command
 }
 
-/// The part of it that is a job's.
-fn of_job() -> Command {
+/// The part of it that is a job's: all that the small binary has.
+pub fn of_job() -> Command {
     Command::new("jobpass")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends")

@@ -245,9 +245,7 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
         (ErrorKind::UnknownArgument, None) => "there is an argument that belongs to no flag".to_owned(),
         (ErrorKind::ArgumentConflict, Some(flag)) => format!("`{flag}` is given more than once"),
         (ErrorKind::InvalidSubcommand, _) if is_operators(error) => {
-            let failure =
-                Failure::new(Code::UsageArguments, "this jobpass is the small one that a job fetches, without the verbs of operators")
-                    .hint("build the whole one: `cargo build --release`");
+            let failure = small();
             out.say(failure.to_string());
             return code(failure.exit());
         }
@@ -285,7 +283,36 @@ fn missing(error: &clap::Error) -> Option<&str> {
     }
 }
 
+/// What a verb of operators comes to in a binary that was built without them.
+fn small() -> Failure {
+    Failure::new(Code::UsageArguments, "this jobpass is the small one that a job fetches, without the verbs of operators")
+        .hint("build the whole one: `cargo build --release`")
+}
+
 /// Whether the verb is one that this binary was built without.
 fn is_operators(error: &clap::Error) -> bool {
     matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(verb)) if cli::OPERATORS.contains(&verb.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_small_one_says_what_it_lacks() {
+        insta::assert_snapshot!(small(), @r"
+        error: this jobpass is the small one that a job fetches, without the verbs of operators
+
+        hint: build the whole one: `cargo build --release`
+        ");
+    }
+
+    #[test]
+    fn only_a_verb_of_operators_makes_it_say_so() {
+        let refused = |verb: &str| cli::of_job().try_get_matches_from(["jobpass", verb]);
+        for verb in cli::OPERATORS {
+            assert!(is_operators(&refused(verb).expect_err("there is no such verb")), "{verb}");
+        }
+        assert!(!is_operators(&refused("login").expect_err("there is no such verb")));
+    }
 }

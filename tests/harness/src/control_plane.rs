@@ -34,7 +34,8 @@ pub struct ControlPlane {
     directory: PathBuf,
     /// Where it listens.
     pub url: String,
-    pub(crate) ca_pem: String,
+    /// The authority of its certificate.
+    pub ca_pem: String,
     admin: Identity,
     /// The objects of `deploy/accounts.yaml` and `deploy/rights.manifest`.
     rights: Vec<Value>,
@@ -44,23 +45,26 @@ impl ControlPlane {
     /// The control plane in a directory; the first call applies the policies and waits until they refuse.
     pub fn at(directory: &Path) -> &'static Self {
         static ONE: OnceLock<ControlPlane> = OnceLock::new();
-        ONE.get_or_init(|| {
-            let mut plane = Self::read(directory);
-            let rendered = ["accounts.yaml", "rights.manifest"]
-                .map(|file| plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &deploy(file)]))
-                .concat();
-            // kubectl prints one List, or one object after another, depending on its version.
-            let objects = serde_json::Deserializer::from_str(&rendered).into_iter::<Value>();
-            plane.rights = objects
-                .map(|object| object.expect("kubectl prints JSON"))
-                .flat_map(
-                    |object| if object["kind"] == "List" { object["items"].as_array().cloned().unwrap_or_default() } else { vec![object] },
-                )
-                .collect();
-            plane.kubectl(&["apply", "-f", &deploy("policy.yaml")]);
-            plane.await_policies();
-            plane
-        })
+        ONE.get_or_init(|| Self::prepared(directory))
+    }
+
+    /// The same for one that is not everybody's: applies the policies and waits until they refuse.
+    pub(crate) fn prepared(directory: &Path) -> Self {
+        let mut plane = Self::read(directory);
+        let rendered = ["accounts.yaml", "rights.manifest"]
+            .map(|file| plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &deploy(file)]))
+            .concat();
+        // kubectl prints one List, or one object after another, depending on its version.
+        let objects = serde_json::Deserializer::from_str(&rendered).into_iter::<Value>();
+        plane.rights = objects
+            .map(|object| object.expect("kubectl prints JSON"))
+            .flat_map(
+                |object| if object["kind"] == "List" { object["items"].as_array().cloned().unwrap_or_default() } else { vec![object] },
+            )
+            .collect();
+        plane.kubectl(&["apply", "-f", &deploy("policy.yaml")]);
+        plane.await_policies();
+        plane
     }
 
     fn read(directory: &Path) -> Self {
@@ -122,7 +126,7 @@ impl ControlPlane {
     }
 
     /// The accounts and rights of `deploy/` for one namespace and one CI identity; returns the identity's token.
-    pub(crate) fn grant(&self, namespace: &str, identity: (&str, &str)) -> String {
+    pub fn grant(&self, namespace: &str, identity: (&str, &str)) -> String {
         let (home, name) = identity;
         self.must("POST", "/api/v1/namespaces", Some(&json!({"metadata": {"name": namespace}})));
         for object in &self.rights {
