@@ -28,6 +28,7 @@ pub struct Cluster {
     context: String,
     version: Option<String>,
     policies: &'static str,
+    shared: Vec<Shown>,
     teams: Vec<Row>,
     left: Vec<Left>,
     in_force: bool,
@@ -90,7 +91,7 @@ impl Cluster {
             account: team.account.to_string(),
             identities: team.identities.iter().map(ToString::to_string).collect(),
             rights: team.rights.iter().map(ToString::to_string).collect(),
-            objects: survey.of_team(team).map(Shown::of).collect(),
+            objects: survey.of_teams(std::slice::from_ref(team)).map(Shown::of).collect(),
             findings: findings.clone(),
         };
         let left = |(object, _): &(Object, String)| Left {
@@ -102,6 +103,7 @@ impl Cluster {
             context: survey.name.clone(),
             version: survey.server.version.clone(),
             policies: if survey.has_policies { worst(survey.policies.iter().map(|(_, change)| change)) } else { "unsupported" },
+            shared: survey.shared().map(Shown::of).collect(),
             teams: survey.wish.teams.iter().zip(&survey.findings).map(row).collect(),
             left: survey.left.iter().map(left).collect(),
             in_force: done.is_some_and(|done| done.in_force.is_some()),
@@ -162,6 +164,8 @@ pub fn table(clusters: &[Cluster], errors: &[Unreached], is_many: bool) -> Table
             _ => Tone::Good,
         };
         row(&cluster.context, ["-".into(), "(policies)".into(), "-".into(), "-".into(), Cell::toned(cluster.policies, tone)]);
+        let (words, tone) = change(&cluster.shared);
+        row(&cluster.context, ["-".into(), "(shared)".into(), "-".into(), "-".into(), Cell::toned(words, tone)]);
         for team in &cluster.teams {
             let rights = if team.rights.is_empty() { "-".to_owned() } else { team.rights.join("; ") };
             let rights = match team.findings.iter().max_by_key(|finding| finding.severity) {
@@ -251,6 +255,7 @@ mod tests {
             context: "prod-eu".into(),
             version: Some("v1.33.4".into()),
             policies: "same",
+            shared: vec![object("ClusterRole", "new", &[]), object("CronJob", "same", &[])],
             teams,
             left: Vec::new(),
             in_force: false,

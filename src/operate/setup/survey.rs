@@ -118,12 +118,22 @@ impl Survey {
         self.all().filter(|(_, change)| *change != Change::Same).count()
     }
 
-    /// The objects of one team, with what becomes of them. What several share counts for each.
-    pub fn of_team<'a>(&'a self, team: &Team) -> impl Iterator<Item = &'a (Object, Change)> {
-        let plan = Plan::of(&Wish { teams: vec![team.clone()], sweeper: None, ..self.wish.clone() });
-        let is_own = |object: &&Object| object.name() != IDENTITIES;
-        let own: BTreeSet<_> = plan.accounts.iter().chain(&plan.rights).filter(is_own).map(Object::path).collect();
-        self.all().filter(move |(object, _)| own.contains(&object.path()))
+    /// The objects of some teams, with what becomes of them. What several teams share counts for each.
+    pub fn of_teams<'a>(&'a self, teams: &[Team]) -> impl Iterator<Item = &'a (Object, Change)> {
+        let own = self.own(teams);
+        self.accounts.iter().chain(&self.rights).filter(move |(object, _)| own.contains(&object.path()))
+    }
+
+    /// What is no team's alone, without the policies: the namespace of the CI identities, the role that we ship, the sweeper.
+    pub fn shared(&self) -> impl Iterator<Item = &(Object, Change)> {
+        let own = self.own(&self.wish.teams);
+        self.accounts.iter().chain(&self.rights).filter(move |(object, _)| !own.contains(&object.path()))
+    }
+
+    fn own(&self, teams: &[Team]) -> BTreeSet<String> {
+        let plan = Plan::of(&Wish { teams: teams.to_vec(), sweeper: None, ..self.wish.clone() });
+        let is_own = |object: &&Object| object.name() != IDENTITIES && object.kind() != "ClusterRole";
+        plan.accounts.iter().chain(&plan.rights).filter(is_own).map(Object::path).collect()
     }
 }
 

@@ -52,20 +52,20 @@ struct Bound {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct From {
-    service_account: Option<Several>,
-    github: Option<Several>,
-    gitlab: Option<Several>,
+    service_account: Option<Spanned<Several>>,
+    github: Option<Spanned<Several>>,
+    gitlab: Option<Spanned<Several>>,
 }
 
 /// One or more; a number of a repository may be written with or without quotes.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Several {
-    One(Spanned<Word>),
-    Many(Vec<Spanned<Word>>),
+    One(Word),
+    Many(Vec<Word>),
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Word {
     Number(u64),
@@ -73,7 +73,7 @@ enum Word {
 }
 
 impl Several {
-    fn each(self) -> Vec<Text> {
+    fn each(self) -> Vec<String> {
         let all = match self {
             Self::One(one) => vec![one],
             Self::Many(many) => many,
@@ -82,7 +82,7 @@ impl Several {
             Word::Number(number) => number.to_string(),
             Word::Text(text) => text,
         };
-        all.into_iter().map(|one| Spanned { value: text(one.value), referenced: one.referenced, defined: one.defined }).collect()
+        all.into_iter().map(text).collect()
     }
 }
 
@@ -101,7 +101,10 @@ fn parsed(text: &str, name: &str) -> Result<Wish, Failure> {
     let options = serde_saphyr::options! { with_snippet: false };
     let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map(|place| format!(", line {}", place.line())).unwrap_or_default();
-        Failure::new(Code::UsageValue, format!("`{name}` is not valid{line}")).cause(error.without_snippet()).hint(FORM)
+        // The place is said already, and its advice is for programmers.
+        let said = error.without_snippet().to_string();
+        let said = said.split(" at line ").next().unwrap_or_default().split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+        Failure::new(Code::UsageValue, format!("`{name}` is not valid{line}")).cause(said).hint(FORM)
     })?;
     let at = |place: &Text, field: &str, refused: Refused| refusal(name, place.referenced.line(), field, refused);
     let max_ttl =
@@ -145,10 +148,12 @@ fn team(entry: Entry, name: &str) -> Result<Team, Failure> {
         (entry.from.gitlab, "from.gitlab", |text| wish::number(text).map(Identity::Gitlab)),
     ];
     for (given, field, read) in kinds {
-        for text in given.into_iter().flat_map(Several::each) {
-            let identity = read(&text.value).map_err(|why| at(&text, field, why))?;
+        let Some(given) = given else { continue };
+        let refused = |why| refusal(name, given.referenced.line(), field, why);
+        for text in given.value.each() {
+            let identity = read(&text).map_err(refused)?;
             if identities.contains(&identity) {
-                return Err(at(&text, field, (format!("`{}` is there twice", text.value), "write it once")));
+                return Err(refused((format!("`{text}` is there twice"), "write it once")));
             }
             identities.push(identity);
         }
