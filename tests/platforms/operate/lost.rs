@@ -22,11 +22,10 @@ fn they_are_swept_by_the_cronjobs_command() {
     let ground = &*GROUND;
     let plane = &ground.second;
     let account = format!("{LOST}/deploy-bot");
-    operator(
-        &ground.kubeconfig,
-        &["setup", &account, "--sweeper-image", "registry.example.com/jobpass:1", "--context", "second", "--apply", "--yes"],
-    )
-    .ended(0);
+    // kubectl has applied the policies before, as `deploy/apply` does.
+    let applied = ["--context", "second", "--apply", "--force-conflicts", "--yes"];
+    operator(&ground.kubeconfig, &[&["setup", &account, "--sweeper-image", "registry.example.com/jobpass:1"], &applied[..]].concat())
+        .ended(0);
     let job = plane.must("GET", "/apis/batch/v1/namespaces/jobpass-sweeper/cronjobs", None)["items"][0].clone();
     let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
     let command: Vec<_> =
