@@ -19,6 +19,7 @@ use clap::Subcommand;
 use crate::{env::Env, failure::Failure, out::Out};
 
 mod consent;
+pub mod doctor;
 mod document;
 pub mod finding;
 mod leases;
@@ -37,6 +38,8 @@ pub enum Operation {
     /// See and end the passes of a cluster
     #[command(subcommand)]
     Leases(leases::Operation),
+    /// Check the way from this job to its cluster, with no rights beyond the job's own
+    Doctor(doctor::Arguments),
 }
 
 impl Operation {
@@ -45,6 +48,7 @@ impl Operation {
     pub fn is_json(&self) -> bool {
         let output = match self {
             Self::Leases(operation) => operation.output(),
+            Self::Doctor(arguments) => arguments.output(),
         };
         output == Output::Json
     }
@@ -57,5 +61,6 @@ impl Operation {
 pub async fn run(operation: Operation, env: &Env, out: &Out) -> Result<Outcome, Failure> {
     match operation {
         Operation::Leases(operation) => leases::run(operation, env, out).await,
+        Operation::Doctor(arguments) => Box::pin(doctor::doctor(&arguments, env, out)).await,
     }
 }
