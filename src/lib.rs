@@ -175,13 +175,15 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
 #[cfg(feature = "operate")]
 async fn operated(operation: operate::Operation, env: &Env, out: &Out) -> ExitCode {
     let is_json = operation.is_json();
-    Box::pin(operate::run(operation, env, out)).await.map_or_else(
+    let code = Box::pin(operate::run(operation, env, out)).await.map_or_else(
         |failure| {
             tell(&failure, out, None, is_json);
             coded(failure.exit(), false)
         },
         ExitCode::from,
-    )
+    );
+    fault::settle();
+    code
 }
 
 /// Resolves the context of a verb, and runs the verb.

@@ -19,6 +19,7 @@ use clap::Subcommand;
 use crate::{env::Env, failure::Failure, out::Out};
 
 mod consent;
+pub mod doctor;
 mod document;
 pub mod finding;
 mod leases;
@@ -40,6 +41,8 @@ pub enum Operation {
     Leases(leases::Operation),
     /// Set up a cluster for jobs: policies, accounts, rights
     Setup(Box<setup::Arguments>),
+    /// Check the way from this job to its cluster, with no rights beyond the job's own
+    Doctor(doctor::Arguments),
 }
 
 impl Operation {
@@ -49,6 +52,7 @@ impl Operation {
         let output = match self {
             Self::Leases(operation) => operation.output(),
             Self::Setup(arguments) => arguments.output(),
+            Self::Doctor(arguments) => arguments.output(),
         };
         output == Output::Json
     }
@@ -62,5 +66,6 @@ pub async fn run(operation: Operation, env: &Env, out: &Out) -> Result<Outcome, 
     match operation {
         Operation::Leases(operation) => leases::run(operation, env, out).await,
         Operation::Setup(arguments) => setup::run(*arguments, env, out).await,
+        Operation::Doctor(arguments) => Box::pin(doctor::doctor(&arguments, env, out)).await,
     }
 }

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::{Outcome, document::Output};
 use crate::{env::Env, failure::Failure, out::Out};
 
-mod held;
+pub(super) mod held;
 mod list;
 
 /// What is to be done with leases.

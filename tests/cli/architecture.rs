@@ -18,6 +18,8 @@ pub(super) fn sources(directory: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let mut files = Vec::new();
     walk(&root, &mut files);
+    // Snapshots of unit tests lie beside them.
+    files.retain(|path| path.extension().is_some_and(|kind| kind == "rs"));
     files.sort();
     let name = |path: &Path| path.strip_prefix(&root).expect("below it").to_string_lossy().into_owned();
     files.iter().map(|path| (name(path), fs::read_to_string(path).expect("text"))).collect()
@@ -98,6 +100,8 @@ fn secrets_are_exposed_in_these_places_only() {
         ("pass.rs", 2),
         // The kubeconfig in which one token takes another's place.
         ("store/exchange.rs", 2),
+        // A probe that is no secret is masked, so that a person can see whether the runner does it.
+        ("operate/doctor/surroundings.rs", 1),
         ("platform/github.rs", 2),
         ("platform/mask.rs", 1),
         // What a command's output is searched for.

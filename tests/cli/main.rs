@@ -17,6 +17,7 @@ mod clusters;
 mod crashes;
 mod deploying;
 mod directories;
+mod doctor;
 mod endpoint;
 mod exchange;
 mod exhausted;

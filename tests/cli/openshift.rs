@@ -74,6 +74,18 @@ fn example(shift: &OpenShift, name: &str) -> String {
 }
 
 #[test]
+fn a_check_gives_back_what_it_has_logged_in_with() {
+    let shift = OpenShift::new();
+    for job in shift.jobs() {
+        let ran = job.jobpass().args(["doctor", "-s", &shift.world.account()]).run();
+        // A user of OpenShift is in no group that the policies watch.
+        assert_eq!(ran.end, End::Code(13), "{}", ran.transcript());
+        shift.assert_no_token_lives();
+        assert_eq!(shift.world.secrets(), [""; 0]);
+    }
+}
+
+#[test]
 fn the_examples_of_the_page() {
     let shift = OpenShift::new();
     let job = shift.job(Job::gitlab(&shift.world));

@@ -128,6 +128,7 @@ fn route(path: &str, context: Context<'_>) -> Handled {
         }
         ("POST", ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"]) => reviews::who_am_i(&context),
         ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => reviews::may_i(&context),
+        ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"]) => reviews::my_rules(&context),
         ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => pods(&context, namespace),
         ("GET", ["api", "v1", "namespaces", namespace, "events"]) => events::list(&context, namespace),
         ("POST", ["api", "v1", "namespaces", namespace, "events"]) => events::create(context, namespace),
@@ -140,6 +141,10 @@ fn route(path: &str, context: Context<'_>) -> Handled {
         ("GET", ["api", "v1", "namespaces", namespace, "secrets", name]) => secrets::get(&context, namespace, name),
         ("DELETE", ["api", "v1", "namespaces", namespace, "secrets", name]) => secrets::delete(context, namespace, name),
         ("POST", ["api", "v1", "namespaces", namespace, "serviceaccounts", name, "token"]) => tokens::request(context, namespace, name),
+        // What is no resource is a path, which few may get.
+        ("GET", [first, ..]) if !["api", "apis", ".well-known", "openapi"].contains(first) => {
+            Err(status::forbidden_path(&context.user.name, &context.call.path))
+        }
         _ => Err(context.call.refuse("")),
     }
 }
