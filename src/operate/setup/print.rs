@@ -1,4 +1,4 @@
-//! Prints what is to be set up: on stdout, or into a directory that a GitOps tool reads. No cluster is asked.
+//! Prints what is to be set up: on stdout, or into a directory that a tool reads that keeps clusters as a repository says. No cluster is asked.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -63,13 +63,12 @@ fn files_of(wish: &Wish) -> Vec<(String, String)> {
 
 fn kustomization(resources: &[String], wave: Option<&str>) -> String {
     let mut text = String::new();
-    match wave {
-        None => text.push_str(
-            "# Argo CD: one Application for this directory; the waves keep the order, each begun when the one before is healthy.\n\
+    if wave.is_none() {
+        text.push_str(
+            "# Argo CD: one Application for this directory; the waves keep the order.\n\
              # Flux: a Kustomization for each of the three directories, with `wait: true`, and `dependsOn` the one before.\n\
-             # Neither asks whether the policies refuse: run `jobpass setup --apply --dry-run` once, and look at `in force`.\n",
-        ),
-        Some(_) => {}
+             # Neither asks whether the policies refuse. `jobpass setup … --apply`, called when they are there, changes nothing and waits until they do.\n",
+        );
     }
     text.push_str("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n");
     for resource in resources {
@@ -128,7 +127,7 @@ mod tests {
             rights: vec![wish::right("deploy@shop-prod").expect("one")],
             identities: vec![Identity::Account("shop".into()), Identity::Github(7)],
         };
-        Wish { teams: vec![team], max_ttl: USUAL, sweeper: Some("registry.example.com/jobpass:1".into()) }
+        Wish { teams: vec![team], max_ttl: USUAL, allowed_keys: Vec::new(), sweeper: Some("registry.example.com/jobpass:1".into()) }
     }
 
     #[test]

@@ -26,6 +26,8 @@ struct File {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Defaults {
     max_ttl: Option<Text>,
+    #[serde(default)]
+    allowed_keys: Vec<Text>,
     sweeper_image: Option<Text>,
 }
 
@@ -111,6 +113,9 @@ fn parsed(text: &str, name: &str) -> Result<Wish, Failure> {
         file.defaults.max_ttl.map_or(Ok(USUAL), |text| wish::max_ttl(&text.value).map_err(|why| at(&text, "defaults.maxTtl", why)))?;
     let sweeper = file.defaults.sweeper_image;
     let sweeper = sweeper.map(|text| wish::image(&text.value).map_err(|why| at(&text, "defaults.sweeperImage", why))).transpose()?;
+    let keys = file.defaults.allowed_keys.into_iter();
+    let allowed_keys =
+        keys.map(|text| wish::key(&text.value).map_err(|why| at(&text, "defaults.allowedKeys", why))).collect::<Result<_, _>>()?;
     let mut accounts = BTreeMap::new();
     let mut teams = Vec::new();
     for entry in file.teams {
@@ -131,8 +136,11 @@ fn parsed(text: &str, name: &str) -> Result<Wish, Failure> {
     if teams.is_empty() {
         return Err(Failure::new(Code::UsageValue, format!("`{name}` names no team")).hint(FORM));
     }
-    Ok(Wish { teams, max_ttl, sweeper })
+    Ok(Wish { teams, max_ttl, allowed_keys, sweeper })
 }
+
+/// How a text becomes an identity.
+type Read = fn(&str) -> Result<Identity, Refused>;
 
 const FORM: &str = "docs/operators.md shows the whole form";
 
@@ -142,7 +150,7 @@ fn team(entry: Entry, name: &str) -> Result<Team, Failure> {
     let title = wish::team(&entry.team.value).map_err(|why| at(&entry.team, "team", why))?;
     let rights = entry.rights.into_iter().map(|bound| right(bound, name)).collect::<Result<Vec<_>, _>>()?;
     let mut identities = Vec::new();
-    let kinds: [(_, &str, fn(&str) -> Result<Identity, Refused>); 3] = [
+    let kinds: [(_, &str, Read); 3] = [
         (entry.from.service_account, "from.serviceAccount", wish::identity),
         (entry.from.github, "from.github", |text| wish::number(text).map(Identity::Github)),
         (entry.from.gitlab, "from.gitlab", |text| wish::number(text).map(Identity::Gitlab)),
@@ -246,6 +254,7 @@ teams:
             ("gitlab: 42", ""),
             ("[123456789, '7']", "[7, '7']"),
             ("maxTtl: 2h", "maxTtl: 48h"),
+            ("maxTtl: 2h", "allowedKeys: [\"x'] + ['\"]"),
             ("[shop-prod]", "[shop_prod]"),
             ("[shop-prod]", "[jobpass]"),
             ("[shop-prod]", "[]"),

@@ -30,6 +30,8 @@ pub struct Wish {
     pub teams: Vec<Team>,
     /// The longest life of one token.
     pub max_ttl: Duration,
+    /// Keys of labels and annotations that leases may carry beside our own.
+    pub allowed_keys: Vec<String>,
     /// The image of the sweeper, if there is to be one.
     pub sweeper: Option<String>,
 }
@@ -192,6 +194,18 @@ pub fn team(name: &str) -> Result<String, Refused> {
     Ok(name.to_owned())
 }
 
+/// A key of a label or annotation, or the beginning of several, which goes into an expression.
+pub fn key(text: &str) -> Result<String, Refused> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if text.is_empty() || text.len() > 317 || !text.chars().all(is_fit) {
+        return Err((
+            format!("`{text}` is no key of a label or annotation"),
+            "write it as `policies.kyverno.io/` or `field.cattle.io/projectId`",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// The name of an image, which goes into YAML.
 pub fn image(name: &str) -> Result<String, Refused> {
     let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/' | '@');
@@ -286,7 +300,7 @@ mod tests {
     fn a_length_of_time_may_be_in_days() {
         assert_eq!(duration("90d"), Some(Duration::from_hours(2160)));
         assert_eq!(duration("1h30m"), Some(Duration::from_mins(90)));
-        assert_eq!(duration("600"), Some(Duration::from_secs(600)));
+        assert_eq!(duration("601"), Some(Duration::from_secs(601)));
         assert_eq!([duration("x"), duration(""), duration("-1h"), duration("d")], [None; 4]);
         assert_eq!([max_ttl("9m").is_err(), max_ttl("25h").is_err(), max_ttl("24h").is_ok()], [true; 3]);
     }
