@@ -50,6 +50,8 @@ It begins a pass of its own, uses it, and ends it. Each finding is explained in 
     otherwise: &[
         ("namespace", "Namespace of a service account that is given by its bare name; with --as-admin the one to look at"),
         ("target-namespace", "Namespace in which the pass is to work, beside the service account's own"),
+        ("timeout", "The most that each part of the check may take, 1s to 10m [default: 30s]"),
+        ("revoke-identity", "Taken, and not done: a check ends nothing that was there before it"),
     ],
     connects: true,
     in_action: false,
@@ -166,7 +168,9 @@ fn context(flags: &Flags, env: &Env) -> Result<Context, Failure> {
         None => "doctor".to_owned(),
     };
     let flags = flags.clone().into_iter().chain([(o::JOB_KEY.name.to_owned(), Some(key))]).collect();
-    Context::resolve(Options::resolve(&flags, env)?, env.clone(), Stdout::Data)
+    // The pass that is tried is not the job's last one: the identity goes on.
+    let options = Options::resolve(&flags, env)?.without(&[&o::REVOKE_IDENTITY]);
+    Context::resolve(options, env.clone(), Stdout::Data)
 }
 
 /// All checks but that of a pass.
@@ -185,7 +189,7 @@ fn interrupted(notice: Notice) -> Failure {
 
 /// The checks of a job's own identity.
 async fn of_identity(patient: &Patient<'_>, mut cluster: Cluster, report: &mut Report) {
-    let Some(who) = identity::check(&mut cluster, report).await else { return };
+    let Some(who) = identity::check(&mut cluster, report).await else { return report.rest_skipped() };
     if let Some(account) = patient.account {
         may::check(&mut cluster, account, &who, report).await;
     }

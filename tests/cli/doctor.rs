@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use jobpass_sandbox::{Fault, Gate};
 use regex::Regex;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Command, Desk, End, Job, Ran, World, doors, pages::example};
 
@@ -71,6 +71,17 @@ fn a_job_that_is_well_is_told_so_on_every_platform() {
         job.assert_nothing_left();
     }
     assert_snapshot!(told.join("\n\n"));
+}
+
+#[test]
+fn a_job_with_nothing_stored_is_well_too() {
+    let world = World::trusting();
+    let (github, _known) = Job::github_with_nothing_stored(&world, &json!({}));
+    for job in [github, Job::gitlab_with_nothing_stored(&world, &json!({}))] {
+        let ran = doctor(&job).succeed();
+        assert!(ran.stdout.contains("its token ends in"), "{}", ran.transcript());
+        assert_eq!(world.secrets(), [""; 0]);
+    }
 }
 
 #[test]
@@ -152,7 +163,7 @@ fn a_certificate_that_is_not_checked_is_found() {
     let world = World::new();
     let job = Job::local(&world);
     let mut config: Value = serde_saphyr::from_str(&world.kubeconfig()).expect("YAML");
-    config["clusters"][0]["cluster"] = serde_json::json!({"server": world.url(), "insecure-skip-tls-verify": true});
+    config["clusters"][0]["cluster"] = json!({"server": world.url(), "insecure-skip-tls-verify": true});
     doors::write(&job.identity_file(), &config.to_string());
     let found = findings(doctor(&job), &world, HIGH);
     assert_eq!(names(&found), ["trust-unchecked"]);
@@ -212,7 +223,57 @@ fn a_pass_with_rights_that_outlive_it_is_found() {
     let mint = &found.iter().find(|(id, _)| id == "rights-mint").expect("found").1;
     assert!(mint.contains("RoleBinding NS/") && mint.contains("kubectl delete rolebinding"), "{mint}");
     let ran = doctor(&job).args(["-o", "wide"]).run();
-    assert!(ran.stdout.contains("RESOURCES") && ran.stdout.contains("serviceaccounts/token"), "{}", ran.transcript());
+    assert!(ran.stdout.contains("RESOURCE") && ran.stdout.contains("serviceaccounts/token"), "{}", ran.transcript());
+}
+
+#[test]
+fn an_identity_that_may_more_than_it_needs_is_found() {
+    let world = World::sandbox("rights are given one by one");
+    let job = Job::local(&world);
+    for (verb, resource, id) in [
+        ("get", "secrets", "identity-secrets"),
+        ("create", "serviceaccounts/token", "identity-mints"),
+        ("create", "pods", "identity-powers"),
+    ] {
+        world.on_sandbox().allow(&world.user(), world.namespace(), verb, resource, &[]);
+        let found = findings(doctor(&job).arg("--no-pass"), &world, HIGH);
+        assert!(names(&found).contains(&id), "{id}");
+    }
+}
+
+#[test]
+fn the_rights_in_another_namespace_are_looked_at_where_it_is_named() {
+    let world = World::sandbox("rights are given one by one");
+    let pass = format!("system:serviceaccount:{}:deploy-bot", world.namespace());
+    world.on_sandbox().allow(&pass, "shop-prod", "create", "pods/exec", &[]);
+    let job = Job::local(&world);
+    assert_eq!(doctor(&job).run().end, End::Code(WELL));
+    let found = findings(doctor(&job).args(["--target-namespace", "shop-prod"]), &world, MEDIUM);
+    assert_eq!(names(&found), ["rights-exec"]);
+    assert_snapshot!(found[0].1);
+}
+
+#[test]
+fn what_the_runner_says_of_itself_is_shown() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    job.set("CI_JOB_TIMEOUT", "900");
+    job.set("CI_RUNNER_VERSION", "18.6.0");
+    let ran = doctor(&job).succeed();
+    for part in ["the job may take 15m; ", "gitlab-runner 18.6.0", "a pass is granted for 15m"] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.transcript());
+    }
+}
+
+#[test]
+fn leases_that_are_left_over_are_found() {
+    let age = Duration::from_hours(9 * 24);
+    let world = World::behind(age);
+    world.put_secret("jobpass-00000000000000000000000000000000", "jobpass.dev/lease", &[]);
+    world.on_sandbox().advance(age);
+    let desk = Desk::new(&world);
+    let ran = desk.jobpass().args(["doctor", "--as-admin", "-n", world.namespace(), "-o", "name"]).run();
+    assert_eq!((ran.end, ran.stdout.as_str()), (End::Code(LOW), "leases-left-over\n"), "{}", ran.transcript());
 }
 
 #[test]
@@ -298,6 +359,32 @@ fn a_job_whose_platform_gives_it_too_little_is_found() {
 }
 
 #[test]
+fn a_question_without_an_answer_does_not_keep_the_pass_alive() {
+    let world = World::sandbox("it does not answer");
+    world.on_sandbox().fault(Fault::on("POST", "selfsubjectrulesreviews").hang().always());
+    let job = Job::local(&world);
+    let ran = doctor(&job).args(["--timeout", "2s"]).run();
+    assert_eq!(ran.end, End::Code(WELL), "{}", ran.transcript());
+    assert!(ran.stdout.contains("-   rights "), "{}", ran.transcript());
+    assert_eq!(world.secrets(), [""; 0]);
+}
+
+#[test]
+fn a_pass_that_cannot_be_ended_is_found() {
+    let world = World::sandbox("a webhook refuses its end");
+    world.on_sandbox().fault(Fault::on("DELETE", "/secrets/").webhook_denied("not today").always());
+    let job = Job::local(&world);
+    let ran = doctor(&job).run();
+    assert_eq!(ran.end, End::Code(HIGH), "{}", ran.transcript());
+    assert_snapshot!(seen(&ran).lines().filter(|line| line.contains("high") || line.contains("fix")).collect::<Vec<_>>().join("\n"));
+    // What it says ends the pass when the webhook has gone.
+    world.on_sandbox().clear_faults();
+    let next = ran.stdout.lines().find_map(|line| line.trim().strip_prefix("fix: ")).expect("what to do");
+    job.shell("sh", next).succeed();
+    assert_eq!(world.secrets(), [""; 0]);
+}
+
+#[test]
 fn a_signal_in_the_middle_ends_the_pass_first() {
     for signal in [Signal::TERM, Signal::INT] {
         let world = World::sandbox("it stops in the middle");
@@ -375,6 +462,10 @@ fn on_a_real_cluster_an_admin_sees_who_else_has_rights() {
     let ran = admin().run();
     assert_eq!(ran.end, End::Code(WELL), "{}", ran.transcript());
     assert_snapshot!("a_cluster_that_is_well", seen(&ran));
+    // With a service account named, a pass is tried as well.
+    let ran = doctor(&desk).arg("--as-admin").succeed();
+    assert!(ran.stdout.contains("used, revoked, refused"), "{}", ran.transcript());
+    assert_eq!(world.secrets(), [""; 0]);
     // Guides make such accounts.
     world.own_token();
     world.put_secret("database", "Opaque", &[("password", "hunter2-hunter2")]);

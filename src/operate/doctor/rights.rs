@@ -1,5 +1,7 @@
 //! What a pass may do, told by the API server to the pass itself: the powers that make it more than a pass, and the whole as a table.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::authorization::v1::ResourceRule;
 use serde_json::{Value, json};
 
@@ -100,23 +102,49 @@ fn row(namespace: &str, rule: &ResourceRule) -> Value {
     })
 }
 
-/// The table of all rules, if the pass was asked.
+/// The table of all rights, a row a resource, if the pass was asked.
 pub(super) fn table(report: &Report) -> Option<Table> {
     let rules = report.checks().iter().find(|check| check.id == TABLE).and_then(|check| check.evidence["rules"].as_array())?;
-    let mut table = Table::new(["NAMESPACE", "RESOURCES", "NAMES", "VERBS"]);
+    let mut rights: BTreeMap<(String, String, String), BTreeSet<&str>> = BTreeMap::new();
     for rule in rules {
-        let list = |field: &str| rule[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
-        let group = match list("apiGroups") {
-            core if core.is_empty() => String::new(),
-            group => format!(".{group}"),
-        };
-        let cells: [Cell; 4] = [
-            rule["namespace"].as_str().unwrap_or_default().into(),
-            (list("resources") + &group).into(),
-            list("resourceNames").into(),
-            list("verbs").into(),
-        ];
+        let list = |field: &str| rule[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+        let (names, verbs) = (list("resourceNames").join(","), list("verbs"));
+        for resource in list("resources") {
+            for group in list("apiGroups") {
+                let whole = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+                let namespace = rule["namespace"].as_str().unwrap_or_default().to_owned();
+                rights.entry((namespace, whole, names.clone())).or_default().extend(&verbs);
+            }
+        }
+    }
+    let mut table = Table::new(["NAMESPACE", "RESOURCE", "NAMES", "VERBS"]);
+    for ((namespace, resource, names), verbs) in rights {
+        let cells: [Cell; 4] = [namespace.into(), resource.into(), names.into(), verbs.into_iter().collect::<Vec<_>>().join(",").into()];
         table.row(cells);
     }
     Some(table).filter(|table| !table.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::operate::table::Screen;
+
+    #[test]
+    fn the_table_has_a_row_a_resource() {
+        let rule = |verbs: &[&str], groups: &[&str], resources: &[&str], names: &[&str]| json!({"namespace": "ci", "verbs": verbs, "apiGroups": groups, "resources": resources, "resourceNames": names});
+        let rules = [
+            rule(&["get", "list"], &[""], &["pods", "pods/log"], &[]),
+            rule(&["create", "get"], &[""], &["pods"], &[]),
+            rule(&["get", "patch"], &["apps", "extensions"], &["deployments"], &["web"]),
+        ];
+        let mut report = Report::default();
+        assert!(table(&report).is_none());
+        report.ok(Area::Rights, TABLE, "3 rules in ci").evidence = json!({"rules": rules});
+        let table = table(&report).expect("rights");
+        let texts = [None, Some(80), Some(200)].map(|width| table.render(Screen { width, has_colours: false }));
+        assert_snapshot!(texts.join("\n\n"));
+    }
 }

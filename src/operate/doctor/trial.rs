@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     handover::ForCommand,
-    job::{REQUEST, begin, telling::tell_returned},
+    job::{begin, telling::tell_returned},
     operate::finding::{Finding, Id},
     options::human,
     pass::{Pass, Revoked, Terms},
@@ -95,7 +95,7 @@ pub(super) async fn check(patient: &Patient<'_>, spec: TokenSpec, signals: &mut 
 /// Uses the pass, by a second token of it: the first one stays unknown to the API server's cache, so that its death can be seen at once.
 /// Whether the API server takes it for the service account.
 async fn used(pass: &mut Pass, spec: &TokenSpec, patient: &Patient<'_>, report: &mut Report) -> bool {
-    let second = pass.renew(spec, REQUEST).await.ok().flatten().map(|renewed| renewed.token);
+    let second = pass.renew(spec, patient.timeout).await.ok().flatten().map(|renewed| renewed.token);
     let token: Secret = second.unwrap_or_else(|| pass.token.clone());
     patient.out.hide(&token);
     if !patient.is_admin {

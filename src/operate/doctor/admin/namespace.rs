@@ -1,5 +1,7 @@
 //! What is in a namespace of jobs' service accounts beside leases: other Secrets, tokens that never end, what is left over, a lock.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use kube::{Api, api::ListParams};
@@ -31,7 +33,7 @@ const ACCOUNTS: [&str; 3] = ["default", "builder", "deployer"];
 /// How many names a line shows.
 const SHOWN: usize = 10;
 
-/// The annotation of a lock, and the one with its reason.
+/// The annotation of a lock; for one account a point and its name follow.
 const LOCKED: &str = "jobpass.dev/locked-until";
 
 /// Checks it.
@@ -108,13 +110,28 @@ async fn lock(server: &Server, namespace: &str, report: &mut Report) {
             return unsaid(report, Area::Namespace, "lock", &failure);
         }
     };
-    let until = found.metadata.annotations.as_ref().and_then(|notes| notes.get(LOCKED));
-    let until = until.and_then(|text| text.parse::<Timestamp>().ok()).filter(|until| *until > server.now());
-    let text = match until {
-        Some(until) => format!("{namespace} is locked until {}: no passes are given out", instant(until)),
-        None => format!("{namespace} is not locked"),
-    };
-    report.ok(Area::Namespace, "lock", text).evidence = json!({"lockedUntil": until.map(instant)});
+    let notes = found.metadata.annotations.unwrap_or_default();
+    let locks = locks(&notes, namespace, server.now());
+    let text =
+        if locks.is_empty() { format!("{namespace} is not locked") } else { format!("no passes are given out for {}", locks.join(", ")) };
+    report.ok(Area::Namespace, "lock", text).evidence = json!({"locks": locks});
+}
+
+/// The locks that hold now: of the whole namespace, or of the account whose name is the end of the annotation's.
+fn locks(notes: &BTreeMap<String, String>, namespace: &str, now: Timestamp) -> Vec<String> {
+    let held = notes.iter().filter_map(|(key, until)| {
+        let account = match key.strip_prefix(LOCKED)? {
+            "" => format!("all of {namespace}"),
+            rest => format!("{namespace}/{}", rest.strip_prefix('.')?),
+        };
+        match until.parse::<Timestamp>() {
+            Ok(until) if until <= now => None,
+            Ok(until) => Some(format!("{account} until {}", instant(until))),
+            // The policy takes what is no time for a lock without an end.
+            Err(_) => Some(format!("{account} until somebody takes the lock away")),
+        }
+    });
+    held.collect()
 }
 
 /// The first of some names, and how many more there are.
@@ -122,4 +139,22 @@ fn shown(names: &[String]) -> String {
     let more = names.len().saturating_sub(SHOWN);
     let first = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{first} and {more} more") } else { first }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locks_that_hold_are_told_apart() {
+        let now: Timestamp = "2026-11-28T03:00:00Z".parse().expect("a time");
+        let notes = [
+            ("jobpass.dev/locked-until", "2026-11-28T07:12:00Z"),
+            ("jobpass.dev/locked-until.deploy-bot", "2026-11-28T02:00:00Z"),
+            ("jobpass.dev/locked-until.migrate-bot", "for ever"),
+            ("jobpass.dev/locked-reason", "INC-4711"),
+        ];
+        let notes = notes.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        assert_eq!(locks(&notes, "ci", now), ["all of ci until 2026-11-28T07:12:00Z", "ci/migrate-bot until somebody takes the lock away"]);
+    }
 }

@@ -134,7 +134,8 @@ fn unwatched(bound: &Bound, namespace: &str, report: &mut Report) {
 
 fn others(bound: &Bound, namespace: &str, report: &mut Report) {
     let of = |role: &RoleRef, subjects: Option<&Vec<Subject>>| -> Vec<String> {
-        let others = subjects.into_iter().flatten().filter(|subject| !is_clusters(subject));
+        // Of a watched one the policies see to it what it writes.
+        let others = subjects.into_iter().flatten().filter(|subject| !is_clusters(subject) && !is_seen(subject));
         others.map(|subject| format!("{} ({})", named(subject), role.name)).collect()
     };
     let writes = |role: &RoleRef| bound.writes(role);
