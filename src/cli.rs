@@ -52,7 +52,7 @@ const VERBS: [(Verb, &Call); 8] = [
 const COMMAND: &str = "command";
 
 /// The verbs of those who own a cluster, which what a job fetches is built without.
-pub const OPERATORS: [&str; 1] = ["leases"];
+pub const OPERATORS: [&str; 3] = ["leases", "lock", "unlock"];
 
 /// What the command line asks for.
 pub enum Called {

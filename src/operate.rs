@@ -10,6 +10,10 @@
 //! - `consent`: what ends something shows it first and asks.
 //! - `finding`: what is wrong, with a name that stays and a severity.
 //! - `rights`: what a set of rules lets somebody do to a cluster's tokens.
+//! - `reason`: why something is ended or locked, fit to be repeated.
+//! - `locks`: the locks of namespaces.
+//! - `progress`: how far a long work is.
+//! - `when`: times and lengths of time.
 //! - `outcome`: how it ends.
 //!
 //! A new verb: a file here, a variant of [`Operation`], an arm in [`run`], and a row in `docs/commands.md`.
@@ -22,11 +26,16 @@ mod consent;
 mod document;
 pub mod finding;
 mod leases;
+mod lock;
+mod locks;
 mod outcome;
+mod progress;
 mod reach;
+mod reason;
 mod rights;
 mod server;
 mod table;
+mod when;
 
 use document::Output;
 pub use outcome::Outcome;
@@ -37,6 +46,10 @@ pub enum Operation {
     /// See and end the passes of a cluster
     #[command(subcommand)]
     Leases(leases::Operation),
+    /// Let a cluster give out no new passes for some time
+    Lock(lock::Locking),
+    /// Take a lock away
+    Unlock(lock::Unlocking),
 }
 
 impl Operation {
@@ -45,6 +58,8 @@ impl Operation {
     pub fn is_json(&self) -> bool {
         let output = match self {
             Self::Leases(operation) => operation.output(),
+            Self::Lock(arguments) => arguments.output(),
+            Self::Unlock(arguments) => arguments.output(),
         };
         output == Output::Json
     }
@@ -57,5 +72,7 @@ impl Operation {
 pub async fn run(operation: Operation, env: &Env, out: &Out) -> Result<Outcome, Failure> {
     match operation {
         Operation::Leases(operation) => leases::run(operation, env, out).await,
+        Operation::Lock(arguments) => lock::lock(&arguments, env, out).await,
+        Operation::Unlock(arguments) => lock::unlock(&arguments, env, out).await,
     }
 }

@@ -12,7 +12,12 @@ pub(super) fn sources(directory: &str) -> Vec<(String, String)> {
     fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).expect("a directory of the sources").flatten() {
             let path = entry.path();
-            if path.is_dir() { walk(&path, files) } else { files.push(path) }
+            // Snapshots of unit tests lie beside them.
+            if path.is_dir() {
+                walk(&path, files)
+            } else if path.extension().is_none_or(|end| end != "snap") {
+                files.push(path)
+            }
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
