@@ -42,6 +42,7 @@ pub mod request;
 mod retry;
 mod review;
 mod tokens;
+pub mod told;
 
 use answer::{Answer, Shown};
 use ask::bounded;

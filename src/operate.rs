@@ -10,6 +10,10 @@
 //! - `consent`: what ends something shows it first and asks.
 //! - `finding`: what is wrong, with a name that stays and a severity.
 //! - `rights`: what a set of rules lets somebody do to a cluster's tokens.
+//! - `reason`: why something is ended or locked, fit to be repeated.
+//! - `locks`: the locks of namespaces.
+//! - `progress`: how far a long work is.
+//! - `when`: times and lengths of time.
 //! - `outcome`: how it ends.
 //!
 //! A new verb: a file here, a variant of [`Operation`], an arm in [`run`], and a row in `docs/commands.md`.
@@ -23,12 +27,17 @@ pub mod doctor;
 mod document;
 pub mod finding;
 mod leases;
+mod lock;
+mod locks;
 mod outcome;
+mod progress;
 mod reach;
+mod reason;
 mod rights;
 mod server;
 mod setup;
 mod table;
+mod when;
 
 use document::Output;
 pub use outcome::Outcome;
@@ -43,6 +52,10 @@ pub enum Operation {
     Setup(Box<setup::Arguments>),
     /// Check the way from this job to its cluster, with no rights beyond the job's own
     Doctor(doctor::Arguments),
+    /// Let a cluster give out no new passes for some time
+    Lock(lock::Locking),
+    /// Take a lock away
+    Unlock(lock::Unlocking),
 }
 
 impl Operation {
@@ -53,6 +66,8 @@ impl Operation {
             Self::Leases(operation) => operation.output(),
             Self::Setup(arguments) => arguments.output(),
             Self::Doctor(arguments) => arguments.output(),
+            Self::Lock(arguments) => arguments.output(),
+            Self::Unlock(arguments) => arguments.output(),
         };
         output == Output::Json
     }
@@ -67,5 +82,7 @@ pub async fn run(operation: Operation, env: &Env, out: &Out) -> Result<Outcome, 
         Operation::Leases(operation) => leases::run(operation, env, out).await,
         Operation::Setup(arguments) => setup::run(*arguments, env, out).await,
         Operation::Doctor(arguments) => Box::pin(doctor::doctor(&arguments, env, out)).await,
+        Operation::Lock(arguments) => lock::lock(&arguments, env, out).await,
+        Operation::Unlock(arguments) => lock::unlock(&arguments, env, out).await,
     }
 }

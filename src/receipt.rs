@@ -124,6 +124,32 @@ impl Receipt {
         }
     }
 
+    /// The receipt for a lease that was ended by somebody who knows no more than what the API server holds of it: name and uid, and the
+    /// account as its job has told it.
+    #[cfg(feature = "operate")]
+    #[must_use]
+    pub fn from_outside(
+        (lease, uid): (String, String),
+        service_account: String,
+        server: String,
+        revoked_at: Timestamp,
+        proof: Proof,
+    ) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "Receipt",
+            lease,
+            uid: Some(uid),
+            service_account,
+            server,
+            jti: None,
+            issued_at: None,
+            expires_at: None,
+            revoked_at: Timestamp::from_second(revoked_at.as_second()).unwrap_or(revoked_at),
+            proof,
+        }
+    }
+
     /// The receipt as one line of JSON.
     #[must_use]
     pub fn json(&self) -> String {

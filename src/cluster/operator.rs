@@ -109,6 +109,12 @@ impl Cluster {
         self.clock.now(None).map_or_else(Timestamp::now, crate::clock::ServerTime::figure)
     }
 
+    /// Whether the server has told its time.
+    #[must_use]
+    pub fn has_told_its_time(&self) -> bool {
+        self.clock.now(None).is_some()
+    }
+
     /// What kube's client says, as our failure: `what` could not be done, and it takes this right.
     #[must_use]
     pub fn failed(&self, what: &str, permission: &str, error: &kube::Error) -> Failure {

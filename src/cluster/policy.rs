@@ -2,7 +2,11 @@
 
 /// Words of a policy's message, and the hint for them. The messages of our policies say what is wrong; the hint says who can fix
 /// it.
-const HINTS: [(&str, &str); 8] = [
+const HINTS: [(&str, &str); 9] = [
+    (
+        "policy: locked",
+        "an operator has locked this service account: wait until that time, or ask them to end it by `jobpass unlock`; asking again before changes nothing",
+    ),
     (
         "annotation jobpass.dev/identity",
         "check that whatever stands between this job and the API server lets it ask who it is (`SelfSubjectReview`), and that both are of one cluster",

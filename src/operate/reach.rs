@@ -96,6 +96,13 @@ impl Reach {
         kubeconfig.chain(contexts).chain(all).collect()
     }
 
+    /// The same for one of these clusters.
+    #[must_use]
+    pub fn flags_of(&self, context: &str) -> String {
+        let kubeconfig = self.kubeconfig.iter().map(|path| format!(" --kubeconfig {path}"));
+        kubeconfig.chain([format!(" --context {context}")]).collect()
+    }
+
     /// The identity for each context. One that cannot be used is no reason to leave out the others.
     fn identities(&self, env: &Env) -> Result<Vec<Named>, Failure> {
         let config = kubeconfig::whole(&self.located(None, env)?)?;

@@ -1,6 +1,6 @@
 //! What people read: columns, cut to the width of a terminal, and whole where the output is piped.
 
-use comfy_table::{Cell as Drawn, ContentArrangement, Row, Table as Drawing, presets::NOTHING};
+use comfy_table::{Cell as Drawn, ColumnConstraint, ContentArrangement, Row, Table as Drawing, presets::NOTHING};
 use console::{Style, Term};
 
 use crate::{env::Env, out::one_line};
@@ -66,13 +66,20 @@ impl Screen {
 pub struct Table {
     heads: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
+    kept: Vec<&'static str>,
 }
 
 impl Table {
     /// A table with these columns.
     #[must_use]
     pub fn new(heads: impl Into<Vec<&'static str>>) -> Self {
-        Self { heads: heads.into(), rows: Vec::new() }
+        Self { heads: heads.into(), rows: Vec::new(), kept: Vec::new() }
+    }
+
+    /// These columns are short and matter most: on a terminal they are cut only where they take more than half of it.
+    #[must_use]
+    pub fn keeping(self, heads: impl Into<Vec<&'static str>>) -> Self {
+        Self { kept: heads.into(), ..self }
     }
 
     /// Adds a row, a cell for each column.
@@ -101,8 +108,15 @@ impl Table {
             let mut row = Row::from(cells.iter().map(|cell| Drawn::new(&cell.text)).collect::<Vec<_>>());
             drawing.add_row(std::mem::take(row.max_height(1)));
         }
-        for column in drawing.column_iter_mut() {
+        let kept: Vec<_> = self.heads.iter().map(|head| self.kept.contains(head)).collect();
+        let widths = drawing.column_max_content_widths();
+        let taken: usize = widths.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(width, _)| usize::from(*width) + 2).sum();
+        let fits = screen.width.is_some_and(|width| taken <= usize::from(width) / 2);
+        for (column, kept) in drawing.column_iter_mut().zip(kept) {
             column.set_padding((0, 2));
+            if kept && fits {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
         let lines: Vec<_> = drawing.lines().map(|line| line.trim_end().to_owned()).collect();
         let coloured = lines.iter().enumerate().map(|(at, line)| match at.checked_sub(1).and_then(|at| self.rows.get(at)) {

@@ -246,8 +246,15 @@ impl Revocation {
         let after = |length| at.map(|at| at.after(length));
         let unproved = match deleted {
             Deleted::Removed => Proof::Removed,
-            Deleted::Absent if !terms.wait_dead => return Ok(Proof::Absent),
-            Deleted::Absent => Proof::Absent,
+            Deleted::Absent => {
+                // The last line of the log is where people look who ask why their job has failed.
+                let told = if self.known { cluster.told_by_operator(&self.lease).await } else { None };
+                outcome.warning = told.map(|told| format!("the pass was {told}"));
+                if !terms.wait_dead {
+                    return Ok(Proof::Absent);
+                }
+                Proof::Absent
+            }
             // The lease file gave a wrong uid, so the hash of the token in it cannot be trusted either: no probe.
             Deleted::Anew => {
                 outcome.warning =

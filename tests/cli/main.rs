@@ -32,6 +32,7 @@ mod hostile;
 mod identities;
 mod issued;
 mod kubeconfigs;
+mod leases;
 mod life;
 mod makers;
 mod matrix;

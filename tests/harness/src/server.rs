@@ -17,7 +17,8 @@ pub(crate) use sandboxed::Sandboxed;
 pub(crate) const TARGET: &str = "deploy-bot";
 
 /// All that `deploy/rights.manifest` grants.
-pub(crate) const RIGHTS: [(&str, &str); 3] = [("create", "serviceaccounts/token"), ("create", "secrets"), ("delete", "secrets")];
+pub(crate) const RIGHTS: [(&str, &str); 4] =
+    [("create", "serviceaccounts/token"), ("create", "secrets"), ("delete", "secrets"), ("list", "events")];
 
 /// What one world has to itself on a server that it may share with others.
 #[derive(Clone)]
@@ -92,7 +93,7 @@ pub(crate) trait Server: Send + Sync {
     /// Deletes `TARGET`.
     fn delete_service_account(&self);
 
-    /// Writes an Event about a Secret, and lets the CI identity read Events.
+    /// Writes an Event about a Secret.
     fn tell_of(&self, uid: &str, by: &str, message: &str);
 
     /// Takes one of `RIGHTS` away from the CI identity, and returns when that holds.

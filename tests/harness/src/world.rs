@@ -381,13 +381,13 @@ impl World {
         self.server.delete_service_account();
     }
 
-    /// Writes an Event about the lease with this name, as an operator does who deletes it, and lets the CI identity read Events.
+    /// Writes an Event about the lease with this name, as an operator does who deletes it.
     pub fn tell_of(&self, name: &str, by: &str, message: &str) {
         let uid = self.metadata(name)["uid"].as_str().expect("a uid").to_owned();
         self.server.tell_of(&uid, by, message);
     }
 
-    /// Takes one of the three rights of `deploy/rights.manifest` away.
+    /// Takes one of the rights of `deploy/rights.manifest` away.
     pub fn take_away(&self, verb: &str, resource: &str) {
         assert!(RIGHTS.contains(&(verb, resource)), "nobody granted {verb} {resource}");
         self.server.take_away(verb, resource);

@@ -5,6 +5,7 @@ mod lists;
 mod namespaces;
 mod openshift;
 mod partial;
+mod policies;
 mod reviews;
 mod secrets;
 mod selector;
@@ -134,6 +135,8 @@ fn route(path: &str, context: Context<'_>) -> Handled {
         ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => pods(&context, namespace),
         ("GET", ["api", "v1", "namespaces", namespace, "events"]) => events::list(&context, namespace),
         ("POST", ["api", "v1", "namespaces", namespace, "events"]) => events::create(context, namespace),
+        ("GET", ["api", "v1", "namespaces"]) => namespaces::list(&context),
+        ("GET", ["apis", "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", name]) => policies::get(&context, name),
         ("GET", ["api", "v1", "namespaces", name]) => namespaces::get(&context, name),
         ("PATCH", ["api", "v1", "namespaces", name]) => namespaces::patch(context, name),
         ("GET", ["api", "v1", "namespaces", namespace, "serviceaccounts", name]) => namespaces::account(&context, namespace, name),

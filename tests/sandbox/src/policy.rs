@@ -95,6 +95,15 @@ impl Policies {
         self.check(user, TOKENS, &Resource::core("serviceaccounts"), account, &checks)
     }
 
+    /// What a policy's expressions are about; none where there is no such policy.
+    pub(crate) fn expressions(&self, name: &str) -> Option<Vec<&'static str>> {
+        match name {
+            SECRETS if self.enabled => Some(vec![LEASE]),
+            TOKENS if self.enabled => Some(vec![LOCK]),
+            _ => None,
+        }
+    }
+
     /// What the policy says where a lock in the namespace's annotations holds for the account. What is no time always holds.
     pub(crate) fn lock(notes: &BTreeMap<String, String>, account: &str, now: Timestamp) -> Option<String> {
         let is_over = |until: &str| until.len() == 20 && until.parse::<Timestamp>().is_ok_and(|until| until <= now);

@@ -129,11 +129,13 @@ impl Sandbox {
         self.shared.world().rules.retain(|rule| rule.subject != Subject::User(user.to_owned()));
     }
 
-    /// Exactly what jobpass needs: to request this service account's tokens, to create and to delete Secrets.
+    /// Exactly what jobpass needs: to request this service account's tokens, to create and to delete Secrets, and to read why a pass was
+    /// ended.
     pub fn grant_jobpass(&self, user: &str, namespace: &str, service_account: &str) {
         self.allow(user, namespace, "create", "serviceaccounts/token", &[service_account]);
         self.allow(user, namespace, "create", "secrets", &[]);
         self.allow(user, namespace, "delete", "secrets", &[]);
+        self.allow(user, namespace, "list", "events", &[]);
     }
 
     /// The same for all members of a group.
@@ -142,6 +144,7 @@ impl Sandbox {
         self.add_rule(group(), namespace, "create", "serviceaccounts/token", &[service_account]);
         self.add_rule(group(), namespace, "create", "secrets", &[]);
         self.add_rule(group(), namespace, "delete", "secrets", &[]);
+        self.add_rule(group(), namespace, "list", "events", &[]);
     }
 
     /// Trusts one more issuer, as a file of `deploy/oidc/` says.
@@ -153,6 +156,11 @@ impl Sandbox {
     /// namespace `jobpass`, and denies with 403 Forbidden.
     pub fn enable_policies(&self) {
         self.shared.world().policies.enabled = true;
+    }
+
+    /// Takes them away again.
+    pub fn disable_policies(&self) {
+        self.shared.world().policies.enabled = false;
     }
 
     /// The policies deny with 422 Invalid, as where an operator left their `reason` out.

@@ -1,8 +1,5 @@
 //! What is in a namespace of jobs' service accounts beside leases: other Secrets, tokens that never end, what is left over, a lock.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use kube::{Api, api::ListParams};
 use serde_json::json;
@@ -17,10 +14,13 @@ use crate::{
             unsaid,
         },
         finding::{Finding, Id},
-        leases::held::{Held, State, all},
+        leases::{
+            held::{Held, State},
+            pages::Pages,
+        },
+        locks::{self, Lock},
         server::Server,
     },
-    out::instant,
 };
 
 /// Types of Secrets that are no neighbours: our own, OpenShift's for its registry, and tokens, which are told by themselves.
@@ -32,9 +32,6 @@ const ACCOUNTS: [&str; 3] = ["default", "builder", "deployer"];
 
 /// How many names a line shows.
 const SHOWN: usize = 10;
-
-/// The annotation of a lock; for one account a point and its name follow.
-const LOCKED: &str = "jobpass.dev/locked-until";
 
 /// Checks it.
 pub(super) async fn check(server: &Server, namespace: &str, report: &mut Report) {
@@ -83,7 +80,7 @@ async fn shared(server: &Server, namespace: &str, report: &mut Report) {
 }
 
 async fn left_over(server: &Server, namespace: &str, report: &mut Report) {
-    let leases = match all(server, Some(namespace)).await {
+    let leases = match Pages::of(server, Some(namespace)).collected(|_| true).await {
         Ok(leases) => leases,
         Err(failure) => return unsaid(report, Area::Namespace, Id::LeasesLeftOver.name(), &failure),
     };
@@ -111,27 +108,9 @@ async fn lock(server: &Server, namespace: &str, report: &mut Report) {
         }
     };
     let notes = found.metadata.annotations.unwrap_or_default();
-    let locks = locks(&notes, namespace, server.now());
-    let text =
-        if locks.is_empty() { format!("{namespace} is not locked") } else { format!("no passes are given out for {}", locks.join(", ")) };
+    let locks: Vec<_> = locks::of(&server.name, namespace, &notes, server.now()).iter().map(Lock::line).collect();
+    let text = if locks.is_empty() { format!("{namespace} is not locked") } else { locks.join(", ") };
     report.ok(Area::Namespace, "lock", text).evidence = json!({"locks": locks});
-}
-
-/// The locks that hold now: of the whole namespace, or of the account whose name is the end of the annotation's.
-fn locks(notes: &BTreeMap<String, String>, namespace: &str, now: Timestamp) -> Vec<String> {
-    let held = notes.iter().filter_map(|(key, until)| {
-        let account = match key.strip_prefix(LOCKED)? {
-            "" => format!("all of {namespace}"),
-            rest => format!("{namespace}/{}", rest.strip_prefix('.')?),
-        };
-        match until.parse::<Timestamp>() {
-            Ok(until) if until <= now => None,
-            Ok(until) => Some(format!("{account} until {}", instant(until))),
-            // The policy takes what is no time for a lock without an end.
-            Err(_) => Some(format!("{account} until somebody takes the lock away")),
-        }
-    });
-    held.collect()
 }
 
 /// The first of some names, and how many more there are.
@@ -139,22 +118,4 @@ fn shown(names: &[String]) -> String {
     let more = names.len().saturating_sub(SHOWN);
     let first = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{first} and {more} more") } else { first }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_locks_that_hold_are_told_apart() {
-        let now: Timestamp = "2026-11-28T03:00:00Z".parse().expect("a time");
-        let notes = [
-            ("jobpass.dev/locked-until", "2026-11-28T07:12:00Z"),
-            ("jobpass.dev/locked-until.deploy-bot", "2026-11-28T02:00:00Z"),
-            ("jobpass.dev/locked-until.migrate-bot", "for ever"),
-            ("jobpass.dev/locked-reason", "INC-4711"),
-        ];
-        let notes = notes.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        assert_eq!(locks(&notes, "ci", now), ["all of ci until 2026-11-28T07:12:00Z", "ci/migrate-bot until somebody takes the lock away"]);
-    }
 }

@@ -14,6 +14,19 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Handled {
     Ok(Answer::json(200, partial::object(context.call, &object(name, namespace))))
 }
 
+pub(super) fn list(context: &Context<'_>) -> Handled {
+    let wanted = Attributes { verb: "list", group: "", resource: "namespaces", subresource: None, namespace: None, name: "" };
+    authorize(context.world, &context.user, &wanted)?;
+    let Context { call, world, .. } = context;
+    if ["continue", "labelSelector", "fieldSelector", "watch"].iter().any(|name| call.query(name).is_some_and(|value| !value.is_empty())) {
+        return Err(call.refuse("in pieces, by a selector or as a watch"));
+    }
+    let (kind, version) = if partial::is_asked(call) { ("PartialObjectMetadataList", "meta.k8s.io/v1") } else { ("NamespaceList", "v1") };
+    let items: Vec<_> = world.namespaces.iter().map(|(name, namespace)| partial::object(call, &object(name, namespace))).collect();
+    let metadata = json!({"resourceVersion": world.revision()});
+    Ok(Answer::json(200, json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items})))
+}
+
 /// A merge patch of the annotations.
 pub(super) fn patch(context: Context<'_>, name: &str) -> Handled {
     allow(&context, "patch", name)?;
