@@ -16,10 +16,10 @@ pub fn length(length: SignedDuration) -> String {
     let seconds = length.as_secs().unsigned_abs();
     match seconds {
         seconds if seconds >= 3600 && seconds.is_multiple_of(3600) && seconds < 172_800 => format!("{} h", seconds / 3600),
-        ..120 => format!("{seconds} s"),
-        ..7_200 => format!("{} min", seconds / 60),
-        ..172_800 => format!("{} h", seconds / 3600),
-        ..63_072_000 => format!("{} d", seconds / 86_400),
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        172_800..63_072_000 => format!("{} d", seconds / 86_400),
         _ => format!("{} y", seconds / 31_536_000),
     }
 }
@@ -50,7 +50,7 @@ pub fn end(at: Timestamp, now: Timestamp, screen: Screen) -> String {
 /// When it is none, or longer than that.
 pub fn parsed(flag: &str, text: &str, most: Duration) -> Result<Duration, Failure> {
     let hint = "write a length of time such as `30m`, `4h` or `2d`; a bare number is seconds";
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()).map(|days| Duration::from_secs(86_400) * days);
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()).map(|days| Duration::from_hours(24) * days);
     let seconds = || text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
     let other = || text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
     let Some(length) = days.or_else(seconds).or_else(other).filter(|length| length.as_secs() > 0) else {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn flags_take_days_too_and_are_bounded() {
-        let of = |text| parsed("--for", text, Duration::from_secs(86_400 * 30));
+        let of = |text| parsed("--for", text, Duration::from_hours(24 * 30));
         for (text, seconds) in [("90", 90), ("4h", 14_400), ("1h30m", 5400), ("2d", 172_800), ("30d", 2_592_000)] {
             assert_eq!(of(text).expect(text).as_secs(), seconds, "{text}");
         }

@@ -14,9 +14,9 @@ pub(super) fn sources(directory: &str) -> Vec<(String, String)> {
             let path = entry.path();
             // Snapshots of unit tests lie beside them.
             if path.is_dir() {
-                walk(&path, files)
+                walk(&path, files);
             } else if path.extension().is_none_or(|end| end != "snap") {
-                files.push(path)
+                files.push(path);
             }
         }
     }

@@ -32,7 +32,7 @@ use crate::{
 const EACH: u32 = 240;
 
 /// A watch that has said nothing for so long, not even that it is over, is broken.
-const SILENT: Duration = Duration::from_secs(300);
+const SILENT: Duration = Duration::from_mins(5);
 
 /// How long we wait before a watch that has broken is begun again: first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
