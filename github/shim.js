@@ -27,7 +27,7 @@ function binary() {
   if (fs.existsSync(built)) {
     return built;
   }
-  throw new Error('this tree of jobpass has no binary: use a release, or run `cargo build --release` in it first');
+  throw new Error('this tree of jobpass has no binary: use a release, or run `cargo build --release --no-default-features` in it first');
 }
 
 module.exports = function run(phase, verb) {

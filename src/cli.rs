@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, v
 use clap::{FromArgMatches, Subcommand};
 
 #[cfg(feature = "operate")]
-use crate::operate::Operation;
+use crate::operate::{Operation, doctor};
 use crate::{
     action::{self, Phase},
     options::{Call, Flags, Kind, REACHED, Setting},
@@ -48,11 +48,14 @@ const VERBS: [(Verb, &Call); 8] = [
     (Verb::Scrub, &verbs::scrub::CALL),
 ];
 
+/// What the program is for.
+const ABOUT: &str = "A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends";
+
 /// The name under which clap knows the command of `run`.
 const COMMAND: &str = "command";
 
 /// The verbs of those who own a cluster, which what a job fetches is built without.
-pub const OPERATORS: [&str; 3] = ["leases", "lock", "unlock"];
+pub const OPERATORS: [&str; 5] = ["leases", "lock", "unlock", "setup", "doctor"];
 
 /// What the command line asks for.
 pub enum Called {
@@ -84,7 +87,11 @@ impl Called {
         let matches = command().try_get_matches_from(arguments)?;
         #[cfg(feature = "operate")]
         if matches.subcommand_name().is_some_and(|name| OPERATORS.contains(&name)) {
-            return Operation::from_arg_matches(&matches).map(Box::new).map(Self::Operator);
+            let mut operation = Operation::from_arg_matches(&matches)?;
+            if let Operation::Doctor(arguments) = &mut operation {
+                arguments.flags = matches.subcommand().map(|(_, given)| flags(&doctor::CALL, &mut given.clone())).unwrap_or_default();
+            }
+            return Ok(Self::Operator(Box::new(operation)));
         }
         Cli::of(matches).map(Self::Job)
     }
@@ -100,12 +107,17 @@ impl Cli {
             return Err(command().error(clap::error::ErrorKind::MissingSubcommand, ""));
         };
         let step = if call.in_action { given.remove_one::<String>(action::FLAG) } else { None };
-        let mut flags: Flags = call.all().map(|setting| (setting.name.to_owned(), text(setting, &mut given))).collect();
+        let mut flags = flags(call, &mut given);
         let phase = step.as_deref().and_then(Phase::named);
         flags.extend(step.map(|step| (action::FLAG.to_owned(), Some(step))));
         let command = if call.takes_command { given.remove_many(COMMAND).into_iter().flatten().collect() } else { Vec::new() };
         Ok(Self { verb, flags, phase, command })
     }
+}
+
+/// The flags of a verb, by name.
+fn flags(call: &Call, given: &mut ArgMatches) -> Flags {
+    call.all().map(|setting| (setting.name.to_owned(), text(setting, given))).collect()
 }
 
 /// The text of a flag, if it was given; the items of a list are joined by newlines.
@@ -122,15 +134,24 @@ fn text(setting: &Setting, given: &mut ArgMatches) -> Option<String> {
 pub fn command() -> Command {
     let command = of_job();
     #[cfg(feature = "operate")]
-    let command = Operation::augment_subcommands(command);
+    // Its own words would take the place of the program's.
+    let command = Operation::augment_subcommands(command).about(ABOUT).long_about(None);
+    #[cfg(feature = "operate")]
+    let command = command.mut_subcommand(doctor::CALL.name, with_settings_of_doctor);
     command
 }
 
-/// The part of it that is a job's.
-fn of_job() -> Command {
+/// `doctor` takes the settings of a job beside its own flags.
+#[cfg(feature = "operate")]
+fn with_settings_of_doctor(command: Command) -> Command {
+    command.after_help(doctor::CALL.after).args(doctor::CALL.all().map(|setting| flag(setting, &doctor::CALL)))
+}
+
+/// The part of it that is a job's: all that the small binary has.
+pub fn of_job() -> Command {
     Command::new("jobpass")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends")
+        .about(ABOUT)
         .disable_help_subcommand(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -188,6 +209,8 @@ mod tests {
             .filter(|name| !["help", crate::action::FLAG].contains(name))
             .collect();
         let plain = |setting: &&&o::Setting| setting.kind != o::Kind::Secret;
+        #[cfg(feature = "operate")]
+        assert!(doctor::CALL.all().all(|setting| flags.contains(setting.name)), "a job's verb takes it, too");
         let settings: BTreeSet<_> = o::ALL.iter().filter(plain).map(|setting| setting.name).collect();
         assert_eq!(flags, settings);
     }

@@ -1,7 +1,8 @@
 //! The Kubernetes API: one connection, one deadline and one retry rule for all that is asked of it.
 //!
 //! `ask`, `exchange`, `hedge`, `retry` and `answer` send a [`Request`] and tell the answers apart. `leases`, `tokens`, `events` and
-//! `review` are what is asked: a new question is a file like these. `operator` is for those who own the cluster.
+//! `review` are what is asked: a new question is a file like these. `operator` is for those who own the cluster, and `questions` for
+//! whoever asks what he may.
 //!
 //! An answer, a 409 say, goes from `exchange` (read off the wire) to `hedge` and `retry` (asked again, or not), `ask` (a 401 once more) and its
 //! caller in `leases` or `tokens`. `Answer::refusal` tells the kinds of one status apart.
@@ -35,6 +36,8 @@ mod leases;
 #[cfg(feature = "operate")]
 mod operator;
 mod policy;
+#[cfg(feature = "operate")]
+mod questions;
 pub mod request;
 mod retry;
 mod review;
@@ -44,6 +47,8 @@ pub mod told;
 use answer::{Answer, Shown};
 use ask::bounded;
 pub use deletion::Deleted;
+#[cfg(feature = "operate")]
+pub use questions::Attempted;
 use request::Request;
 pub use tokens::{Granted, Probed};
 

@@ -175,13 +175,15 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
 #[cfg(feature = "operate")]
 async fn operated(operation: operate::Operation, env: &Env, out: &Out) -> ExitCode {
     let is_json = operation.is_json();
-    Box::pin(operate::run(operation, env, out)).await.map_or_else(
+    let code = Box::pin(operate::run(operation, env, out)).await.map_or_else(
         |failure| {
             tell(&failure, out, None, is_json);
             coded(failure.exit(), false)
         },
         ExitCode::from,
-    )
+    );
+    fault::settle();
+    code
 }
 
 /// Resolves the context of a verb, and runs the verb.
@@ -243,11 +245,12 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
     let what = match (error.kind(), flag(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(flag)) => format!("there is no flag `{flag}` here"),
         (ErrorKind::UnknownArgument, None) => "there is an argument that belongs to no flag".to_owned(),
-        (ErrorKind::ArgumentConflict, Some(flag)) => format!("`{flag}` is given more than once"),
+        (ErrorKind::ArgumentConflict, Some(flag)) => match prior(error).filter(|prior| !prior.starts_with(&flag)) {
+            Some(prior) => format!("`{flag}` and `{prior}` exclude each other"),
+            None => format!("`{flag}` is given more than once"),
+        },
         (ErrorKind::InvalidSubcommand, _) if is_operators(error) => {
-            let failure =
-                Failure::new(Code::UsageArguments, "this jobpass is the small one that a job fetches, without the verbs of operators")
-                    .hint("build the whole one: `cargo build --release`");
+            let failure = small();
             out.say(failure.to_string());
             return code(failure.exit());
         }
@@ -277,6 +280,15 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
     code(failure.exit())
 }
 
+/// The argument that another one excludes, as the help shows it: no value of the user's.
+fn prior(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::PriorArg) {
+        Some(ContextValue::String(prior)) => Some(prior),
+        Some(ContextValue::Strings(priors)) => priors.first().map(String::as_str),
+        _ => None,
+    }
+}
+
 /// The first argument that is missing, as the help shows it: no value of the user's.
 fn missing(error: &clap::Error) -> Option<&str> {
     match error.get(ContextKind::InvalidArg) {
@@ -285,7 +297,36 @@ fn missing(error: &clap::Error) -> Option<&str> {
     }
 }
 
+/// What a verb of operators comes to in a binary that was built without them.
+fn small() -> Failure {
+    Failure::new(Code::UsageArguments, "this jobpass is the small one that a job fetches, without the verbs of operators")
+        .hint("build the whole one: `cargo build --release`")
+}
+
 /// Whether the verb is one that this binary was built without.
 fn is_operators(error: &clap::Error) -> bool {
     matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(verb)) if cli::OPERATORS.contains(&verb.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_small_one_says_what_it_lacks() {
+        insta::assert_snapshot!(small(), @r"
+        error: this jobpass is the small one that a job fetches, without the verbs of operators
+
+        hint: build the whole one: `cargo build --release`
+        ");
+    }
+
+    #[test]
+    fn only_a_verb_of_operators_makes_it_say_so() {
+        let refused = |verb: &str| cli::of_job().try_get_matches_from(["jobpass", verb]);
+        for verb in cli::OPERATORS {
+            assert!(is_operators(&refused(verb).expect_err("there is no such verb")), "{verb}");
+        }
+        assert!(!is_operators(&refused("login").expect_err("there is no such verb")));
+    }
 }

@@ -23,6 +23,7 @@ use clap::Subcommand;
 use crate::{env::Env, failure::Failure, out::Out};
 
 mod consent;
+pub mod doctor;
 mod document;
 pub mod finding;
 mod leases;
@@ -34,6 +35,7 @@ mod reach;
 mod reason;
 mod rights;
 mod server;
+mod setup;
 mod table;
 mod when;
 
@@ -50,6 +52,10 @@ pub enum Operation {
     Lock(lock::Locking),
     /// Take a lock away
     Unlock(lock::Unlocking),
+    /// Set up a cluster for jobs: policies, accounts, rights
+    Setup(Box<setup::Arguments>),
+    /// Check the way from this job to its cluster, with no rights beyond the job's own
+    Doctor(doctor::Arguments),
 }
 
 impl Operation {
@@ -60,6 +66,8 @@ impl Operation {
             Self::Leases(operation) => operation.output(),
             Self::Lock(arguments) => arguments.output(),
             Self::Unlock(arguments) => arguments.output(),
+            Self::Setup(arguments) => arguments.output(),
+            Self::Doctor(arguments) => arguments.output(),
         };
         output == Output::Json
     }
@@ -74,5 +82,7 @@ pub async fn run(operation: Operation, env: &Env, out: &Out) -> Result<Outcome, 
         Operation::Leases(operation) => leases::run(operation, env, out).await,
         Operation::Lock(arguments) => lock::lock(&arguments, env, out).await,
         Operation::Unlock(arguments) => lock::unlock(&arguments, env, out).await,
+        Operation::Setup(arguments) => setup::run(*arguments, env, out).await,
+        Operation::Doctor(arguments) => Box::pin(doctor::doctor(&arguments, env, out)).await,
     }
 }

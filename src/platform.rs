@@ -54,6 +54,18 @@ impl Base {
     }
 }
 
+/// What hides a token in the log of a job.
+#[cfg(feature = "operate")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// The runner, which takes masks from a step and reads files that the step writes.
+    Masked,
+    /// Nothing: what is to be hidden must be scrubbed before it is printed.
+    Bare,
+    /// There is no log that others read.
+    Nobodys,
+}
+
 /// Variables that CI systems set. If one of them is set but no platform is detected, we must not assume a plain shell.
 const MARKERS_OF_CI: &[&str] = &["CI", "BUILD_ID", "JENKINS_URL", "TEAMCITY_VERSION", "TF_BUILD"];
 
@@ -236,6 +248,28 @@ impl Platform {
             // It lives as long as the job's timeout, or 5 minutes: https://docs.gitlab.com/ci/secrets/id_token_authentication/
             Self::Gitlab => "give the job a `timeout`, for which GitLab then issues it",
             Self::Github | Self::Tekton | Self::Local => "have it issued for as long as the job may take",
+        }
+    }
+
+    /// What hides a token in the log of a job.
+    #[cfg(feature = "operate")]
+    #[must_use]
+    pub fn log(self) -> Log {
+        match self {
+            Self::Github => Log::Masked,
+            Self::Gitlab | Self::Tekton => Log::Bare,
+            Self::Local => Log::Nobodys,
+        }
+    }
+
+    /// Variables that say which version of what runs the job, each with its name.
+    #[cfg(feature = "operate")]
+    #[must_use]
+    pub fn versions(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Github => &[("image", "ImageOS"), ("version", "ImageVersion")],
+            Self::Gitlab => &[("gitlab-runner", "CI_RUNNER_VERSION"), ("GitLab", "CI_SERVER_VERSION")],
+            Self::Tekton | Self::Local => &[],
         }
     }
 

@@ -5,6 +5,7 @@ use http::Method;
 use jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{
@@ -12,7 +13,19 @@ use super::{
     answer::{Answer, Refusal},
     request::Request,
 };
-use crate::{failure::Failure, net::TransportError};
+use crate::{failure::Failure, net::TransportError, secret::Secret};
+
+#[derive(Deserialize)]
+struct Granted {
+    status: GrantedStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GrantedStatus {
+    token: Secret,
+    expiration_timestamp: Timestamp,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,10 +55,52 @@ impl Cluster {
         }
     }
 
+    /// Creates an object; the answer is the server's.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn post(&mut self, path: &str, what: &str, permission: &str, body: &Value) -> Result<Value, Failure> {
+        let request = Request::new(Method::POST, path.to_owned(), what.to_owned(), permission.to_owned());
+        let answer = self.ask(&request, body).await?;
+        self.hear(None, &answer);
+        if answer.is_success() { super::parsed(&answer, &request) } else { Err(answer.failure(&request, &self.shown())) }
+    }
+
+    /// Requests a token, and until when it lives.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn granted(&mut self, path: &str, what: &str, permission: &str, body: &Value) -> Result<(Secret, Timestamp), Failure> {
+        let request = Request::new(Method::POST, path.to_owned(), what.to_owned(), permission.to_owned());
+        let request = request.without_account("set it up by `jobpass setup`");
+        let answer = self.ask(&request, body).await?;
+        if !answer.is_success() {
+            return Err(answer.failure(&request, &self.shown()));
+        }
+        let Granted { status } = super::parsed(&answer, &request)?;
+        Ok((status.token, status.expiration_timestamp))
+    }
+
+    /// Deletes an object. It is no error if it is gone.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn remove(&mut self, path: &str, what: &str, permission: &str) -> Result<(), Failure> {
+        let request = Request::new(Method::DELETE, path.to_owned(), what.to_owned(), permission.to_owned());
+        let answer = self.ask(&request, &json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"})).await?;
+        if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(answer.failure(&request, &self.shown())) }
+    }
+
     /// kube's client on our connection, with the credential of now.
     #[must_use]
     pub fn client(&self) -> Client {
         self.connector.line.client.clone()
+    }
+
+    /// The same on a connection of its own, which may end at another API server behind the same address.
+    #[must_use]
+    pub fn client_anew(&self) -> Option<Client> {
+        self.connector.another().map(|line| line.client)
     }
 
     /// The server's time now; this machine's where the server has told none.

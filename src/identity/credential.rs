@@ -72,6 +72,13 @@ impl Identity {
 }
 
 impl Identity {
+    /// The client certificate that stands in a kubeconfig, if there is one.
+    #[cfg(feature = "operate")]
+    #[must_use]
+    pub fn certificate(&self) -> Option<CertificateDer<'static>> {
+        of_kubeconfig(&self.user, "").ok().flatten().and_then(|(chain, _)| chain.into_iter().next())
+    }
+
     /// Gives back what was issued for us and can be revoked. Returns what is to be said of it.
     pub async fn give_back(&self, when: When) -> Vec<Result<String, Failure>> {
         let Some(issuer) = &self.issuer else { return Vec::new() };

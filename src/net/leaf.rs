@@ -22,6 +22,17 @@ pub fn describe(certificate: &CertificateDer<'_>) -> String {
     format!("issuer `{}`, SHA-256 {hex}", one_line(&issuer))
 }
 
+/// Who has issued a certificate, from when it holds, and when it ends; none where it cannot be read.
+#[cfg(feature = "operate")]
+#[must_use]
+pub fn issuer_and_life(certificate: &CertificateDer<'_>) -> Option<(String, jiff::Timestamp, jiff::Timestamp)> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let certificate = certificate.tbs_certificate();
+    let at = |time: x509_cert::time::Time| jiff::Timestamp::from_second(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok();
+    let validity = certificate.validity();
+    Some((one_line(&certificate.issuer().to_string()), at(validity.not_before)?, at(validity.not_after)?))
+}
+
 /// A verifier that records the server's certificate and refuses it, so that the handshake ends there.
 #[derive(Debug)]
 pub(super) struct Witness {

@@ -91,6 +91,84 @@ findings! {
     RightsExec "rights-exec" Medium:
         "The pass, or the role that is to be given, can run commands in pods, and so use their service accounts.",
         "Bind a role without `pods/exec`, `pods/attach` and `pods/ephemeralcontainers`.";
+    ServerUnreachable "server-unreachable" High:
+        "The API server cannot be reached or trusted, or something else answers at its address. Nothing else can be checked then.",
+        "Follow the hint beside it; [the codes of failures](errors.md) say more.";
+    TrustUnchecked "trust-unchecked" High:
+        "The certificate of the API server is not checked: whoever answers at its address gets the CI identity's credential.",
+        "Take `--insecure-skip-tls-verify` away, and give the cluster's authority by `--certificate-authority`.";
+    TrustEnds "trust-ends" Medium:
+        "The certificate of the API server ends in less than 30 days, and has less than a fifth of its life left. Then every job fails.",
+        "Ask whoever runs the cluster to renew it.";
+    ClockSkew "clock-skew" Medium:
+        "The clocks of this machine and of the API server are more than a minute apart: tokens begin and end at other times than they say.",
+        "Set the clock of the machine that is wrong, by NTP.";
+    IdentityRefused "identity-refused" High:
+        "The API server does not take the credential of the CI identity.",
+        "Follow the hint beside it; a credential with an end has to be made anew: `jobpass setup identity`.";
+    IdentityUnwatched "identity-unwatched" High:
+        "The CI identity is in none of the groups that the policies watch, so its rights are a way to tokens that never end.",
+        "Use a service account of the namespace `jobpass`, or put the user into a group whose name begins with `jobpass:ci:`.";
+    CredentialEternal "credential-eternal" Medium:
+        "The credential of the CI identity never ends: whoever has read it once can use it for ever.",
+        "Give it an end (`jobpass setup identity`), or let the cluster trust the CI system's own tokens ([oidc.md](oidc.md)).";
+    CredentialEnds "credential-ends" Low:
+        "The credential of the CI identity ends within a week.",
+        "Make a new one: `jobpass setup identity`.";
+    PermissionMissing "permission-missing" High:
+        "The CI identity lacks a right without which there is no pass: create tokens of the service account, create and delete Secrets beside it.",
+        "Apply what `jobpass setup` prints for this service account.";
+    IdentitySecrets "identity-secrets" High:
+        "The CI identity may read or change Secrets. jobpass needs neither.",
+        "Take the role away that gives it; jobpass needs `create` and `delete` only.";
+    IdentityMints "identity-mints" High:
+        "The CI identity may create tokens of service accounts that nobody has named for it.",
+        "Limit its role to the service account by `resourceNames`.";
+    IdentityPowers "identity-powers" High:
+        "The CI identity may act as somebody else, change rights, or run pods: more than it needs, and out of the policies' sight.",
+        "Take the roles away that jobpass does not need.";
+    PolicyMissing "policy-missing" High:
+        "Nothing refuses what no CI identity may do: a way to Secrets or to tokens that never end.",
+        "Apply the policies: `jobpass setup`, or `deploy/apply`.";
+    AccountNotGranted "account-not-granted" High:
+        "The CI identity may have no token of this service account.",
+        "Check the name; else apply what `jobpass setup` prints for it.";
+    AccountMissing "account-missing" High:
+        "There is no such service account, or no such namespace.",
+        "Check the name, or create it: `kubectl create serviceaccount`.";
+    TtlShortened "ttl-shortened" Low:
+        "The API server grants tokens for less time than is asked for.",
+        "Ask for less by `--ttl`, or run long commands by `jobpass run`, which renews the token.";
+    PassFailed "pass-failed" High:
+        "A pass could not be begun, used or ended.",
+        "Follow the hint beside it; [the codes of failures](errors.md) say more.";
+    PassAlive "pass-alive" High:
+        "The token of a pass was still accepted when its pass was ended and the API server's cache was over.",
+        "Ask whoever runs the cluster what answers for the API server: a webhook that authenticates, or a server without its etcd.";
+    JobUnfit "job-unfit" High:
+        "The CI system does not give the job what a pass needs: a directory outside the workspace, a key that names the job, its runner's files.",
+        "Follow the hint beside it.";
+    PolicyUnbound "policy-unbound" High:
+        "A policy is there and refuses nothing: it has no binding with `Deny`, or lets through what it cannot judge.",
+        "Apply the policies anew: `jobpass setup`, or `deploy/apply`.";
+    PolicyOutdated "policy-outdated" Medium:
+        "A policy differs from the one of this jobpass.",
+        "Compare them, and apply the new one: first the jobs' jobpass, then the policy.";
+    OthersWriteSecrets "others-write-secrets" Medium:
+        "Others than the CI identities may write Secrets or create tokens in the namespace: they can make tokens of its service accounts.",
+        "Take these rights away, or keep the service accounts of jobs in a namespace of their own.";
+    BoundUnwatched "bound-unwatched" High:
+        "Somebody has the rights of a CI identity whom the policies do not watch.",
+        "Take the subject out of the role binding, or put it into a group that is watched.";
+    NamespaceShared "namespace-shared" Low:
+        "Beside leases there are other Secrets in the namespace, or pods may run in it: whoever breaks one fence is at the other.",
+        "Give the service accounts of jobs a namespace that holds nothing else.";
+    LeasesLeftOver "leases-left-over" Low:
+        "Leases are left over whose tokens are dead. They do no harm.",
+        "`jobpass leases sweep`";
+    EternalTokens "eternal-tokens" Medium:
+        "The namespace holds token Secrets: tokens of its service accounts that never end.",
+        "See who still uses them, then delete the Secrets ([operators.md](operators.md#eternal-tokens)).";
 }
 
 impl Serialize for Id {

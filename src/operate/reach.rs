@@ -35,6 +35,9 @@ pub struct Reach {
     all_contexts: bool,
 }
 
+/// A context with the identity that it stands for, or why there is none.
+type Named = (String, Result<Identity, Failure>);
+
 /// A cluster that was to be asked.
 pub struct Opened {
     /// Its name: the context's.
@@ -78,6 +81,12 @@ impl Reach {
         self.all_contexts || self.context.len() > 1
     }
 
+    /// The contexts that are named.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.context
+    }
+
     /// The flags that a next command needs in order to reach the same clusters; begins with a blank where there are any.
     #[must_use]
     pub fn flags(&self) -> String {
@@ -95,7 +104,7 @@ impl Reach {
     }
 
     /// The identity for each context. One that cannot be used is no reason to leave out the others.
-    fn identities(&self, env: &Env) -> Result<Vec<(String, Result<Identity, Failure>)>, Failure> {
+    fn identities(&self, env: &Env) -> Result<Vec<Named>, Failure> {
         let config = kubeconfig::whole(&self.located(None, env)?)?;
         if !self.is_many() {
             let identity = self.identity(self.context.first(), env)?;

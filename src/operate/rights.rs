@@ -86,6 +86,36 @@ const POWERS: [(Id, &[&str], &str, &[&str]); 9] = [
     (Id::RightsExec, &["update", "patch"], "", &["pods/ephemeralcontainers"]),
 ];
 
+/// One way in which rules give a power: it is asked for by this verb on this resource of this API group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The power.
+    pub id: Id,
+    /// The verb.
+    pub verb: &'static str,
+    /// The API group; empty for the core.
+    pub group: &'static str,
+    /// The resource, with its subresource after a slash.
+    pub resource: &'static str,
+    /// The name of an object for which it holds, where it does not hold for all of them.
+    pub name: Option<String>,
+}
+
+/// The powers that these rules give, each by its first way.
+#[must_use]
+pub fn ways(rules: &[Rule]) -> Vec<Way> {
+    let mut ways: Vec<Way> = Vec::new();
+    for (id, verbs, group, resources) in POWERS.iter().copied() {
+        let mut all = resources.iter().flat_map(|resource| verbs.iter().map(move |verb| (*verb, *resource)));
+        let given = all.find_map(|(verb, resource)| {
+            let rule = rules.iter().find(|rule| rule.lets(&[verb], group, resource))?;
+            Some(Way { id, verb, group, resource, name: rule.names().first().cloned() })
+        });
+        ways.extend(given.filter(|way| ways.iter().all(|known| known.id != way.id)));
+    }
+    ways
+}
+
 /// The powers that these rules give.
 #[must_use]
 pub fn powers(rules: &[Rule]) -> BTreeSet<Id> {
@@ -118,6 +148,13 @@ mod tests {
         assert_eq!(of("rbac.authorization.k8s.io", "roles", "escalate"), [Id::RightsEscalate]);
         assert_eq!(of("", "pods/exec", "create"), [Id::RightsExec]);
         assert_eq!(of("*", "*", "*").len(), 5);
+    }
+
+    #[test]
+    fn each_power_is_told_with_one_way_to_it() {
+        let ways = ways(&[rule("", "secrets", "*"), rule("", "pods/exec", "create"), rule("", "pods/attach", "create")]);
+        let told: Vec<_> = ways.iter().map(|way| (way.id, way.verb, way.resource)).collect();
+        assert_eq!(told, [(Id::RightsSecrets, "get", "secrets"), (Id::RightsExec, "create", "pods/exec")]);
     }
 
     #[test]

@@ -59,7 +59,8 @@ fn is_of_a_service(name: &str) -> bool {
 }
 
 /// The edit distance: how many characters must be added, removed, changed or swapped with their neighbour.
-fn distance(one: &str, other: &str) -> usize {
+#[must_use]
+pub fn distance(one: &str, other: &str) -> usize {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut rows: [Vec<usize>; 3] = [Vec::new(), Vec::new(), (0..=other.len()).collect()];
     for (i, a) in one.iter().enumerate() {

@@ -6,12 +6,17 @@ use crate::harness::doors;
 
 pub(crate) mod component;
 mod errors;
+mod findings;
 pub(crate) mod tekton;
 
 /// Each file, and what it is to be.
 fn generated() -> Vec<(String, String)> {
     let mut files = tekton::files();
-    files.extend([("templates/jobpass.yml".to_owned(), component::component()), ("docs/errors.md".to_owned(), errors::page())]);
+    files.extend([
+        ("templates/jobpass.yml".to_owned(), component::component()),
+        ("docs/errors.md".to_owned(), errors::page()),
+        ("docs/findings.md".to_owned(), findings::page()),
+    ]);
     files
 }
 

@@ -74,6 +74,30 @@ fn example(shift: &OpenShift, name: &str) -> String {
 }
 
 #[test]
+fn a_check_gives_back_what_it_has_logged_in_with() {
+    let shift = OpenShift::new();
+    for job in shift.jobs() {
+        let ran = job.jobpass().args(["doctor", "-s", &shift.world.account()]).run();
+        // A user of OpenShift is in no group that the policies watch.
+        assert_eq!(ran.end, End::Code(13), "{}", ran.transcript());
+        shift.assert_no_token_lives();
+        assert_eq!(shift.world.secrets(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_check_does_not_revoke_the_token_that_it_was_given() {
+    let shift = OpenShift::new();
+    let job = Job::local(&shift.world);
+    let token = shift.oauth.token("alice");
+    shift.world.secret(&token);
+    doors::write(&job.identity_file(), &shift.world.kubeconfig_of(&token));
+    let ran = job.jobpass().args(["doctor", "-s", &shift.world.account(), "--revoke-identity"]).run();
+    assert_eq!(ran.end, End::Code(13), "{}", ran.transcript());
+    assert_eq!(shift.oauth.tokens().len(), 1);
+}
+
+#[test]
 fn the_examples_of_the_page() {
     let shift = OpenShift::new();
     let job = shift.job(Job::gitlab(&shift.world));

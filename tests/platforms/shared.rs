@@ -28,18 +28,22 @@ pub(crate) fn machine() -> String {
 ///
 /// None where only root could play it: the mount of a pod stands at a fixed path. `.ci/run` is root.
 pub(crate) fn pod(world: &World, directory: &Path) -> Option<(Command, [(&'static str, String); 2])> {
+    pod_of(directory, [("token", world.identity_token()), ("ca.crt", &world.ca_pem()), ("namespace", world.home())], &world.url())
+}
+
+/// The same for any pod, with what is mounted in it.
+pub(crate) fn pod_of(directory: &Path, mounted: [(&str, &str); 3], url: &str) -> Option<(Command, [(&'static str, String); 2])> {
     if !doors::is_root() {
         return None;
     }
     doors::make_directory(directory);
-    for (name, text) in [("token", world.identity_token()), ("ca.crt", &world.ca_pem()), ("namespace", world.home())] {
+    for (name, text) in mounted {
         doors::write(&directory.join(name), text);
     }
     let script = "mount -t tmpfs pod /run && mkdir -p /run/secrets/kubernetes.io && cp -r \"$1\" /run/secrets/kubernetes.io/serviceaccount && \
                   shift && exec \"$@\"";
     let mut pod = doors::program("unshare");
     pod.args(["--mount", "sh", "-c", script, "sh"]).arg(directory);
-    let url = world.url();
     let (host, port) = url.trim_start_matches("https://").split_once(':').expect("a port");
     Some((pod, [("KUBERNETES_SERVICE_HOST", host.to_owned()), ("KUBERNETES_SERVICE_PORT", port.to_owned())]))
 }

@@ -15,7 +15,7 @@ fn openshift() -> Option<(World, Value)> {
     let login: Value = serde_json::from_str(&fs::read_to_string(directory.join("openshift.json")).ok()?).expect("JSON");
     let world = World::new();
     let user = format!("--user={}", text(&login, "user"));
-    ControlPlane::at(&directory).kubectl(&["create", "rolebinding", "login", "--role=jobpass", &user, "-n", world.namespace()]);
+    ControlPlane::at(&directory).kubectl(&["create", "rolebinding", "login", "--role=jobpass-deploy-bot", &user, "-n", world.namespace()]);
     world.secret(text(&login, "password"));
     Some((world, login))
 }

@@ -55,6 +55,12 @@ func (d *dir) close() { d.lock.Close() }
 // reset removes what an earlier run left, by name, and makes the folders anew.
 func (d *dir) reset() error {
 	var errs []error
+	// Those of further API servers.
+	logs, err := filepath.Glob(d.path("audit-*.log"))
+	errs = append(errs, err)
+	for _, log := range logs {
+		errs = append(errs, os.Remove(log))
+	}
 	for _, name := range []string{
 		"etcd", "pki", "log", "certs", "flex", "audit.log", "admin.kubeconfig", "ca.crt", "authentication.yaml", "authentication.lock", "openshift", "openshift.json",
 		// Those of a node.

@@ -17,7 +17,13 @@ type options struct {
 	maxTokenExpiration time.Duration
 	apiServerArgs      apiServerArgs
 	openShift          bool
+	// servers is how many API servers stand on the one etcd.
+	servers       int
+	noControllers bool
 }
+
+// maxServers is more than a machine for tests can bear.
+const maxServers = 9
 
 // apiServerArgs collects repeated `--api-server-arg k=v`, as flags that are ready to be passed on.
 type apiServerArgs []string
@@ -43,6 +49,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		"the API server's flag of that name, as a `duration`; 0 leaves it out")
 	flags.Var(&o.apiServerArgs, "api-server-arg", "one more API server flag as `NAME=VALUE`; may be repeated, wins over ours")
 	flags.BoolVar(&o.openShift, "openshift", false, "with OpenShift's login beside it; openshift.json in the directory says where and as whom")
+	flags.IntVar(&o.servers, "servers", 1, "how many API servers share the etcd and the keys; the kubeconfig has the context admin-`N` for each further one")
+	flags.BoolVar(&o.noControllers, "no-controllers", false, "without the controller manager: no default accounts, empty ClusterRoles edit and view, and nothing is collected")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -52,6 +60,12 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		}
 		if o.dir == "" {
 			return errors.New("--dir is required")
+		}
+		if o.servers < 1 || o.servers > maxServers {
+			return fmt.Errorf("--servers is 1 to %d", maxServers)
+		}
+		if o.openShift && o.servers > 1 {
+			return errors.New("--openshift stands beside one API server only")
 		}
 		var err error
 		o.dir, err = filepath.Abs(o.dir)

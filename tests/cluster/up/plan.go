@@ -12,6 +12,8 @@ type plan struct {
 	dir                             *dir
 	options                         options
 	etcdClient, etcdPeer, apiServer int
+	// more are the ports of further API servers on the same etcd.
+	more []int
 	// node says that there are kubelets and pods to be reached, not an API server alone.
 	node bool
 	// openShift is there where OpenShift's login stands beside the API server.
@@ -52,14 +54,20 @@ var controllers = []string{
 	"validatingadmissionpolicy-status-controller",
 }
 
-func (p plan) server() string { return fmt.Sprintf("https://127.0.0.1:%d", p.apiServer) }
+func (p plan) server() string { return address(p.apiServer) }
+
+func address(port int) string { return fmt.Sprintf("https://127.0.0.1:%d", port) }
 
 func (p plan) writeFiles(keys *pki) error {
+	var further []string
+	for _, port := range p.more {
+		further = append(further, address(port))
+	}
 	return errors.Join(
 		writePrivate(p.dir.path("ca.crt"), keys.ca.cert),
 		writePrivate(p.dir.path("pki/audit-policy.yaml"), []byte(auditPolicy)),
 		writePrivate(p.dir.path("authentication.yaml"), []byte(authentication)),
-		writePrivate(p.dir.path("admin.kubeconfig"), kubeconfig(p.server(), "admin", keys.ca, keys.admin)),
+		writePrivate(p.dir.path("admin.kubeconfig"), kubeconfig(p.server(), "admin", keys.ca, keys.admin, further...)),
 		writePrivate(p.dir.path("pki/kube-controller-manager.kubeconfig"),
 			kubeconfig(p.server(), "system:kube-controller-manager", keys.ca, keys.controllers)),
 	)
@@ -123,6 +131,14 @@ func (p plan) kubeAPIServer() []string {
 	return append(args, p.options.apiServerArgs...)
 }
 
+// further is the command line of the n-th API server, from 2 on: the first one's, with a port and an audit log of its own.
+func (p plan) further(n int) []string {
+	return append(p.kubeAPIServer(),
+		fmt.Sprintf("--secure-port=%d", p.more[n-2]),
+		"--audit-log-path="+p.dir.path(fmt.Sprintf("audit-%d.log", n)),
+	)
+}
+
 func (p plan) kubeControllerManager() []string {
 	controllers := controllers
 	if p.node {
@@ -145,9 +161,14 @@ func (p plan) kubeControllerManager() []string {
 	}
 }
 
-// kubeconfig holds everything inline, so that one file is enough to be passed around.
-func kubeconfig(server, user string, ca, as pair) []byte {
+// kubeconfig holds everything inline, so that one file is enough to be passed around. Each further server is a context USER-N.
+func kubeconfig(server, user string, ca, as pair, further ...string) []byte {
 	b64 := base64.StdEncoding.EncodeToString
+	var clusters, contexts strings.Builder
+	for i, server := range further {
+		fmt.Fprintf(&clusters, "- name: cluster-%d\n  cluster:\n    server: %s\n    certificate-authority-data: %s\n", i+2, server, b64(ca.cert))
+		fmt.Fprintf(&contexts, "- name: \"%s-%d\"\n  context:\n    cluster: cluster-%[2]d\n    user: %q\n", user, i+2, user)
+	}
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Config
 clusters:
@@ -155,16 +176,16 @@ clusters:
   cluster:
     server: %s
     certificate-authority-data: %s
-users:
+%susers:
 - name: %q
   user:
     client-certificate-data: %s
     client-key-data: %s
 contexts:
-- name: %[3]q
+- name: %[4]q
   context:
     cluster: cluster
-    user: %[3]q
-current-context: %[3]q
-`, server, b64(ca.cert), user, b64(as.cert), b64(as.key))
+    user: %[4]q
+%[7]scurrent-context: %[4]q
+`, server, b64(ca.cert), clusters.String(), user, b64(as.cert), b64(as.key), contexts.String())
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"syscall"
 	"time"
 )
@@ -71,11 +72,11 @@ func serve(ctx context.Context, o options, d *dir, threads *thread, stdout io.Wr
 	if err := d.reset(); err != nil {
 		return err
 	}
-	ports, err := freePorts(5)
+	ports, err := freePorts(4 + o.servers)
 	if err != nil {
 		return err
 	}
-	p := plan{dir: d, etcdClient: ports[0], etcdPeer: ports[1], apiServer: ports[2], options: o}
+	p := plan{dir: d, etcdClient: ports[0], etcdPeer: ports[1], apiServer: ports[2], more: ports[5:], options: o}
 	if o.openShift {
 		p.openShift = &openShift{oauth: ports[3], groups: ports[4]}
 	}
@@ -114,9 +115,25 @@ func serve(ctx context.Context, o options, d *dir, threads *thread, stdout io.Wr
 		if err := api.waitFor(ctx, "/readyz"); err != nil {
 			return err
 		}
+		// One after the other: the first has then made what each of them would make.
+		for i, port := range p.more {
+			args := p.further(i + 2)
+			if err := s.startCommand(fmt.Sprintf("%s-%d", args[0], i+2), exec.Command(exe, args...)); err != nil {
+				return err
+			}
+			next, err := newProbe(address(port), keys)
+			if err != nil {
+				return err
+			}
+			if err := next.waitFor(ctx, "/readyz"); err != nil {
+				return err
+			}
+		}
 		// Only now, because the controller manager gives up when the API server takes longer than 10 s.
-		if err := s.start(p.kubeControllerManager()); err != nil {
-			return err
+		if !o.noControllers {
+			if err := s.start(p.kubeControllerManager()); err != nil {
+				return err
+			}
 		}
 		if p.openShift != nil {
 			if err := s.start(p.openShiftServe()); err != nil {
@@ -128,6 +145,9 @@ func serve(ctx context.Context, o options, d *dir, threads *thread, stdout io.Wr
 					return err
 				}
 			}
+		}
+		if o.noControllers {
+			return api.waitFor(ctx, "/api/v1/namespaces/default")
 		}
 		return api.waitFor(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
 	}

@@ -34,7 +34,8 @@ pub struct ControlPlane {
     directory: PathBuf,
     /// Where it listens.
     pub url: String,
-    pub(crate) ca_pem: String,
+    /// The authority of its certificate.
+    pub ca_pem: String,
     admin: Identity,
     /// The objects of `deploy/accounts.yaml` and `deploy/rights.manifest`.
     rights: Vec<Value>,
@@ -44,26 +45,30 @@ impl ControlPlane {
     /// The control plane in a directory; the first call applies the policies and waits until they refuse.
     pub fn at(directory: &Path) -> &'static Self {
         static ONE: OnceLock<ControlPlane> = OnceLock::new();
-        ONE.get_or_init(|| {
-            let mut plane = Self::read(directory);
-            let rendered = ["accounts.yaml", "rights.manifest"]
-                .map(|file| plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &deploy(file)]))
-                .concat();
-            // kubectl prints one List, or one object after another, depending on its version.
-            let objects = serde_json::Deserializer::from_str(&rendered).into_iter::<Value>();
-            plane.rights = objects
-                .map(|object| object.expect("kubectl prints JSON"))
-                .flat_map(
-                    |object| if object["kind"] == "List" { object["items"].as_array().cloned().unwrap_or_default() } else { vec![object] },
-                )
-                .collect();
-            plane.kubectl(&["apply", "-f", &deploy("policy.yaml")]);
-            plane.await_policies();
-            plane
-        })
+        ONE.get_or_init(|| Self::prepared(directory))
     }
 
-    fn read(directory: &Path) -> Self {
+    /// The same for one that is not everybody's: applies the policies and waits until they refuse.
+    pub(crate) fn prepared(directory: &Path) -> Self {
+        let mut plane = Self::read(directory);
+        let rendered = ["accounts.yaml", "rights.manifest"]
+            .map(|file| plane.kubectl(&["create", "--dry-run=client", "-o", "json", "-f", &deploy(file)]))
+            .concat();
+        // kubectl prints one List, or one object after another, depending on its version.
+        let objects = serde_json::Deserializer::from_str(&rendered).into_iter::<Value>();
+        plane.rights = objects
+            .map(|object| object.expect("kubectl prints JSON"))
+            .flat_map(
+                |object| if object["kind"] == "List" { object["items"].as_array().cloned().unwrap_or_default() } else { vec![object] },
+            )
+            .collect();
+        plane.kubectl(&["apply", "-f", &deploy("policy.yaml")]);
+        plane.await_policies();
+        plane
+    }
+
+    /// One that is running, as its files say.
+    pub(crate) fn read(directory: &Path) -> Self {
         let path = directory.join("admin.kubeconfig");
         let text = fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("JOBPASS_TEST_CLUSTER is no running control plane: {}: {error}", path.display()));
@@ -122,7 +127,7 @@ impl ControlPlane {
     }
 
     /// The accounts and rights of `deploy/` for one namespace and one CI identity; returns the identity's token.
-    pub(crate) fn grant(&self, namespace: &str, identity: (&str, &str)) -> String {
+    pub fn grant(&self, namespace: &str, identity: (&str, &str)) -> String {
         let (home, name) = identity;
         self.must("POST", "/api/v1/namespaces", Some(&json!({"metadata": {"name": namespace}})));
         for object in &self.rights {
@@ -156,7 +161,7 @@ impl ControlPlane {
         let (home, name) = identity;
         self.must("POST", &format!("/api/v1/namespaces/{home}/serviceaccounts"), Some(&json!({"metadata": {"name": name}})));
         let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": home});
-        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "jobpass"});
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "jobpass-deploy-bot"});
         let binding = json!({"metadata": {"name": name}, "roleRef": role, "subjects": [subject]});
         self.must("POST", &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"), Some(&binding));
         self.token_of(namespace, identity)
@@ -183,7 +188,7 @@ impl ControlPlane {
     pub(crate) fn bind_groups(&self, namespace: &str, groups: &[String]) {
         let api = "rbac.authorization.k8s.io";
         let subjects: Vec<_> = groups.iter().map(|group| json!({"apiGroup": api, "kind": "Group", "name": group})).collect();
-        let role = json!({"apiGroup": api, "kind": "Role", "name": "jobpass"});
+        let role = json!({"apiGroup": api, "kind": "Role", "name": "jobpass-deploy-bot"});
         let binding = json!({"metadata": {"name": "jobpass-oidc"}, "roleRef": role, "subjects": subjects});
         self.must("POST", &format!("/apis/{api}/v1/namespaces/{namespace}/rolebindings"), Some(&binding));
     }

@@ -541,7 +541,7 @@ const SCRIPT: &str = "#!/bin/sh\necho \"$1 $3\"\nexit 7\n";
 fn a_tree_without_a_binary_says_what_to_do() {
     let mut runner = Runner::new();
     fs::remove_file(runner.tree().join("target/release/jobpass")).expect("it was there");
-    assert_refused(&mut runner, "use a release, or run `cargo build --release`");
+    assert_refused(&mut runner, "use a release, or run `cargo build --release --no-default-features`");
 }
 
 #[test]

@@ -46,6 +46,10 @@ fn it_runs_where_there_is_nothing_but_itself() {
     assert_eq!(world.secrets(), [""; 0]);
     let secrets: Vec<_> = world.tokens_of_passes().into_iter().chain([world.identity_token().to_owned()]).collect();
     assert_eq!(leak::find(&log, &secrets), None, "{log}");
+    let mut operator = doors::program("unshare");
+    let refused = operator.arg("--root").arg(image.path()).args(["/jobpass", "leases", "list"]).output().expect("unshare is there");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("without the verbs of operators"), "{refused:?}");
     let left = fs::read_dir(at("builds/app.tmp/jobpass")).map(Iterator::count).unwrap_or_default();
     assert_eq!(left, 0, "files are left");
 }

@@ -51,7 +51,7 @@ const CARELESS: &str = "echo \"kubectl says ${OPENSHIFT_TOKEN-}\"\n";
 
 /// What the template calls `cargo` with; this one has the binary already.
 const CARGO: &str = "#!/bin/sh -eu
-test \"$*\" = 'build --release --locked --manifest-path jobpass/Cargo.toml'
+test \"$*\" = 'build --release --locked --no-default-features --manifest-path jobpass/Cargo.toml'
 mkdir -p jobpass/target/release
 cp \"$BUILT\" jobpass/target/release/jobpass
 ";

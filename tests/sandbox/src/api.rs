@@ -122,6 +122,8 @@ fn route(path: &str, context: Context<'_>) -> Handled {
                 "major": "1", "minor": "36", "gitVersion": "v1.36.2", "platform": "linux/amd64",
             }),
         )),
+        // As a server answers that does not serve the group: the policies of the sandbox are no objects.
+        ("GET", ["apis", "admissionregistration.k8s.io", "v1"]) => Ok(Answer::text(404, "404 page not found\n")),
         ("GET", ["readyz" | "livez" | "healthz"]) => Ok(Answer::text(200, "ok")),
         ("GET", [".well-known", "oauth-authorization-server"]) => openshift::discovery(&context),
         ("GET" | "DELETE", ["apis", "oauth.openshift.io", "v1", resource @ ("oauthaccesstokens" | "useroauthaccesstokens"), name]) => {
@@ -129,6 +131,7 @@ fn route(path: &str, context: Context<'_>) -> Handled {
         }
         ("POST", ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"]) => reviews::who_am_i(&context),
         ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => reviews::may_i(&context),
+        ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"]) => reviews::my_rules(&context),
         ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => pods(&context, namespace),
         ("GET", ["api", "v1", "namespaces", namespace, "events"]) => events::list(&context, namespace),
         ("POST", ["api", "v1", "namespaces", namespace, "events"]) => events::create(context, namespace),
@@ -143,6 +146,10 @@ fn route(path: &str, context: Context<'_>) -> Handled {
         ("GET", ["api", "v1", "namespaces", namespace, "secrets", name]) => secrets::get(&context, namespace, name),
         ("DELETE", ["api", "v1", "namespaces", namespace, "secrets", name]) => secrets::delete(context, namespace, name),
         ("POST", ["api", "v1", "namespaces", namespace, "serviceaccounts", name, "token"]) => tokens::request(context, namespace, name),
+        // What is no resource is a path, which few may get.
+        ("GET", [first, ..]) if !["api", "apis", ".well-known", "openapi"].contains(first) => {
+            Err(status::forbidden_path(&context.user.name, &context.call.path))
+        }
         _ => Err(context.call.refuse("")),
     }
 }

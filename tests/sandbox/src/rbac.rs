@@ -68,7 +68,7 @@ pub(crate) fn allowed(world: &World, user: &User, wanted: &Attributes<'_>) -> bo
         return true;
     }
     // `system:basic-user`, which every authenticated user has.
-    let basic = ["selfsubjectreviews", "selfsubjectaccessreviews"];
+    let basic = ["selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"];
     if basic.contains(&wanted.resource) {
         return wanted.verb == "create" && !user.is_anonymous();
     }
@@ -78,15 +78,18 @@ pub(crate) fn allowed(world: &World, user: &User, wanted: &Attributes<'_>) -> bo
         return !user.is_anonymous() && (is_own || oauth.deleters && wanted.verb == "delete");
     }
     let resource = wanted.full_resource();
-    world.rules.iter().any(|rule| {
-        let is_subject = match &rule.subject {
-            Subject::User(name) => *name == user.name,
-            Subject::Group(name) => user.groups.contains(name),
-        };
-        is_subject
-            && (rule.namespace == "*" || Some(rule.namespace.as_str()) == wanted.namespace)
-            && rule.verb == wanted.verb
+    of_user(world, user, wanted.namespace.unwrap_or_default()).any(|rule| {
+        rule.verb == wanted.verb
             && rule.resource == resource
             && (rule.names.is_empty() || rule.names.iter().any(|name| name == wanted.name))
     })
+}
+
+/// The rules of a user in a namespace.
+pub(crate) fn of_user<'w>(world: &'w World, user: &'w User, namespace: &'w str) -> impl Iterator<Item = &'w Rule> {
+    let is_subject = |rule: &&Rule| match &rule.subject {
+        Subject::User(name) => *name == user.name,
+        Subject::Group(name) => user.groups.contains(name),
+    };
+    world.rules.iter().filter(is_subject).filter(move |rule| rule.namespace == "*" || rule.namespace == namespace)
 }

@@ -119,6 +119,11 @@ impl Sandbox {
         });
     }
 
+    /// One of the authorizers cannot list its rules, as a webhook cannot.
+    pub fn list_rules_in_part(&self) {
+        self.shared.world().rules_are_incomplete = true;
+    }
+
     /// Takes all rights of a user.
     pub fn revoke_rules(&self, user: &str) {
         self.shared.world().rules.retain(|rule| rule.subject != Subject::User(user.to_owned()));

@@ -77,6 +77,11 @@ pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Answer {
     failure(403, "Forbidden", &forbidden_message(resource, name, why), Some(details(resource, name)))
 }
 
+/// RBAC's refusal of a path that is no resource.
+pub(crate) fn forbidden_path(user: &str, path: &str) -> Answer {
+    failure(403, "Forbidden", &format!("forbidden: User \"{user}\" cannot get path \"{path}\""), Some(json!({})))
+}
+
 pub(crate) fn forbidden_message(resource: &Resource, name: &str, why: &str) -> String {
     if name.is_empty() { format!("{resource} is forbidden: {why}") } else { format!("{resource} \"{name}\" is forbidden: {why}") }
 }

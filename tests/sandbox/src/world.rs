@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) events: Vec<(String, Value)>,
     pub(crate) people: People,
     pub(crate) rules: Vec<Rule>,
+    /// Whether an authorizer cannot list its rules.
+    pub(crate) rules_are_incomplete: bool,
     pub(crate) policies: Policies,
     /// The login of an OpenShift, if it is one.
     pub(crate) oauth: Option<Oauth>,
@@ -117,6 +119,7 @@ impl World {
             events: Vec::new(),
             people: People::new(),
             rules: Vec::new(),
+            rules_are_incomplete: false,
             policies: Policies::default(),
             oauth: None,
             max_expiration: None,

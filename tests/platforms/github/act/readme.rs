@@ -4,7 +4,7 @@ use super::*;
 
 /// What they say `cargo` and `kubectl` are called with; the one makes the binary, the other keeps the token that it was given.
 const CARGO: &str = "#!/bin/sh -eu
-test \"$*\" = 'build --release --locked --manifest-path jobpass/Cargo.toml'
+test \"$*\" = 'build --release --locked --no-default-features --manifest-path jobpass/Cargo.toml'
 mkdir -p jobpass/target/release
 cp \"$BUILT\" jobpass/target/release/jobpass
 ";

@@ -1,0 +1,196 @@
+//! What somebody may ask the API server about himself: who he is, what he may, and whether it refuses what it must.
+
+use http::Method;
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    authentication::v1::{SelfSubjectReview, UserInfo},
+    authorization::v1::{
+        ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
+        SubjectAccessReviewStatus, SubjectRulesReviewStatus,
+    },
+};
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Cluster,
+    answer::{Answer, Refusal},
+    parsed,
+    request::Request,
+};
+use crate::{failure::Failure, out::one_line};
+
+/// Every authenticated user may create these: `system:basic-user`.
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
+
+/// What became of a request that must be refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempted {
+    /// Nothing has refused it.
+    LetThrough,
+    /// The admission policy of this name has refused it.
+    ByPolicy(String),
+    /// An admission webhook has refused it.
+    ByWebhook,
+    /// RBAC has refused it, before any policy was asked.
+    ByRbac,
+    /// There is no such service account.
+    NoAccount,
+    /// There is no such namespace.
+    NoNamespace,
+    /// It was refused for a reason that says nothing of policies: in these words.
+    Otherwise(String),
+}
+
+/// Those fields of a review that are for us; the server answers with more, and may leave the spec out.
+#[derive(Deserialize)]
+struct Reviewed<T> {
+    status: T,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Whoever {
+    user_info: UserInfo,
+}
+
+impl Cluster {
+    /// Whom the API server takes us for.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn who(&mut self) -> Result<UserInfo, Failure> {
+        let what = "cannot ask the API server who we are";
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let status: Whoever = self.review(path, what, "selfsubjectreviews", &SelfSubjectReview::default()).await?;
+        Ok(status.user_info)
+    }
+
+    /// Whether we may do this, and, where we may, by which binding.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn may(&mut self, wanted: ResourceAttributes) -> Result<SubjectAccessReviewStatus, Failure> {
+        let what = "cannot ask the API server what we may do";
+        let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(wanted), ..SelfSubjectAccessReviewSpec::default() };
+        let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+        self.review(&format!("{REVIEWS}/selfsubjectaccessreviews"), what, "selfsubjectaccessreviews", &review).await
+    }
+
+    /// All that we may do in a namespace, as far as the authorizers can list it.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn rules(&mut self, namespace: &str) -> Result<SubjectRulesReviewStatus, Failure> {
+        let what = format!("cannot ask the API server for the rights in namespace `{namespace}`");
+        let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
+        let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+        self.review(&format!("{REVIEWS}/selfsubjectrulesreviews"), &what, "selfsubjectrulesreviews", &review).await
+    }
+
+    async fn review<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        path: &str,
+        what: &str,
+        resource: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let request = Request::new(Method::POST, path.to_owned(), what.to_owned(), format!("`create` on `{resource}`"));
+        let answer = self.ask(&request, body).await?;
+        self.hear(None, &answer);
+        if !answer.is_success() {
+            return Err(answer.failure(&request, &self.shown()));
+        }
+        parsed::<Reviewed<T>>(&answer, &request).map(|reviewed| reviewed.status)
+    }
+
+    /// Sends a request that must be refused, and is so made that it changes nothing where it is not.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn attempt(&mut self, method: Method, path: String, body: &Value) -> Result<Attempted, Failure> {
+        let request = Request::new(method, path, "cannot see whether the API server refuses what it must".to_owned(), String::new());
+        let answer = self.ask(&request, body).await?;
+        match answer.refusal() {
+            Refusal::Unauthorized | Refusal::Anonymous | Refusal::Server | Refusal::Elsewhere => {
+                Err(answer.failure(&request, &self.shown()))
+            }
+            _ => Ok(Attempted::of(&answer, answer.failure(&request, &self.shown()).brief())),
+        }
+    }
+
+    /// The server's time now, where it has told it.
+    #[must_use]
+    pub fn told_time(&self) -> Option<Timestamp> {
+        self.clock.now(None).map(crate::clock::ServerTime::figure)
+    }
+
+    /// The certificate that the API server presents.
+    pub async fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.connector.presented().await
+    }
+}
+
+impl Attempted {
+    fn of(answer: &Answer, words: String) -> Self {
+        match answer.refusal() {
+            _ if answer.is_success() => Self::LetThrough,
+            Refusal::Policy => Self::ByPolicy(policy(&words).unwrap_or_default()),
+            Refusal::Webhook => Self::ByWebhook,
+            Refusal::Rbac => Self::ByRbac,
+            Refusal::ServiceAccountMissing => Self::NoAccount,
+            Refusal::NamespaceMissing => Self::NoNamespace,
+            // What it is bound to is looked for when every policy has let it through.
+            Refusal::LeaseMissing => Self::LetThrough,
+            Refusal::Elsewhere
+            | Refusal::Unauthorized
+            | Refusal::Anonymous
+            | Refusal::Quota
+            | Refusal::Terminating
+            | Refusal::NoSuchPath
+            | Refusal::AlreadyExists
+            | Refusal::Conflict
+            | Refusal::Busy
+            | Refusal::Invalid
+            | Refusal::TooManyRequests
+            | Refusal::Server
+            | Refusal::Other => Self::Otherwise(words),
+        }
+    }
+}
+
+/// The name of the policy in the words of its refusal.
+fn policy(words: &str) -> Option<String> {
+    let (_, rest) = words.split_once("ValidatingAdmissionPolicy '")?;
+    rest.split_once('\'').map(|(name, _)| one_line(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn of(status: u16, body: &Value) -> Attempted {
+        let body = Zeroizing::new(body.to_string().into_bytes());
+        let answer = Answer { status, retry_after: None, date: None, warnings: vec![], after_another: false, body };
+        let words = serde_json::from_slice::<Value>(&answer.body).expect("JSON")["message"].as_str().unwrap_or_default().to_owned();
+        Attempted::of(&answer, words)
+    }
+
+    #[test]
+    fn who_has_refused_is_told_apart() {
+        let says = |status, message: &str| of(status, &json!({"kind": "Status", "message": message}));
+        let policy = "secrets \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        assert_eq!(says(403, policy), Attempted::ByPolicy("p".to_owned()));
+        assert_eq!(says(403, r#"User "a" cannot create resource "secrets""#), Attempted::ByRbac);
+        assert_eq!(says(403, r#"admission webhook "w" denied the request: no"#), Attempted::ByWebhook);
+        assert_eq!(says(422, "no"), Attempted::Otherwise("no".to_owned()));
+        assert_eq!(of(201, &json!({"kind": "Secret"})), Attempted::LetThrough);
+        let missing = |kind: &str| of(404, &json!({"kind": "Status", "details": {"kind": kind}}));
+        assert_eq!(missing("secrets"), Attempted::LetThrough, "every policy was asked before");
+        assert_eq!((missing("serviceaccounts"), missing("namespaces")), (Attempted::NoAccount, Attempted::NoNamespace));
+    }
+}
