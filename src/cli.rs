@@ -55,7 +55,7 @@ const ABOUT: &str = "A pass for one job: a short-lived Kubernetes or OpenShift s
 const COMMAND: &str = "command";
 
 /// The verbs of those who own a cluster, which what a job fetches is built without.
-pub const OPERATORS: [&str; 5] = ["setup", "doctor", "leases", "lock", "unlock"];
+pub const OPERATORS: [&str; 5] = ["leases", "lock", "unlock", "setup", "doctor"];
 
 /// What the command line asks for.
 pub enum Called {

@@ -48,14 +48,14 @@ pub enum Operation {
     /// See and end the passes of a cluster
     #[command(subcommand)]
     Leases(leases::Operation),
-    /// Set up a cluster for jobs: policies, accounts, rights
-    Setup(Box<setup::Arguments>),
-    /// Check the way from this job to its cluster, with no rights beyond the job's own
-    Doctor(doctor::Arguments),
     /// Let a cluster give out no new passes for some time
     Lock(lock::Locking),
     /// Take a lock away
     Unlock(lock::Unlocking),
+    /// Set up a cluster for jobs: policies, accounts, rights
+    Setup(Box<setup::Arguments>),
+    /// Check the way from this job to its cluster, with no rights beyond the job's own
+    Doctor(doctor::Arguments),
 }
 
 impl Operation {
@@ -64,10 +64,10 @@ impl Operation {
     pub fn is_json(&self) -> bool {
         let output = match self {
             Self::Leases(operation) => operation.output(),
-            Self::Setup(arguments) => arguments.output(),
-            Self::Doctor(arguments) => arguments.output(),
             Self::Lock(arguments) => arguments.output(),
             Self::Unlock(arguments) => arguments.output(),
+            Self::Setup(arguments) => arguments.output(),
+            Self::Doctor(arguments) => arguments.output(),
         };
         output == Output::Json
     }
@@ -80,9 +80,9 @@ impl Operation {
 pub async fn run(operation: Operation, env: &Env, out: &Out) -> Result<Outcome, Failure> {
     match operation {
         Operation::Leases(operation) => leases::run(operation, env, out).await,
-        Operation::Setup(arguments) => setup::run(*arguments, env, out).await,
-        Operation::Doctor(arguments) => Box::pin(doctor::doctor(&arguments, env, out)).await,
         Operation::Lock(arguments) => lock::lock(&arguments, env, out).await,
         Operation::Unlock(arguments) => lock::unlock(&arguments, env, out).await,
+        Operation::Setup(arguments) => setup::run(*arguments, env, out).await,
+        Operation::Doctor(arguments) => Box::pin(doctor::doctor(&arguments, env, out)).await,
     }
 }

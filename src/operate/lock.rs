@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The longest lock: what is to hold for longer is a right that is to be taken away.
-const LONGEST: Duration = Duration::from_hours(720);
+const LONGEST: Duration = Duration::from_hours(24 * 30);
 
 /// In bytes: the longest name of an account for which an annotation's key has room.
 const LONGEST_NAME: usize = 63 - "locked-reason.".len();
@@ -171,7 +171,7 @@ pub async fn lock(arguments: &Locking, env: &Env, out: &Out) -> Result<Outcome, 
     let missing = || Failure::new(Code::UsageMissing, "`--for` is missing").hint("say for how long, such as `--for 4h`");
     let wanted = Wanted::parse("--for", length.as_deref().ok_or_else(missing)?, &reason::checked(reason.as_deref())?)?;
     consent.check()?;
-    let done = Changed::over(reach.open(env, out).await?, reach).await?;
+    let done = Changed::over(reach.open(env, out).await?, reach)?;
     for server in &done.servers {
         for lock in read(server, namespace).await?.iter().filter(|lock| lock.account.as_deref() == account) {
             out.say(format!("{}: {}; this lock is replaced", server.name, lock.line()));
@@ -205,7 +205,7 @@ pub async fn unlock(arguments: &Unlocking, env: &Env, out: &Out) -> Result<Outco
     let Unlocking { target, consent, format, reach } = arguments;
     let (namespace, account) = parsed(target)?;
     consent.check()?;
-    let done = Changed::over(reach.open(env, out).await?, reach).await?;
+    let done = Changed::over(reach.open(env, out).await?, reach)?;
     let mut held = Vec::new();
     for server in &done.servers {
         let locks = read(server, namespace).await?;
@@ -265,7 +265,7 @@ struct Changed {
 }
 
 impl Changed {
-    async fn over(opened: Vec<Opened>, reach: &Reach) -> Result<Self, Failure> {
+    fn over(opened: Vec<Opened>, reach: &Reach) -> Result<Self, Failure> {
         let mut changed = Self { servers: Vec::new(), errors: Vec::new(), tried: opened.len() };
         for Opened { name, server } in opened {
             match server {

@@ -193,7 +193,11 @@ async fn holding(context: &Context, published: &Published, out: &Out) -> Result<
     };
     published.withdraw();
     let timeout = limit.saturating_sub(ending.elapsed()).max(FOR_DELETE);
-    let revoked = pass.end(Terms { timeout, wait_dead: false }).await;
+    let mut revoked = pass.end(Terms { timeout, wait_dead: false }).await;
+    if failure.is_some() && revoked.receipt.proof == crate::receipt::Proof::Absent {
+        // The failure says already who has ended the pass.
+        revoked.warning = None;
+    }
     if let Err(unsaid) = published.over(&(revoked.receipt.json() + "\n")) {
         out.warn(unsaid.brief());
     }

@@ -10,9 +10,9 @@ use jobpass_sandbox::Fault;
 fn pass(world: &World, job: &Job<'_>) -> (String, String) {
     job.request().succeed();
     let short = job.lease()["jobpass-".len()..][..6].to_owned();
-    let word = format!("{:?}", job.on()).to_uppercase();
-    world.names_exact(&job.lease(), &format!("LEASE-{word}"));
-    world.names_exact(&short, &word);
+    let platform = format!("{:?}", job.on()).to_uppercase();
+    world.names_exact(&job.lease(), &format!("LEASE-{platform}"));
+    world.names_exact(&short, &platform);
     (short, job.token())
 }
 
@@ -34,7 +34,7 @@ fn next(ran: &Ran, verb: &str) -> Vec<String> {
 }
 
 fn typed(desk: &Desk<'_>, line: &[String], more: &[&str]) -> Ran {
-    let command = line.iter().fold(desk.jobpass(), jobpass_harness::Command::arg);
+    let command = line.iter().fold(desk.jobpass(), crate::harness::Command::arg);
     more.iter().fold(command, |command, word| command.arg(*word)).run()
 }
 

@@ -66,7 +66,7 @@ impl Filter {
     /// # Errors
     /// When a name cannot be one, or a length of time is none.
     pub fn chosen(&self) -> Result<Chosen<'_>, Failure> {
-        let most = Duration::from_hours(87600);
+        let most = Duration::from_hours(24 * 3650);
         let older = self.older.as_deref().map(|text| when::parsed("--older", text, most)).transpose()?;
         let older = older.and_then(|length| SignedDuration::try_from(length).ok());
         let mut namespaces: BTreeSet<_> = self.namespace.iter().cloned().collect();

@@ -149,7 +149,9 @@ fn described(lease: &Held, locks: &[Lock], events: &[Told], server: &Server, scr
     for (name, value) in lines {
         line(name, value.as_deref().unwrap_or("-"));
     }
-    locks.iter().for_each(|lock| line("lock", &lock.line()));
+    for lock in locks {
+        line("lock", &lock.line());
+    }
     for event in events {
         let at = event.at.map(|at| instant(at) + " ").unwrap_or_default();
         line("event", &format!("{at}{} {}", event.reason, event.message));

@@ -16,9 +16,8 @@ use crate::{
         finding::{Finding, Id},
         leases::{
             held::{Held, State},
-            pages::Pages,
+            pages::all,
         },
-        locks::{self, Lock},
         server::Server,
     },
 };
