@@ -96,7 +96,7 @@ struct Apply {
     #[arg(long, requires = "apply")]
     force_conflicts: bool,
     /// Delete what carries our labels and the file has no more; never namespaces, policies, or accounts with living passes
-    #[arg(long, requires_all = ["apply", "file"])]
+    #[arg(long, requires = "apply")]
     prune: bool,
     /// Set up a cluster that has no admission policies: for trials, as its CI identities can make tokens that never end
     #[arg(long, requires = "apply")]
@@ -140,6 +140,10 @@ impl All {
             return Ok(Outcome::Done);
         }
         let wish = self.given.wish(env)?;
+        if self.apply.prune && !self.given.is_whole() {
+            return Err(Failure::new(Code::UsageMissing, "`--prune` needs a file that says all that is to be there")
+                .hint("write it down: `-f teams.yaml`"));
+        }
         if self.apply.apply {
             return Box::pin(self.apply(&wish, env, out)).await;
         }

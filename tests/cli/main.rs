@@ -50,6 +50,7 @@ mod requiring;
 mod revoking;
 mod running;
 mod settings;
+mod setup;
 mod shells;
 mod silence;
 mod start;

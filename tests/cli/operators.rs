@@ -187,30 +187,22 @@ fn on_a_real_cluster_an_operator_makes_a_secret_for_a_ci_identity_and_ends_it() 
     // Not among the job's files, where no secret may be.
     let kept = TempDir::new().expect("a directory");
     let run = |mark: &str| {
-        let script =
-            block(&world, mark).replace("token ci ", &format!("token {name} ")).replace("-n jobpass", &format!("-n {}", world.home()));
-        let script = script.replace("ci-acme-app", &format!("ci-{}", world.namespace()));
+        // The namespace of the CI identities is every scenario's.
+        let script = example("operator", mark).replace("jobpass/ci ", &format!("jobpass/{name} "));
+        let script = script.replace("acme-app", world.namespace()).replace(" ci-", &format!(" {name}-"));
         desk.shell("sh", &format!("set -e\ncd '{}'\n{script}", kept.path().display())).succeed();
     };
     run("identity");
-    let token = fs::read_to_string(kept.path().join("ci.token")).expect("made").trim().to_owned();
-    world.secret(&token);
-    let job = Job::github(&world);
-    job.unset("JOBPASS_IDENTITY_KUBECONFIG");
-    job.set("JOBPASS_IDENTITY_TOKEN", &token);
-    job.set("JOBPASS_SERVER", world.url());
-    job.set("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem());
-    job.request().succeed();
-    assert_eq!(world.secrets().len(), 1);
-    job.revoke().succeed();
-    run("identity-kubeconfig");
     let kubeconfig = fs::read_to_string(kept.path().join("ci.kubeconfig")).expect("made");
     let values: serde_json::Value = serde_json::from_str(&kubeconfig).expect("JSON");
-    assert_eq!(values["users"], serde_json::json!([{"name": "ci", "user": {"token": token}}]), "nothing of the admin's");
+    let token = values["users"][0]["user"]["token"].as_str().expect("a token").to_owned();
+    world.secret(&token);
+    let user = serde_json::json!([{"name": "jobpass-identity", "user": {"token": token}}]);
+    assert_eq!(values["users"], user, "nothing of the admin's");
     let job = Job::gitlab(&world);
     job.unset("JOBPASS_KUBECONFIG");
     job.set("JOBPASS_IDENTITY_KUBECONFIG", &kubeconfig);
-    assert!(job.run("true").succeed().stderr.contains("asked as context `ci` of the kubeconfig"));
+    assert!(job.run("true").succeed().stderr.contains(&format!("asked as context `{name}` of the kubeconfig")));
     run("identity-end");
     world.assert_dies(&token);
 }

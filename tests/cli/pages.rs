@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use crate::harness::pages::{Page, marks, pages};
 
 /// Who runs the blocks of each mark. A block that is new fails here until a test runs it.
-const RUN: [(&str, &str, &[&str]); 8] = [
+const RUN: [(&str, &str, &[&str]); 9] = [
     ("runs", "tests/cli/readme.rs", &["buildkite", "circleci", "github", "gitlab", "hold", "local", "run", "tekton"]),
     ("workflow", "tests/platforms/github/act/readme.rs", &["hardened", "long-job", "minimal", "self-hosted", "several-clusters", "stored"]),
     (
@@ -26,7 +26,6 @@ const RUN: [(&str, &str, &[&str]); 8] = [
             "eternal-accounts",
             "identity",
             "identity-end",
-            "identity-kubeconfig",
             "jti",
             "left-over",
             "passes",
@@ -38,6 +37,7 @@ const RUN: [(&str, &str, &[&str]); 8] = [
             "trust",
         ],
     ),
+    ("setup", "tests/cli/setup.rs", &["teams"]),
     ("clusters", "tests/cli/clusters.rs", &["aks", "aks-gitlab", "eks", "eks-gitlab", "exchange", "gke", "gke-gitlab"]),
     ("migrating", "tests/cli/migrating.rs", &["step-1"]),
     ("openshift", "tests/cli/openshift.rs", &["login", "registry"]),

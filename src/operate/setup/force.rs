@@ -97,7 +97,7 @@ pub async fn await_policies(server: &Server, account: &ServiceAccount, has_sweep
                 if begun.elapsed() >= patience {
                     return Err(Failure::new(Code::ApiPolicy, "the policies are not in force")
                         .cause(format!("asked as a CI identity, the API server answers after {} s: {answer}", patience.as_secs()))
-                        .hint("look at `kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings`, and that you may act as others (`kubectl --as`)"));
+                        .hint("look at `kubectl get validatingadmissionpolicybindings -o yaml`, and see that you may act as others: `kubectl --as`"));
                 }
                 sleep(PAUSE).await;
             }

@@ -41,6 +41,9 @@ pub struct Given {
     /// The longest life of one token [default: 1h]
     #[arg(long, value_name = "LENGTH")]
     max_ttl: Option<String>,
+    /// A label or annotation that leases may carry, as a tool of the cluster adds it; may be repeated
+    #[arg(long, value_name = "KEY")]
+    allowed_key: Vec<String>,
     /// The image of jobpass for the sweeper, which removes what lost jobs have left [default: no sweeper]
     #[arg(long, value_name = "IMAGE")]
     sweeper_image: Option<String>,
@@ -52,6 +55,12 @@ pub fn usual_identities() -> Vec<Identity> {
 }
 
 impl Given {
+    /// Whether a file says what is to be there, and so what is not.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// What is asked for, checked.
     ///
     /// # Errors
@@ -59,7 +68,7 @@ impl Given {
     pub fn wish(&self, env: &Env) -> Result<Wish, Failure> {
         let mut wish = match (&self.file, &self.account) {
             (Some(path), _) => teams::read(&env.absolute(Path::new(path)))?,
-            (None, Some(account)) => Wish { teams: vec![self.one(account)?], max_ttl: USUAL, sweeper: None },
+            (None, Some(account)) => Wish { teams: vec![self.one(account)?], max_ttl: USUAL, allowed_keys: Vec::new(), sweeper: None },
             (None, None) => {
                 return Err(Failure::new(Code::UsageMissing, "there is nothing to set up")
                     .hint("name a service account, such as `ci/deploy-bot`, or a file by `-f teams.yaml`"));
@@ -67,6 +76,9 @@ impl Given {
         };
         if let Some(text) = &self.max_ttl {
             wish.max_ttl = wish::max_ttl(text).map_err(|why| of_flag("--max-ttl", why))?;
+        }
+        for text in &self.allowed_key {
+            wish.allowed_keys.push(wish::key(text).map_err(|why| of_flag("--allowed-key", why))?);
         }
         if let Some(text) = &self.sweeper_image {
             wish.sweeper = Some(wish::image(text).map_err(|why| of_flag("--sweeper-image", why))?);

@@ -40,10 +40,15 @@ pub fn role_text() -> &'static str {
     ROLE
 }
 
-/// The text of the policies, with their comments and the life of a token that is asked for.
+/// The text of the policies, with their comments, and with the life of a token and the keys that are asked for.
 #[must_use]
 pub fn policy_text(wish: &Wish) -> String {
-    POLICY.replace("expression: \"3600\"", &format!("expression: \"{}\"", wish.max_ttl.as_secs()))
+    let text = POLICY.replace("expression: \"3600\"", &format!("expression: \"{}\"", wish.max_ttl.as_secs()));
+    if wish.allowed_keys.is_empty() {
+        return text;
+    }
+    let keys: Vec<_> = wish.allowed_keys.iter().map(|key| format!("'{key}'")).collect();
+    text.replace("expression: \"['']\"", &format!("expression: \"[{}]\"", keys.join(", ")))
 }
 
 /// The objects of one of the files.
@@ -190,7 +195,7 @@ mod tests {
     fn wish() -> Wish {
         let account = wish::account("ci/deploy-bot").expect("one");
         let team = Team { name: None, account, clusters: Vec::new(), rights: Vec::new(), identities: usual_identities() };
-        Wish { teams: vec![team], max_ttl: wish::USUAL, sweeper: None }
+        Wish { teams: vec![team], max_ttl: wish::USUAL, allowed_keys: Vec::new(), sweeper: None }
     }
 
     #[test]
@@ -235,7 +240,10 @@ mod tests {
 
     #[test]
     fn a_longer_token_is_allowed_where_it_is_asked_for() {
-        let plan = Plan::of(&Wish { max_ttl: std::time::Duration::from_hours(2), ..wish() });
+        let keys = vec!["policies.kyverno.io/".to_owned(), "a/b".to_owned()];
+        let plan = Plan::of(&Wish { max_ttl: std::time::Duration::from_hours(2), allowed_keys: keys, ..wish() });
+        let secrets = of_kind(&plan.policies, "ValidatingAdmissionPolicy", Some("jobpass-lease-secrets"));
+        assert_eq!(secrets.0["spec"]["variables"][0], json!({"name": "allowedKeys", "expression": "['policies.kyverno.io/', 'a/b']"}));
         let tokens = of_kind(&plan.policies, "ValidatingAdmissionPolicy", Some("jobpass-tokens"));
         assert_eq!(tokens.0["spec"]["variables"][0], json!({"name": "maxSeconds", "expression": "7200"}));
     }

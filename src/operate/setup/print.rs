@@ -65,9 +65,9 @@ fn kustomization(resources: &[String], wave: Option<&str>) -> String {
     let mut text = String::new();
     match wave {
         None => text.push_str(
-            "# Argo CD: one Application for this directory; the waves keep the order, each begun when the one before is healthy.\n\
+            "# Argo CD: one Application for this directory; the waves keep the order.\n\
              # Flux: a Kustomization for each of the three directories, with `wait: true`, and `dependsOn` the one before.\n\
-             # Neither asks whether the policies refuse: run `jobpass setup --apply --dry-run` once, and look at `in force`.\n",
+             # Neither asks whether the policies refuse. `jobpass setup … --apply`, called when they are there, changes nothing and waits until they do.\n",
         ),
         Some(_) => {}
     }
@@ -128,7 +128,7 @@ mod tests {
             rights: vec![wish::right("deploy@shop-prod").expect("one")],
             identities: vec![Identity::Account("shop".into()), Identity::Github(7)],
         };
-        Wish { teams: vec![team], max_ttl: USUAL, sweeper: Some("registry.example.com/jobpass:1".into()) }
+        Wish { teams: vec![team], max_ttl: USUAL, allowed_keys: Vec::new(), sweeper: Some("registry.example.com/jobpass:1".into()) }
     }
 
     #[test]

@@ -179,6 +179,8 @@ async fn left(live: &Live<'_>, known: &BTreeSet<String>) -> Result<Vec<(Object, 
         ("batch/v1", "CronJob", "/apis/batch/v1/cronjobs"),
         ("v1", "ServiceAccount", "/api/v1/serviceaccounts"),
     ];
+    const LEASES: &str = "/api/v1/secrets?fieldSelector=type%3Djobpass.dev%2Flease";
+    let leases = live.metadata(LEASES, "the leases").await?;
     let mut left = Vec::new();
     for (version, kind, path) in KINDS {
         for mut item in live.ours(path).await? {
@@ -186,7 +188,7 @@ async fn left(live: &Live<'_>, known: &BTreeSet<String>) -> Result<Vec<(Object, 
             // Items of a list do not say what they are.
             (item["apiVersion"], item["kind"]) = (version.into(), kind.into());
             let object = Object(item);
-            if known.contains(&object.path()) || uid.is_empty() || !is_named_by_us(&object) || is_in_use(live, &object).await? {
+            if known.contains(&object.path()) || uid.is_empty() || !is_named_by_us(&object) || is_in_use(&object, &leases) {
                 continue;
             }
             left.push((object, uid));
@@ -204,16 +206,13 @@ fn is_named_by_us(object: &Object) -> bool {
     }
 }
 
-/// Whether passes of a service account may live.
-async fn is_in_use(live: &Live<'_>, object: &Object) -> Result<bool, Failure> {
-    let (Some(namespace), "ServiceAccount") = (object.namespace(), object.kind()) else { return Ok(false) };
-    let path = format!("/api/v1/namespaces/{namespace}/secrets");
-    let leases = live.metadata(&format!("{path}?fieldSelector=type%3Djobpass.dev%2Flease"), "the leases").await?;
+/// Whether passes of a service account live, or passes that a CI identity has made: without it they cannot be ended.
+fn is_in_use(object: &Object, leases: &[Value]) -> bool {
+    let (Some(namespace), "ServiceAccount") = (object.namespace(), object.kind()) else { return false };
     let account = format!("{namespace}/{}", object.name());
     let user = format!("system:serviceaccount:{namespace}:{}", object.name());
-    let is_of = |lease: &Value| {
+    leases.iter().any(|lease| {
         let notes = &lease["metadata"]["annotations"];
         notes["jobpass.dev/service-account"] == account.as_str() || notes["jobpass.dev/identity"] == user.as_str()
-    };
-    Ok(leases.iter().any(is_of))
+    })
 }

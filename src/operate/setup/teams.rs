@@ -26,6 +26,8 @@ struct File {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Defaults {
     max_ttl: Option<Text>,
+    #[serde(default)]
+    allowed_keys: Vec<Text>,
     sweeper_image: Option<Text>,
 }
 
@@ -111,6 +113,9 @@ fn parsed(text: &str, name: &str) -> Result<Wish, Failure> {
         file.defaults.max_ttl.map_or(Ok(USUAL), |text| wish::max_ttl(&text.value).map_err(|why| at(&text, "defaults.maxTtl", why)))?;
     let sweeper = file.defaults.sweeper_image;
     let sweeper = sweeper.map(|text| wish::image(&text.value).map_err(|why| at(&text, "defaults.sweeperImage", why))).transpose()?;
+    let keys = file.defaults.allowed_keys.into_iter();
+    let allowed_keys =
+        keys.map(|text| wish::key(&text.value).map_err(|why| at(&text, "defaults.allowedKeys", why))).collect::<Result<_, _>>()?;
     let mut accounts = BTreeMap::new();
     let mut teams = Vec::new();
     for entry in file.teams {
@@ -131,7 +136,7 @@ fn parsed(text: &str, name: &str) -> Result<Wish, Failure> {
     if teams.is_empty() {
         return Err(Failure::new(Code::UsageValue, format!("`{name}` names no team")).hint(FORM));
     }
-    Ok(Wish { teams, max_ttl, sweeper })
+    Ok(Wish { teams, max_ttl, allowed_keys, sweeper })
 }
 
 const FORM: &str = "docs/operators.md shows the whole form";
@@ -246,6 +251,7 @@ teams:
             ("gitlab: 42", ""),
             ("[123456789, '7']", "[7, '7']"),
             ("maxTtl: 2h", "maxTtl: 48h"),
+            ("maxTtl: 2h", "allowedKeys: [\"x'] + ['\"]"),
             ("[shop-prod]", "[shop_prod]"),
             ("[shop-prod]", "[jobpass]"),
             ("[shop-prod]", "[]"),

@@ -30,6 +30,8 @@ pub struct Wish {
     pub teams: Vec<Team>,
     /// The longest life of one token.
     pub max_ttl: Duration,
+    /// Keys of labels and annotations that leases may carry beside our own.
+    pub allowed_keys: Vec<String>,
     /// The image of the sweeper, if there is to be one.
     pub sweeper: Option<String>,
 }
@@ -190,6 +192,18 @@ pub fn team(name: &str) -> Result<String, Refused> {
         return Err((format!("`{name}` cannot be the value of a label"), "write at most 63 letters, digits, hyphens and dots"));
     }
     Ok(name.to_owned())
+}
+
+/// A key of a label or annotation, or the beginning of several, which goes into an expression.
+pub fn key(text: &str) -> Result<String, Refused> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if text.is_empty() || text.len() > 317 || !text.chars().all(is_fit) {
+        return Err((
+            format!("`{text}` is no key of a label or annotation"),
+            "write it as `policies.kyverno.io/` or `field.cattle.io/projectId`",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// The name of an image, which goes into YAML.

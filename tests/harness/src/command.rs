@@ -54,6 +54,11 @@ impl<'j> Command<'j> {
         arguments.into_iter().fold(self, Self::arg)
     }
 
+    /// Adds the words of a line as arguments.
+    pub fn words(self, line: &str) -> Self {
+        line.split_whitespace().fold(self, Self::arg)
+    }
+
     /// Sets a variable for this call alone.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.variables.insert(name.to_owned(), value.into());

@@ -67,7 +67,8 @@ impl ControlPlane {
         plane
     }
 
-    fn read(directory: &Path) -> Self {
+    /// One that is running, as its files say.
+    pub(crate) fn read(directory: &Path) -> Self {
         let path = directory.join("admin.kubeconfig");
         let text = fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("JOBPASS_TEST_CLUSTER is no running control plane: {}: {error}", path.display()));

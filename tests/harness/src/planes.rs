@@ -23,6 +23,15 @@ impl Plane {
     /// Starts control planes at the same time, each in a directory and with options of `jobpass-cluster up`; returns when the policies
     /// of `deploy/` refuse on all of them. What an earlier run left in the directories is removed.
     pub fn start(wanted: &[(&Path, &[&str])]) -> Vec<Self> {
+        Self::begun(wanted, ControlPlane::prepared)
+    }
+
+    /// One to which nobody has applied anything.
+    pub fn bare(directory: &Path, options: &[&str]) -> Self {
+        Self::begun(&[(directory, options)], ControlPlane::read).remove(0)
+    }
+
+    fn begun(wanted: &[(&Path, &[&str])], seen: impl Fn(&Path) -> ControlPlane) -> Vec<Self> {
         let started: Vec<_> = wanted
             .iter()
             .map(|(directory, options)| {
@@ -44,7 +53,7 @@ impl Plane {
                     let _ = process.stderr.take().expect("a pipe").read_to_string(&mut said);
                     panic!("no control plane in {}: {said}", directory.display());
                 }
-                Self { cluster: ControlPlane::prepared(directory), directory: directory.to_owned(), process }
+                Self { cluster: seen(directory), directory: directory.to_owned(), process }
             })
             .collect()
     }

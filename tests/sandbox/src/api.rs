@@ -121,6 +121,8 @@ fn route(path: &str, context: Context<'_>) -> Handled {
                 "major": "1", "minor": "36", "gitVersion": "v1.36.2", "platform": "linux/amd64",
             }),
         )),
+        // As a server answers that does not serve the group: the policies of the sandbox are no objects.
+        ("GET", ["apis", "admissionregistration.k8s.io", "v1"]) => Ok(Answer::text(404, "404 page not found\n")),
         ("GET", ["readyz" | "livez" | "healthz"]) => Ok(Answer::text(200, "ok")),
         ("GET", [".well-known", "oauth-authorization-server"]) => openshift::discovery(&context),
         ("GET" | "DELETE", ["apis", "oauth.openshift.io", "v1", resource @ ("oauthaccesstokens" | "useroauthaccesstokens"), name]) => {
