@@ -48,6 +48,9 @@ const VERBS: [(Verb, &Call); 8] = [
     (Verb::Scrub, &verbs::scrub::CALL),
 ];
 
+/// What the program is for.
+const ABOUT: &str = "A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends";
+
 /// The name under which clap knows the command of `run`.
 const COMMAND: &str = "command";
 
@@ -122,7 +125,8 @@ fn text(setting: &Setting, given: &mut ArgMatches) -> Option<String> {
 pub fn command() -> Command {
     let command = of_job();
     #[cfg(feature = "operate")]
-    let command = Operation::augment_subcommands(command);
+    // Its own words would take the place of the program's.
+    let command = Operation::augment_subcommands(command).about(ABOUT).long_about(None);
     command
 }
 
@@ -130,7 +134,7 @@ pub fn command() -> Command {
 pub fn of_job() -> Command {
     Command::new("jobpass")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A pass for one job: a short-lived Kubernetes or OpenShift service account token that is revoked when the job ends")
+        .about(ABOUT)
         .disable_help_subcommand(true)
         .subcommand_required(true)
         .arg_required_else_help(true)

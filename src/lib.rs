@@ -243,7 +243,10 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
     let what = match (error.kind(), flag(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(flag)) => format!("there is no flag `{flag}` here"),
         (ErrorKind::UnknownArgument, None) => "there is an argument that belongs to no flag".to_owned(),
-        (ErrorKind::ArgumentConflict, Some(flag)) => format!("`{flag}` is given more than once"),
+        (ErrorKind::ArgumentConflict, Some(flag)) => match prior(error).filter(|prior| !prior.starts_with(&flag)) {
+            Some(prior) => format!("`{flag}` and `{prior}` exclude each other"),
+            None => format!("`{flag}` is given more than once"),
+        },
         (ErrorKind::InvalidSubcommand, _) if is_operators(error) => {
             let failure = small();
             out.say(failure.to_string());
@@ -273,6 +276,15 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
     let failure = Failure::new(Code::UsageArguments, what).hint(hint);
     out.say(failure.to_string());
     code(failure.exit())
+}
+
+/// The argument that another one excludes, as the help shows it: no value of the user's.
+fn prior(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::PriorArg) {
+        Some(ContextValue::String(prior)) => Some(prior),
+        Some(ContextValue::Strings(priors)) => priors.first().map(String::as_str),
+        _ => None,
+    }
 }
 
 /// The first argument that is missing, as the help shows it: no value of the user's.

@@ -66,7 +66,7 @@ enum Part {
 struct All {
     #[command(flatten)]
     given: Given,
-    /// Write the files for a GitOps tool into this directory, with kustomizations
+    /// Write files for Argo CD or Flux into this directory, with kustomizations
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "apply")]
     out: Option<String>,
     /// Print a role that we ship: deploy
@@ -85,10 +85,11 @@ struct All {
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Applying")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 struct Apply {
     /// Apply it: policies first, and rights only when these are seen to refuse
-    #[arg(long)]
-    apply: bool,
+    #[arg(long = "apply", id = "apply")]
+    is_asked: bool,
     /// Show each line that changes
     #[arg(long, requires = "apply")]
     diff: bool,
@@ -144,7 +145,7 @@ impl All {
             return Err(Failure::new(Code::UsageMissing, "`--prune` needs a file that says all that is to be there")
                 .hint("write it down: `-f teams.yaml`"));
         }
-        if self.apply.apply {
+        if self.apply.is_asked {
             return Box::pin(self.apply(&wish, env, out)).await;
         }
         if self.format.output != Output::Table {
@@ -155,28 +156,26 @@ impl All {
         let mut findings = Vec::new();
         for team in &wish.teams {
             let (found, unknown) = judge::offline(team);
-            shown::warnings([(team, found.as_slice())].into_iter()).into_iter().for_each(|line| out.say(line));
+            for line in shown::warnings([(team, found.as_slice())].into_iter()) {
+                out.say(line);
+            }
             for role in unknown {
                 out.say(format!("note: {}: what `{role}` lets a pass do is not known here; `--apply` looks at it", team.account));
             }
             findings.extend(found);
         }
-        match &self.out {
-            Some(directory) => {
-                let count = print::write(&wish, directory, env)?;
-                out.say(format!(
-                    "wrote {count} files; {}",
-                    "each directory is to be applied when the one before is there: policies, accounts, rights"
-                ));
-                out.say(format!("next:  kubectl kustomize {directory}"));
+        if let Some(directory) = &self.out {
+            let count = print::write(&wish, directory, env)?;
+            out.say(format!(
+                "wrote {count} files; each directory is to be applied when the one before is there: policies, accounts, rights"
+            ));
+            out.say(format!("next:  kubectl kustomize {directory}"));
+        } else {
+            out.data(&print::all(&wish))?;
+            if wish.sweeper.is_none() {
+                out.say("note: no sweeper, as there is no `--sweeper-image`: run `jobpass leases sweep` now and then");
             }
-            None => {
-                out.data(&print::all(&wish))?;
-                if wish.sweeper.is_none() {
-                    out.say("note: no sweeper, as there is no `--sweeper-image`: run `jobpass leases sweep` now and then");
-                }
-                out.say("note: between policies and rights some seconds have to pass; `jobpass setup … --apply` waits until the policies refuse, `kubectl apply` does not");
-            }
+            out.say("note: between policies and rights some seconds have to pass; `jobpass setup … --apply` waits until the policies refuse, `kubectl apply` does not");
         }
         Ok(self.judged(Outcome::Done, &findings))
     }
@@ -291,7 +290,9 @@ impl All {
         let clusters: Vec<_> = surveys.iter().map(|survey| Cluster::of(survey, None)).collect();
         out.data(&shown::table(&clusters, errors, self.reach.is_many() || self.format.output == Output::Wide).render(Screen::of(env)))?;
         let teams = surveys.iter().flat_map(|survey| survey.wish.teams.iter().zip(survey.findings.iter().map(Vec::as_slice)));
-        shown::warnings(teams).into_iter().for_each(|line| out.say(line));
+        for line in shown::warnings(teams) {
+            out.say(line);
+        }
         for survey in surveys {
             for (object, _) in &survey.left {
                 out.say(format!("{}: {} is not in the file any more, and is to be deleted", survey.name, object.id()));
@@ -316,7 +317,7 @@ impl All {
         let identity = wish.teams.iter().flat_map(|team| &team.identities).find(|identity| matches!(identity, wish::Identity::Account(_)));
         match identity {
             Some(identity) => {
-                out.say(format!("next:  jobpass setup identity {identity} --ttl 90d{} --out ci.kubeconfig", self.reach.flags()))
+                out.say(format!("next:  jobpass setup identity {identity} --ttl 90d{} --out ci.kubeconfig", self.reach.flags()));
             }
             None => out.say("next:  jobpass setup snippet github"),
         }

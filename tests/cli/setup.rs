@@ -399,8 +399,8 @@ fn on_a_real_cluster_an_identity_begins_passes_until_its_secret_is_deleted() {
     assert_eq!(config["users"].as_array().map(Vec::len), Some(1));
     assert!(!text.contains("client-certificate-data") && !made.stderr.contains(&token), "nothing of the admin's");
     // A second one of that name would end with the first.
-    let taken = own.setup(&call);
-    assert!(!taken.is_success() && taken.stderr.contains("`--for`"), "{}", taken.transcript());
+    let second = own.setup(&call);
+    assert!(!second.is_success() && second.stderr.contains("`--for`"), "{}", second.transcript());
     let job = Job::local(&own.world);
     job.unset("KUBECONFIG");
     let run = || job.jobpass().args(["run", "--kubeconfig", &file.to_string_lossy(), "-s", "identity-ci/deploy-bot", "--", "true"]).run();

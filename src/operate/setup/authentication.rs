@@ -93,7 +93,7 @@ fn text(trust: &Trust) -> Result<String, Failure> {
     let (text, usual, common, gaps) = match trust {
         Trust::Github { repository_id, owner_id, workflow, common } => {
             let workflow = word("--workflow", workflow)?;
-            if workflow.contains('/') || !(workflow.ends_with(".yml") || workflow.ends_with(".yaml")) {
+            if workflow.contains('/') || ![".yml", ".yaml"].iter().any(|end| workflow.strip_suffix(end).is_some()) {
                 return Err(Failure::new(Code::UsageValue, "`--workflow` names no workflow")
                     .hint("write the file's name alone, such as `deploy.yml`"));
             }

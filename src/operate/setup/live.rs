@@ -214,7 +214,7 @@ pub async fn as_other(client: &Client, user: &str, group: &str, path: &str, body
     client.request(request.body(body.to_string().into_bytes()).map_err(kube::Error::HttpError)?).await
 }
 
-/// ` in `NAMESPACE``, where there is one.
+/// The words for where it lies, if it lies in a namespace.
 fn of(namespace: Option<&str>) -> String {
     namespace.map(|namespace| format!(" in `{namespace}`")).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Prints what is to be set up: on stdout, or into a directory that a GitOps tool reads. No cluster is asked.
+//! Prints what is to be set up: on stdout, or into a directory that a tool reads that keeps clusters as a repository says. No cluster is asked.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -63,13 +63,12 @@ fn files_of(wish: &Wish) -> Vec<(String, String)> {
 
 fn kustomization(resources: &[String], wave: Option<&str>) -> String {
     let mut text = String::new();
-    match wave {
-        None => text.push_str(
+    if wave.is_none() {
+        text.push_str(
             "# Argo CD: one Application for this directory; the waves keep the order.\n\
              # Flux: a Kustomization for each of the three directories, with `wait: true`, and `dependsOn` the one before.\n\
              # Neither asks whether the policies refuse. `jobpass setup … --apply`, called when they are there, changes nothing and waits until they do.\n",
-        ),
-        Some(_) => {}
+        );
     }
     text.push_str("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n");
     for resource in resources {

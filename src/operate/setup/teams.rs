@@ -139,6 +139,9 @@ fn parsed(text: &str, name: &str) -> Result<Wish, Failure> {
     Ok(Wish { teams, max_ttl, allowed_keys, sweeper })
 }
 
+/// How a text becomes an identity.
+type Read = fn(&str) -> Result<Identity, Refused>;
+
 const FORM: &str = "docs/operators.md shows the whole form";
 
 fn team(entry: Entry, name: &str) -> Result<Team, Failure> {
@@ -147,7 +150,7 @@ fn team(entry: Entry, name: &str) -> Result<Team, Failure> {
     let title = wish::team(&entry.team.value).map_err(|why| at(&entry.team, "team", why))?;
     let rights = entry.rights.into_iter().map(|bound| right(bound, name)).collect::<Result<Vec<_>, _>>()?;
     let mut identities = Vec::new();
-    let kinds: [(_, &str, fn(&str) -> Result<Identity, Refused>); 3] = [
+    let kinds: [(_, &str, Read); 3] = [
         (entry.from.service_account, "from.serviceAccount", wish::identity),
         (entry.from.github, "from.github", |text| wish::number(text).map(Identity::Github)),
         (entry.from.gitlab, "from.gitlab", |text| wish::number(text).map(Identity::Gitlab)),

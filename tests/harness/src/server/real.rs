@@ -136,7 +136,7 @@ impl Server for Real {
     }
 
     fn take_away(&self, verb: &str, resource: &str) {
-        let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles/jobpass", self.place.namespace);
+        let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles/jobpass-deploy-bot", self.place.namespace);
         let mut role = self.cluster.must("GET", &path, None);
         for rule in role["rules"].as_array_mut().expect("rules").iter_mut().filter(|rule| rule["resources"] == json!([resource])) {
             rule["verbs"].as_array_mut().expect("verbs").retain(|known| known != verb);
