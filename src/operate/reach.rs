@@ -35,6 +35,9 @@ pub struct Reach {
     all_contexts: bool,
 }
 
+/// A context with the identity that it stands for, or why there is none.
+type Named = (String, Result<Identity, Failure>);
+
 /// A cluster that was to be asked.
 pub struct Opened {
     /// Its name: the context's.
@@ -94,7 +97,7 @@ impl Reach {
     }
 
     /// The identity for each context. One that cannot be used is no reason to leave out the others.
-    fn identities(&self, env: &Env) -> Result<Vec<(String, Result<Identity, Failure>)>, Failure> {
+    fn identities(&self, env: &Env) -> Result<Vec<Named>, Failure> {
         let config = kubeconfig::whole(&self.located(None, env)?)?;
         if !self.is_many() {
             let identity = self.identity(self.context.first(), env)?;

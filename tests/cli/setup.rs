@@ -1,6 +1,7 @@
 //! `jobpass setup`: what it prints, what it refuses, and what a cluster is when it was applied.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::Path,
     sync::{Mutex, MutexGuard, OnceLock},
@@ -71,7 +72,7 @@ fn what_is_wrong_is_refused_before_anything_is_sent() {
         let ran = desk.jobpass().words(call).run();
         assert_eq!(ran.end, End::Code(2), "{}", ran.transcript());
         assert!(ran.requests.is_empty() && (ran.stdout.is_empty() || call.contains("json")), "{}", ran.transcript());
-        said.push_str(&format!("$ jobpass {call}\n{}\n", ran.said()));
+        writeln!(said, "$ jobpass {call}\n{}", ran.said()).expect("a text can be written to");
     }
     assert_snapshot!(said.trim_end());
 }
@@ -145,7 +146,7 @@ fn what_is_pasted_has_these_names() {
         "setup snippet tekton shop-ci/deploy-bot --identity jobpass/shop",
     ] {
         let ran = desk.jobpass().words(call).succeed();
-        said.push_str(&format!("$ jobpass {call}\n{}\n", ran.said()));
+        writeln!(said, "$ jobpass {call}\n{}", ran.said()).expect("a text can be written to");
     }
     assert_snapshot!(said.trim_end());
     let call = "setup authentication github --repository-id 123456789 --repository-id 7 --owner-id 65 --workflow deploy.yml \

@@ -300,7 +300,7 @@ mod tests {
     fn a_length_of_time_may_be_in_days() {
         assert_eq!(duration("90d"), Some(Duration::from_hours(2160)));
         assert_eq!(duration("1h30m"), Some(Duration::from_mins(90)));
-        assert_eq!(duration("600"), Some(Duration::from_secs(600)));
+        assert_eq!(duration("601"), Some(Duration::from_secs(601)));
         assert_eq!([duration("x"), duration(""), duration("-1h"), duration("d")], [None; 4]);
         assert_eq!([max_ttl("9m").is_err(), max_ttl("25h").is_err(), max_ttl("24h").is_ok()], [true; 3]);
     }
