@@ -46,7 +46,8 @@ struct Document<'a, T: Serialize> {
 /// When stdout cannot be written.
 pub fn print(kind: &'static str, body: &impl Serialize, out: &Out) -> Result<(), Failure> {
     let document = serde_json::to_string_pretty(&Document { api_version: API_VERSION, kind, body });
-    out.data(&out.without_hidden(&document.unwrap_or_default()))
+    let document = out.without_hidden(&document.unwrap_or_default());
+    out.data(&document)
 }
 
 /// A cluster that could not be asked, in every list.

@@ -96,12 +96,10 @@ impl Table {
     /// The lines of the table. Each row is one line: what does not fit on a terminal is cut and ends in `…`.
     #[must_use]
     pub fn render(&self, screen: Screen) -> String {
+        let Some(width) = screen.width else { return self.whole() };
         let mut drawing = Drawing::new();
         drawing.load_style(NOTHING).set_truncation_indicator("…");
-        match screen.width {
-            Some(width) => drawing.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
-            None => drawing.set_content_arrangement(ContentArrangement::Disabled),
-        };
+        drawing.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         let mut head = Row::from(self.heads.iter().map(Drawn::new).collect::<Vec<_>>());
         drawing.set_header(std::mem::take(head.max_height(1)));
         for cells in &self.rows {
@@ -125,6 +123,35 @@ impl Table {
         });
         coloured.collect::<Vec<_>>().join("\n")
     }
+
+    /// The same for a file or a program: nothing is cut, so nothing has to be laid out, which takes a kilobyte for each row.
+    fn whole(&self) -> String {
+        let mut widths: Vec<_> = self.heads.iter().map(|head| console::measure_text_width(head)).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(console::measure_text_width(&cell.text));
+            }
+        }
+        let mut text = String::new();
+        line(&mut text, self.heads.iter().copied(), &widths);
+        for row in &self.rows {
+            text.push('\n');
+            line(&mut text, row.iter().map(|cell| cell.text.as_str()), &widths);
+        }
+        text
+    }
+}
+
+/// The blanks between two columns, also of a drawing.
+const GAP: usize = 2;
+
+/// Adds a row of cells, each as wide as its column.
+fn line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>, widths: &[usize]) {
+    for (cell, width) in cells.zip(widths) {
+        text.push_str(cell);
+        text.extend(std::iter::repeat_n(' ', width + GAP - console::measure_text_width(cell)));
+    }
+    text.truncate(text.trim_end_matches(' ').len());
 }
 
 /// The line of a row with the colours of its cells. It is coloured when it is laid out, as the codes of colours have no width.
@@ -171,6 +198,14 @@ mod tests {
              7a24c1  acme/a-repository-with-a-very-long-name #471101  in 36 min\n\
              c22de8  acme/shop [31m job 902                           ended 2 h ago"
         );
+    }
+
+    #[test]
+    fn a_terminal_that_is_wide_enough_gets_the_same() {
+        let mut table = table();
+        table.row(["\u{65e5}\u{672c}".into(), "e\u{301}".into(), "".into()]);
+        let wide = table.render(Screen { width: Some(200), has_colours: false });
+        assert_eq!(table.render(Screen::default()), wide);
     }
 
     #[test]
