@@ -122,21 +122,6 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// All leases of a namespace, or of all.
-///
-/// # Errors
-/// When they cannot be listed.
-pub async fn all(server: &Server, namespace: Option<&str>) -> Result<Vec<Held>, Failure> {
-    let (mut pages, mut all) = (Pages::of(server, namespace), Vec::new());
-    while let Some(page) = pages.next().await? {
-        if page.is_again {
-            all.clear();
-        }
-        all.extend(page.leases);
-    }
-    Ok(all)
-}
-
 /// The right that a list takes.
 pub fn right(namespace: Option<&str>) -> String {
     match namespace {

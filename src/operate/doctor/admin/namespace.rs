@@ -16,8 +16,9 @@ use crate::{
         finding::{Finding, Id},
         leases::{
             held::{Held, State},
-            pages::all,
+            pages::Pages,
         },
+        locks::{self, Lock},
         server::Server,
     },
 };
