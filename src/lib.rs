@@ -167,6 +167,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         tell(&failure, &out, phase, is_json);
         code(failure.exit())
     });
+    out.settle();
     fault::settle();
     code
 }

@@ -7,8 +7,6 @@ use std::{
     io::{self, Write},
     os::fd::AsFd,
     rc::Rc,
-    sync::mpsc,
-    thread,
     time::Duration,
 };
 
@@ -25,6 +23,10 @@ use crate::{
     shown,
 };
 
+mod aside;
+
+use aside::Aside;
+
 /// In characters: the longest text from outside that one of our lines repeats.
 const LINE: usize = 2000;
 
@@ -33,6 +35,9 @@ pub const API_VERSION: &str = "jobpass.dev/v1";
 
 /// How long we wait for stderr to take a message while a pass lives.
 const ASIDE: Duration = Duration::from_millis(50);
+
+/// How long we wait at the end of the process for what was said aside.
+const LAST: Duration = Duration::from_millis(500);
 
 /// One of our two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +102,8 @@ pub struct Out {
     answered: Rc<Cell<bool>>,
     /// Whether no message is waited for, see [`Out::never_wait`].
     aside: Rc<Cell<bool>>,
+    /// What was said aside and is not written yet.
+    said_aside: Rc<Aside>,
 }
 
 impl Out {
@@ -128,18 +135,29 @@ impl Out {
         if self.aside.get() {
             return self.say_aside(text);
         }
-        let _ = io::stderr().write_all(self.speakable(text.as_ref()).as_bytes());
+        let _ = self.tell(&self.speakable(text.as_ref()));
+    }
+
+    /// Writes to stderr, after what was said aside.
+    fn tell(&self, text: &str) -> io::Result<()> {
+        self.said_aside.settle(None);
+        io::stderr().write_all(text.as_bytes())
+    }
+
+    /// Waits a moment for what was said aside: this process is about to end, and would take it along.
+    pub fn settle(&self) {
+        self.said_aside.settle(Some(LAST));
     }
 
     /// Prints a question, without a line break: the answer stands behind it.
     #[cfg(feature = "operate")]
     pub fn ask(&self, text: &str) {
-        let _ = io::stderr().write_all(self.speakable(text).trim_end_matches('\n').as_bytes());
+        let _ = self.tell(self.speakable(text).trim_end_matches('\n'));
     }
 
     /// Prints a message in a platform's own form, such as an annotation; `render` makes one line of it.
     pub fn say_as(&self, text: impl AsRef<str>, render: impl Fn(&str) -> String) {
-        let _ = io::stderr().write_all((render(&self.speakable(text.as_ref())) + "\n").as_bytes());
+        let _ = self.tell(&(render(&self.speakable(text.as_ref())) + "\n"));
     }
 
     /// A text without what is hidden: before it becomes a part of JSON, which would spell a quote in a password another way.
@@ -174,17 +192,11 @@ impl Out {
     /// Prints a message while a pass lives. If the log's reader has stopped reading, the message waits in a thread, and we do not:
     /// the end of the pass must not be delayed.
     pub fn say_aside(&self, text: impl AsRef<str>) {
-        let lines = self.speakable(text.as_ref());
-        let (done, written) = mpsc::channel();
-        let kept = lines.clone();
-        let started = thread::Builder::new().spawn(move || {
-            let _ = io::stderr().write_all(lines.as_bytes());
-            let _ = done.send(());
-        });
-        match started {
-            Ok(_) => drop(written.recv_timeout(ASIDE)),
+        let write = |lines: &str| drop(io::stderr().write_all(lines.as_bytes()));
+        match self.said_aside.say(self.speakable(text.as_ref()), write) {
+            Ok(()) => self.said_aside.settle(Some(ASIDE)),
             // No thread can be started: the message is printed only if that does not block.
-            Err(_) if takes_more() => drop(io::stderr().write_all(kept.as_bytes())),
+            Err(lines) if takes_more() => write(&lines),
             Err(_) => {}
         }
     }
@@ -194,7 +206,7 @@ impl Out {
     /// # Errors
     /// When it cannot be written: a token that is not masked must not be exported.
     pub fn command(&self, line: &str) -> Result<(), Failure> {
-        let written = io::stderr().write_all(format!("{line}\n").as_bytes());
+        let written = self.tell(&format!("{line}\n"));
         written.map_err(|error| Failure::new(Code::OutputBroken, "cannot write to the log").cause(error))
     }
 
