@@ -13,7 +13,7 @@ const HINTS: [(&str, &str); 9] = [
     ),
     (
         "only the CI identity that made a lease",
-        "revoke as the CI identity that requested the pass, or let an operator delete the lease with `kubectl delete secret`",
+        "revoke as the CI identity that requested the pass, or let an operator end it by `jobpass leases revoke`",
     ),
     (
         "the run of the job's own token",
@@ -21,7 +21,7 @@ const HINTS: [(&str, &str); 9] = [
     ),
     (
         "only the run that made a lease",
-        "revoke in the run that requested the pass, or let an operator delete the lease with `kubectl delete secret`",
+        "revoke in the run that requested the pass, or let an operator end it by `jobpass leases revoke`",
     ),
     (
         "allowedKeys",
