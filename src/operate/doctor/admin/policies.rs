@@ -76,7 +76,10 @@ fn judge(policies: &[Value], bindings: &[Value], report: &mut Report) {
         }
         if let Some(place) = difference(&ours["spec"], &theirs["spec"], "spec") {
             let text = format!("the policy `{name}` is not the one of jobpass {}: `{place}` differs", env!("CARGO_PKG_VERSION"));
-            report.found(Area::Policies, Finding::new(Id::PolicyOutdated, text).fix("first the jobs' jobpass, then: jobpass setup NAMESPACE/NAME --apply"));
+            report.found(
+                Area::Policies,
+                Finding::new(Id::PolicyOutdated, text).fix("first the jobs' jobpass, then: jobpass setup NAMESPACE/NAME --apply"),
+            );
         } else {
             let text = format!("`{name}` is this jobpass's, bound with Deny, and refuses what it cannot judge");
             report.ok(Area::Policies, Id::PolicyOutdated.name(), text);
