@@ -178,7 +178,7 @@ impl Answer {
         let failure = Failure::new(refusal.code(), request.what()).cause(format!("{} {}{said}", self.status, name_of(self.status)));
         match refusal {
             Refusal::Unauthorized => identity.explain(failure, self.server_date()),
-            Refusal::Rbac => failure.hint(format!("grant it with `deploy/apply`, or ask a cluster admin for {}", request.permission())),
+            Refusal::Rbac => failure.hint(format!("grant it with `jobpass setup`, or ask a cluster admin for {}", request.permission())),
             Refusal::Anonymous => failure
                 .cause(format!("the API server recognised nobody in {}", identity.why))
                 .hint("check that the CI identity holds a token or a client certificate of this cluster"),

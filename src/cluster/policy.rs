@@ -13,16 +13,13 @@ const HINTS: [(&str, &str); 9] = [
     ),
     (
         "only the CI identity that made a lease",
-        "revoke as the CI identity that requested the pass, or let an operator delete the lease with `kubectl delete secret`",
+        "revoke as the CI identity that requested the pass, or let an operator end it by `jobpass leases revoke`",
     ),
     (
         "the run of the job's own token",
         "leave `GITHUB_RUN_ID`, or GitLab's `CI_JOB_ID`, as the CI system sets it: the job's OIDC token is of another run than it says",
     ),
-    (
-        "only the run that made a lease",
-        "revoke in the run that requested the pass, or let an operator delete the lease with `kubectl delete secret`",
-    ),
+    ("only the run that made a lease", "revoke in the run that requested the pass, or let an operator end it by `jobpass leases revoke`"),
     (
         "allowedKeys",
         "ask the cluster's admins to write that key into `allowedKeys` at the head of the policy `jobpass-lease-secrets` (`deploy/policy.yaml`)",

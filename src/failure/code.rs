@@ -179,7 +179,7 @@ codes! {
         "Report it: no setting should lead here.";
     ApiRbac "api.forbidden.rbac" Failed:
         "403: the CI identity lacks a right.",
-        "Grant it with `deploy/apply`, or ask a cluster admin for the right that the message names.";
+        "Grant it with `jobpass setup`, or ask a cluster admin for the right that the message names.";
     ApiAnonymous "api.forbidden.anonymous" Failed:
         "403: the API server recognised nobody.",
         "Check that the CI identity holds a token or a client certificate of this cluster.";

@@ -48,7 +48,10 @@ pub const CALL: Call = Call {
 It begins a pass of its own, uses it, and ends it. Each finding is explained in docs/findings.md.",
     settings: &[&o::SERVICE_ACCOUNT, &o::NAMESPACE, &o::TTL, &o::TARGET_NAMESPACE, &o::PLATFORM, &o::DIR, &o::JOB_KEY, &o::TIMEOUT],
     otherwise: &[
-        ("namespace", "Namespace of a service account that is given by its bare name; with --as-admin the one to look at"),
+        (
+            "namespace",
+            "Namespace of a service account that is given by its bare name; with --as-admin the one to look at [default: all in which jobpass has rights]",
+        ),
         ("target-namespace", "Namespace in which the pass is to work, beside the service account's own"),
         ("timeout", "The most that each part of the check may take, 1s to 10m [default: 30s]"),
         ("revoke-identity", "Taken, and not done: a check ends nothing that was there before it"),

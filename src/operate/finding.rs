@@ -117,7 +117,7 @@ findings! {
         "Make a new one: `jobpass setup identity`.";
     PermissionMissing "permission-missing" High:
         "The CI identity lacks a right without which there is no pass: create tokens of the service account, create and delete Secrets beside it.",
-        "Apply what `jobpass setup` prints for this service account.";
+        "Ask a cluster admin for `jobpass setup NAMESPACE/NAME --apply`.";
     IdentitySecrets "identity-secrets" High:
         "The CI identity may read or change Secrets. jobpass needs neither.",
         "Take the role away that gives it; jobpass needs `create` and `delete` only.";
@@ -129,10 +129,10 @@ findings! {
         "Take the roles away that jobpass does not need.";
     PolicyMissing "policy-missing" High:
         "Nothing refuses what no CI identity may do: a way to Secrets or to tokens that never end.",
-        "Apply the policies: `jobpass setup`, or `deploy/apply`.";
+        "Apply the policies: `jobpass setup NAMESPACE/NAME --apply`.";
     AccountNotGranted "account-not-granted" High:
         "The CI identity may have no token of this service account.",
-        "Check the name; else apply what `jobpass setup` prints for it.";
+        "Check the name; else ask a cluster admin for `jobpass setup NAMESPACE/NAME --apply`.";
     AccountMissing "account-missing" High:
         "There is no such service account, or no such namespace.",
         "Check the name, or create it: `kubectl create serviceaccount`.";
@@ -150,7 +150,7 @@ findings! {
         "Follow the hint beside it.";
     PolicyUnbound "policy-unbound" High:
         "A policy is there and refuses nothing: it has no binding with `Deny`, or lets through what it cannot judge.",
-        "Apply the policies anew: `jobpass setup`, or `deploy/apply`.";
+        "Apply the policies anew: `jobpass setup NAMESPACE/NAME --apply`.";
     PolicyOutdated "policy-outdated" Medium:
         "A policy differs from the one of this jobpass.",
         "Compare them, and apply the new one: first the jobs' jobpass, then the policy.";

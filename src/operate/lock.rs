@@ -46,10 +46,10 @@ pub struct Locking {
     /// The namespace, or one service account of it
     #[arg(value_name = "NAMESPACE[/ACCOUNT]")]
     target: String,
-    /// For how long, such as `4h`; 30 days at most
+    /// For how long, such as `4h`; a bare number is seconds; 30 days at most; has to be given
     #[arg(long = "for", value_name = "TIME")]
     length: Option<String>,
-    /// Why: whoever is refused reads it
+    /// Why: whoever is refused reads it; has to be given
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]

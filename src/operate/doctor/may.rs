@@ -106,7 +106,7 @@ async fn may(cluster: &mut Cluster, account: &ServiceAccount, report: &mut Repor
         report.ok(Area::May, Id::PermissionMissing.name(), text);
     } else {
         let text = format!("it lacks {} in namespace `{namespace}`", missing.join(", "));
-        let finding = Finding::new(Id::PermissionMissing, text).fix("ask a cluster admin for what `deploy/apply` or `jobpass setup` gives");
+        let finding = Finding::new(Id::PermissionMissing, text).fix("ask a cluster admin for what `jobpass setup` gives");
         report.found(Area::May, finding).evidence = json!({"missing": missing});
     }
     may_ask
@@ -150,7 +150,7 @@ fn attack(report: &mut Report, what: &str, attempted: &Attempted) {
     let (state, by) = match attempted {
         Attempted::LetThrough => {
             let text = format!("nothing refuses {what}");
-            let finding = Finding::new(Id::PolicyMissing, text).fix("as a cluster's admin: deploy/apply, or jobpass setup with --apply");
+            let finding = Finding::new(Id::PolicyMissing, text).fix("as a cluster's admin: jobpass setup NAMESPACE/NAME --apply");
             report.found(Area::MayNot, finding).evidence = json!({"attack": what, "refusedBy": null});
             return;
         }

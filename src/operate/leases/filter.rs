@@ -26,7 +26,7 @@ pub struct Filter {
     /// Of this service account, as the job says
     #[arg(short, long, value_name = "NAMESPACE/NAME")]
     pub service_account: Option<String>,
-    /// Of these namespaces, separated by commas
+    /// Of these namespaces, separated by commas [default: all]
     #[arg(short, long, value_name = "NAMES", value_delimiter = ',')]
     pub namespace: Vec<String>,
     /// Made by this CI identity: a user name, or NAMESPACE/NAME of a service account

@@ -44,10 +44,10 @@ pub struct Arguments {
     /// All there are
     #[arg(long)]
     all: bool,
-    /// Why: it is written into the receipts, into Events, and into the job's log
+    /// Why: it is written into the receipts, into Events, and into the job's log; has to be given
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Give out no new ones for so long, such as `4h`
+    /// Give out no new ones for so long, such as `4h`; 30 days at most
     #[arg(long, value_name = "TIME")]
     lock: Option<String>,
     #[command(flatten)]

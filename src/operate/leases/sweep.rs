@@ -27,7 +27,7 @@ use crate::{
 /// Its flags.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// In these namespaces only, separated by commas; it then takes rights in no others
+    /// In these namespaces only, separated by commas; it then takes rights in no others [default: all]
     #[arg(short, long, value_name = "NAMES", value_delimiter = ',')]
     namespace: Vec<String>,
     /// Show what would be removed, and remove nothing

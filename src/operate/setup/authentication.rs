@@ -132,7 +132,7 @@ fn text(trust: &Trust) -> Result<String, Failure> {
 pub fn print(trust: &Trust, out: &Out) -> Result<Outcome, Failure> {
     out.data(text(trust)?.trim_end())?;
     out.say(
-        "next:  give it to each API server by --authentication-config, then `jobpass setup ACCOUNT --github NUMBER` or `--gitlab NUMBER`",
+        "next:  give it to each API server by --authentication-config, then `jobpass setup ACCOUNT --github NUMBER --apply`, or `--gitlab NUMBER`",
     );
     Ok(Outcome::Done)
 }

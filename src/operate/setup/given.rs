@@ -29,7 +29,7 @@ pub struct Given {
     /// A CI identity that may ask for passes; may be repeated [default: jobpass/ci and jobpass/tekton]
     #[arg(long, value_name = "jobpass/NAME")]
     identity: Vec<String>,
-    /// What the passes may do and where: `deploy@shop-prod,shop-stage`; may be repeated
+    /// What the passes may do and where: `deploy@shop-prod,shop-stage`; `deploy` is ours, another name a ClusterRole, `role/NAME` a Role; may be repeated
     #[arg(long, value_name = "ROLE@NAMESPACES")]
     may: Vec<String>,
     /// The jobs of this repository at GitHub, by its number; may be repeated
@@ -38,7 +38,7 @@ pub struct Given {
     /// The jobs of this project at GitLab, by its number; may be repeated
     #[arg(long, value_name = "NUMBER")]
     gitlab: Vec<String>,
-    /// The longest life of one token [default: 1h]
+    /// The longest life of one token, 10m to 24h [default: 1h]
     #[arg(long, value_name = "LENGTH")]
     max_ttl: Option<String>,
     /// A label or annotation that leases may carry, as a tool of the cluster adds it; may be repeated

@@ -32,10 +32,10 @@ pub struct Arguments {
     /// The CI identity
     #[arg(value_name = "jobpass/NAME", default_value = "jobpass/ci")]
     account: String,
-    /// How long its token lives
+    /// How long its token lives, 10m to 366d
     #[arg(long, value_name = "LENGTH", default_value = "90d")]
     ttl: String,
-    /// Who is to have it, such as `acme-app`: the name of the Secret whose deletion ends it [default: random]
+    /// Who is to have it, such as `acme-app`: the end of the name of the Secret whose deletion ends it [default: random]
     #[arg(long = "for", value_name = "NAME")]
     whose: Option<String>,
     /// Write it into this file, mode 0600, instead of stdout

@@ -46,7 +46,7 @@ const FAMILIES: [(&str, &str); 13] = [
 pub(super) fn page() -> String {
     let example = jobpass::failure::Failure::new(Code::ApiRbac, "cannot request a token for service account `ci/deploy-bot`")
         .cause("403 Forbidden: serviceaccounts \"deploy-bot\" is forbidden: User \"bob\" cannot create resource \"serviceaccounts/token\"")
-        .hint("grant it with `deploy/apply`, or ask a cluster admin");
+        .hint("grant it with `jobpass setup`, or ask a cluster admin");
     let mut page = HEAD.replace("FAILURE", &example.json(str::to_owned));
     let mut listed = 0;
     for (family, about) in FAMILIES {

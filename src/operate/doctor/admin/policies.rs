@@ -21,7 +21,7 @@ const OURS: &str = include_str!("../../../../deploy/policy.yaml");
 /// Variables whose values an admin may set.
 const SETTINGS: [&str; 2] = ["allowedKeys", "maxSeconds"];
 
-const FIX: &str = "deploy/apply, or jobpass setup with --apply";
+const FIX: &str = "jobpass setup NAMESPACE/NAME --apply";
 
 /// Checks them.
 pub(super) async fn check(server: &Server, report: &mut Report) {
@@ -76,7 +76,10 @@ fn judge(policies: &[Value], bindings: &[Value], report: &mut Report) {
         }
         if let Some(place) = difference(&ours["spec"], &theirs["spec"], "spec") {
             let text = format!("the policy `{name}` is not the one of jobpass {}: `{place}` differs", env!("CARGO_PKG_VERSION"));
-            report.found(Area::Policies, Finding::new(Id::PolicyOutdated, text).fix("first the jobs' jobpass, then: deploy/apply"));
+            report.found(
+                Area::Policies,
+                Finding::new(Id::PolicyOutdated, text).fix("first the jobs' jobpass, then: jobpass setup NAMESPACE/NAME --apply"),
+            );
         } else {
             let text = format!("`{name}` is this jobpass's, bound with Deny, and refuses what it cannot judge");
             report.ok(Area::Policies, Id::PolicyOutdated.name(), text);
