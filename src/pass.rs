@@ -24,6 +24,7 @@ use crate::{
     store::{self, Exchange, Readers, Store},
 };
 
+mod asked_again;
 mod outlived;
 mod revocation;
 
@@ -212,10 +213,7 @@ impl Pass {
         if ttl < SHORTEST {
             return Ok(None);
         }
-        self.cluster.extend(timeout);
-        let granted = self.cluster.request_token(&self.lease, &TokenSpec { ttl, ..spec.clone() }).await;
-        self.cluster.give_back_for_now().await;
-        let granted = granted?;
+        let granted = self.asked_again(&TokenSpec { ttl, ..spec.clone() }, timeout).await?;
         let (expires_at, mut lease) = (granted.expires_at, self.lease.clone());
         // The warnings of a renewal are dropped: they were printed for the first token.
         let (token, lifetime) = accepted(&mut lease, granted, spec, &mut Vec::new())?;

@@ -1,7 +1,6 @@
 //! What ends something shows it first, and asks.
 
 use clap::Args;
-use console::Term;
 
 use crate::{
     failure::{Code, Failure},
@@ -40,7 +39,9 @@ impl Consent {
         }
         // Without a line end, so that the answer stands behind it.
         out.ask(&format!("{question} [y/N] "));
-        let answer = Term::stderr().read_line().unwrap_or_default();
+        let mut answer = String::new();
+        // The end of the input is a no, as everything is that is no yes.
+        let _ = std::io::stdin().read_line(&mut answer);
         matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
     }
 }

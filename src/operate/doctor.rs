@@ -21,6 +21,7 @@ use crate::{
     net::Way,
     options::{self as o, Call, Flags, Options},
     out::Out,
+    platform::shell::quoted,
     signals::{Notice, Signals},
     spec::{self, ServiceAccount, TokenSpec},
 };
@@ -160,7 +161,15 @@ pub async fn doctor(arguments: &Arguments, env: &Env, out: &Out) -> Result<Outco
     if arguments.format.output != Output::Json {
         out.say(format!("next:  {}", next(arguments, &patient, &report)));
     }
-    Ok(report.outcome().exit_zero(arguments.exit_zero))
+    Ok(outcome(arguments, &report).exit_zero(arguments.exit_zero))
+}
+
+/// Which end it is. An admin who may not see a part of it has not seen that all is well.
+fn outcome(arguments: &Arguments, report: &Report) -> Outcome {
+    match report.outcome() {
+        Outcome::Done if arguments.as_admin && report.is_partial => Outcome::Partly,
+        outcome => outcome,
+    }
 }
 
 /// Where we run. The pass that is tried has a key of its own, so that it never takes the place of the job's.
@@ -241,14 +250,9 @@ fn next(arguments: &Arguments, patient: &Patient<'_>, report: &Report) -> String
     }
 }
 
-/// A text as a shell takes it.
-fn quoted(text: &str) -> String {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:,=@%+".contains(&byte));
-    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 /// That the API server does not say what it was asked.
 fn unsaid(report: &mut Report, area: Area, id: &'static str, failure: &Failure) {
+    report.is_partial = true;
     report.skipped(area, id, failure.brief());
 }
 

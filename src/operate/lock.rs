@@ -173,7 +173,9 @@ pub async fn lock(arguments: &Locking, env: &Env, out: &Out) -> Result<Outcome, 
     consent.check()?;
     let done = Changed::over(reach.open(env, out).await?, reach)?;
     for server in &done.servers {
-        for lock in read(server, namespace).await?.iter().filter(|lock| lock.account.as_deref() == account) {
+        // Where they cannot be read, the lock itself says why not.
+        let locks = read(server, namespace).await.unwrap_or_default();
+        for lock in locks.iter().filter(|lock| lock.account.as_deref() == account) {
             out.say(format!("{}: {}; this lock is replaced", server.name, lock.line()));
         }
     }
@@ -205,10 +207,17 @@ pub async fn unlock(arguments: &Unlocking, env: &Env, out: &Out) -> Result<Outco
     let Unlocking { target, consent, format, reach } = arguments;
     let (namespace, account) = parsed(target)?;
     consent.check()?;
-    let done = Changed::over(reach.open(env, out).await?, reach)?;
-    let mut held = Vec::new();
+    let mut done = Changed::over(reach.open(env, out).await?, reach)?;
+    let (mut held, mut unread) = (Vec::new(), Vec::new());
     for server in &done.servers {
-        let locks = read(server, namespace).await?;
+        let locks = match read(server, namespace).await {
+            Ok(locks) => locks,
+            Err(failure) if done.tried == 1 => return Err(failure),
+            Err(failure) => {
+                unread.push(Unreached { cluster: server.name.clone(), reason: failure.brief() });
+                continue;
+            }
+        };
         for lock in &locks {
             let is_meant = lock.account.as_deref() == account;
             let rest = if is_meant { "" } else { "; this lock stays" };
@@ -221,8 +230,9 @@ pub async fn unlock(arguments: &Unlocking, env: &Env, out: &Out) -> Result<Outco
     } else if !agreed(*consent, &format!("unlock {}?", locks::target(namespace, account)), out) {
         return Ok(if consent.dry_run { Outcome::Done } else { Outcome::Failed });
     }
-    let servers = done.servers.iter().filter(|server| held.iter().any(|lock| lock.cluster == server.name));
-    let taken = servers.map(async |server| {
+    done.errors.extend(unread);
+    done.servers.retain(|server| held.iter().any(|lock| lock.cluster == server.name));
+    let taken = done.servers.iter().map(async |server| {
         patch(server, namespace, account, keys(account).map(|key| (key, Value::Null))).await?;
         let (cluster, namespace) = (server.name.clone(), namespace.to_owned());
         Ok(Lock { cluster, namespace, account: account.map(str::to_owned), until: instant(server.now()), reason: None })

@@ -14,7 +14,7 @@ use crate::{
     net::Way,
     options::{self as o, Flags, Options},
     out::Out,
-    platform::Platform,
+    platform::{Platform, shell::quoted},
 };
 
 /// How long a cluster has to answer for the first time.
@@ -90,7 +90,7 @@ impl Reach {
     /// The flags that a next command needs in order to reach the same clusters; begins with a blank where there are any.
     #[must_use]
     pub fn flags(&self) -> String {
-        let kubeconfig = self.kubeconfig.iter().map(|path| format!(" --kubeconfig {path}"));
+        let kubeconfig = self.kubeconfig.iter().map(|path| format!(" --kubeconfig {}", quoted(path)));
         let contexts = (!self.context.is_empty()).then(|| format!(" --context {}", self.context.join(",")));
         let all = self.all_contexts.then(|| " --all-contexts".to_owned());
         kubeconfig.chain(contexts).chain(all).collect()
@@ -99,7 +99,7 @@ impl Reach {
     /// The same for one of these clusters.
     #[must_use]
     pub fn flags_of(&self, context: &str) -> String {
-        let kubeconfig = self.kubeconfig.iter().map(|path| format!(" --kubeconfig {path}"));
+        let kubeconfig = self.kubeconfig.iter().map(|path| format!(" --kubeconfig {}", quoted(path)));
         kubeconfig.chain([format!(" --context {context}")]).collect()
     }
 
@@ -125,7 +125,11 @@ impl Reach {
         }
         let mut servers = BTreeSet::new();
         let mut identities = Vec::new();
+        let mut names = BTreeSet::new();
         for name in if self.all_contexts { known } else { self.context.clone() } {
+            if !names.insert(name.clone()) {
+                continue;
+            }
             let identity = self.identity(Some(&name), env);
             // Two contexts for one cluster would show each lease twice.
             if !self.all_contexts || identity.as_ref().map_or(true, |identity| servers.insert(identity.server().to_owned())) {

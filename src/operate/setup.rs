@@ -270,7 +270,9 @@ impl All {
         }
         let failed = failed + tried - surveys.len();
         self.print(&surveys, errors, &done, out)?;
-        self.next(wish, out);
+        if let Some((survey, _)) = surveys.iter().zip(&done).find(|(_, done)| done.is_some()) {
+            self.next(wish, &survey.name, out);
+        }
         Ok(self.judged(Outcome::of(tried, failed), &findings))
     }
 
@@ -309,15 +311,16 @@ impl All {
         document("Setup", &Setup { clusters: surveys.iter().enumerate().map(of).collect(), errors }, out)
     }
 
-    /// What to type next.
-    fn next(&self, wish: &Wish, out: &Out) {
+    /// What to type next, for a cluster that is set up now.
+    fn next(&self, wish: &Wish, cluster: &str, out: &Out) {
         if self.format.output == Output::Json {
             return;
         }
         let identity = wish.teams.iter().flat_map(|team| &team.identities).find(|identity| matches!(identity, wish::Identity::Account(_)));
         match identity {
             Some(identity) => {
-                out.say(format!("next:  jobpass setup identity {identity} --ttl 90d{} --out ci.kubeconfig", self.reach.flags()));
+                let flags = if self.reach.is_many() { self.reach.flags_of(cluster) } else { self.reach.flags() };
+                out.say(format!("next:  jobpass setup identity {identity} --ttl 90d{flags} --out ci.kubeconfig"));
             }
             None => out.say("next:  jobpass setup snippet github"),
         }

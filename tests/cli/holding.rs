@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Command, Job, Ran, Running, World, doors, eventually};
+use crate::harness::{Command, Desk, Job, Ran, Running, World, doors, eventually};
 use jobpass_sandbox::Fault;
 
 /// `jobpass hold` for the world's service account.
@@ -408,6 +408,27 @@ fn a_pass_that_is_lost_in_its_last_minutes_is_noticed() {
     let ran = holding.wait();
     ran.assert().code(1);
     assert!(ran.stderr.contains("the API server does not accept the token any more"), "{}", ran.transcript());
+    job.assert_nothing_left();
+}
+
+#[test]
+fn a_revocation_that_a_lock_hides_is_noticed() {
+    let world = World::new();
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    let account = world.account();
+    let revoke = ["leases", "revoke", "-s", &account, "--reason", "INC-4711", "--lock", "1h", "--yes"];
+    Desk::new(&world).jobpass().args(revoke).succeed();
+    // A policy refuses the renewal before anybody looks for the lease. On a real server its cache takes the token for ten seconds more.
+    let asked = std::time::Instant::now();
+    while job.base().join("ready").exists() {
+        assert!(asked.elapsed() < Duration::from_secs(30), "nobody notices");
+        holding.signal_if_there(Signal::USR1);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let ran = holding.wait();
+    ran.assert().code(1);
+    assert!(ran.stderr.contains("revoked at ") && ran.stderr.contains("\"INC-4711\""), "{}", ran.transcript());
     job.assert_nothing_left();
 }
 

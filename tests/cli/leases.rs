@@ -201,7 +201,8 @@ fn a_sweep_removes_what_is_over_and_nothing_else() {
     dry.assert().success();
     assert_eq!(world.secrets().len(), 9, "{}", dry.transcript());
     let swept = typed(&desk, &next(&listed, "leases sweep"), &[]);
-    swept.assert().code(3);
+    // What is not named as a lease is left alone, and no sweep fails for it.
+    swept.assert().success();
     assert_snapshot!(format!("{}\n\n{}", dry.said(), swept.said()));
     let left = world.secrets();
     for at in [4, 5, 6] {
@@ -210,7 +211,7 @@ fn a_sweep_removes_what_is_over_and_nothing_else() {
     assert!(left.contains(&"of-somebody".to_owned()) && left.contains(&job.lease()) && left.len() == 6, "{left:?}");
     assert!(world.accepts(&token));
     let again = leases(&desk, &["sweep", "-n", namespace, "-o", "json"]);
-    assert_eq!(json(&again)["clusters"][0]["failed"], 1);
+    assert_eq!(json(&again)["clusters"][0]["failed"], 0);
 }
 
 #[test]

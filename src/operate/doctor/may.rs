@@ -48,7 +48,7 @@ pub(super) async fn check(cluster: &mut Cluster, account: &ServiceAccount, who: 
     match token {
         Some(Attempted::NoAccount) => {
             let text = format!("there is no service account `{account}`");
-            let fix = format!("kubectl create serviceaccount {} -n {}", account.name, account.namespace);
+            let fix = format!("jobpass setup {account} --apply");
             report.found(Area::Account, Finding::new(Id::AccountMissing, text).fix(fix));
         }
         Some(Attempted::NoNamespace) => {

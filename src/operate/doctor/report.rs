@@ -128,6 +128,8 @@ pub struct Check {
 #[derive(Debug, Default)]
 pub struct Report {
     checks: Vec<Check>,
+    /// Whether the API server did not let us see a part.
+    pub is_partial: bool,
 }
 
 impl Report {

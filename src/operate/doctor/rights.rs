@@ -79,8 +79,8 @@ async fn power(own: &mut Cluster, account: &ServiceAccount, namespace: &str, way
     let by = Grant::of(&reason).map(|grant| format!(", by {grant}")).unwrap_or_default();
     let text = format!("the pass {does}: `{verb}` on `{resource}` in namespace `{namespace}`{by}");
     let fix = match Grant::of(&reason) {
-        Some(_) => format!("{}: jobpass setup {account} --may deploy@{namespace}", Grant::fix(&reason)),
-        None => format!("bind a role without it: jobpass setup {account} --may deploy@{namespace}"),
+        Some(_) => format!("{}: jobpass setup {account} --may deploy@{namespace} --apply", Grant::fix(&reason)),
+        None => format!("bind a role without it: jobpass setup {account} --may deploy@{namespace} --apply"),
     };
     report.found(Area::Rights, Finding::new(*id, text).fix(fix)).evidence =
         json!({"verb": verb, "apiGroup": group, "resource": resource, "namespace": namespace, "reason": one_line(&reason)});

@@ -1,6 +1,6 @@
 //! The end of one lease by somebody else than its job: DELETE by its uid, so that no other Secret is ever deleted in its place.
 
-use std::time::Duration;
+use std::{cell::Cell, convert::Infallible, future::pending, time::Duration};
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
@@ -15,6 +15,7 @@ use crate::{
     failure::{Code, Failure},
     operate::server::{Question, Server},
     receipt::Proof,
+    signals::Signals,
 };
 
 /// How many are deleted at the same time: enough to hide the way to the server, few enough for its fairness.
@@ -28,6 +29,22 @@ const HELD: SignedDuration = SignedDuration::from_secs(71);
 
 /// How long we wait before we ask again what a conflict was about.
 const BEFORE_AGAIN: Duration = Duration::from_millis(200);
+
+/// Does the work. A signal that ends this process is noted: what is under way is done, nothing more is begun, and what was done is told.
+pub async fn until_told<T>(stopped: &Cell<bool>, work: impl Future<Output = T>) -> T {
+    let mut signals = Signals::ending();
+    let told = async {
+        if let Some(signals) = &mut signals {
+            signals.ending_one().await;
+            stopped.set(true);
+        }
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = told => match never {},
+    }
+}
 
 /// Deletes a lease, and says how far its tokens are dead.
 ///

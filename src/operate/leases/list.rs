@@ -31,7 +31,7 @@ pub struct Arguments {
     #[command(flatten)]
     filter: Filter,
     /// Only those that are over
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     left_over: bool,
     /// Go on with a line for each that begins or ends, as `leases watch`
     #[arg(short, long)]
@@ -83,7 +83,7 @@ pub async fn list(arguments: &Arguments, env: &Env, out: &Out) -> Result<Outcome
             if !table.is_empty() {
                 out.data(&table.render(Screen::of(env)))?;
             }
-            foot(&found, &locks, reach, out);
+            foot(&found, &locks, &chosen.namespaces, reach, out);
         }
     }
     Ok(outcome)
@@ -94,7 +94,7 @@ async fn all_locks(found: &Gathered, namespaces: &[Option<String>]) -> Vec<Lock>
 }
 
 /// What stands below the table: how many, what the job has told, which locks hold, what to type next.
-fn foot(found: &Gathered, locks: &[Lock], reach: &Reach, out: &Out) {
+fn foot(found: &Gathered, locks: &[Lock], namespaces: &[Option<String>], reach: &Reach, out: &Out) {
     let (all, over) = (found.leases.len(), found.leases.iter().filter(|lease| is_left_over(lease)).count());
     let left = if over > 0 { format!(", {over} left over") } else { String::new() };
     out.say(format!("{}{left}    * as told by the job; IDENTITY is checked by the policies", count(all, "pass", "passes")));
@@ -108,7 +108,9 @@ fn foot(found: &Gathered, locks: &[Lock], reach: &Reach, out: &Out) {
         out.say(format!("next:  jobpass leases show {name}{}", one(reach, &lease.cluster)));
     }
     if over > 0 {
-        out.say(format!("next:  jobpass leases sweep{}", reach.flags()));
+        let asked: Vec<_> = namespaces.iter().flatten().map(String::as_str).collect();
+        let only = if asked.len() == namespaces.len() { format!(" -n {}", asked.join(",")) } else { String::new() };
+        out.say(format!("next:  jobpass leases sweep{only}{}", reach.flags()));
     }
 }
 

@@ -1,12 +1,16 @@
 //! `jobpass leases revoke`: ends passes of others, and says what that does not end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    future::ready,
+};
 
 use clap::Args;
 use futures_util::{StreamExt as _, future::join_all, stream};
 
 use super::{
-    ended::{AT_ONCE, end},
+    ended::{AT_ONCE, end, until_told},
     events::Ending,
     filter::{Chosen, Filter, Named},
     gather::{Gathered, gather},
@@ -100,6 +104,10 @@ pub async fn revoke(arguments: &Arguments, env: &Env, out: &Out) -> Result<Outco
         Some(_) => targets(filter, &found)?,
         None => Vec::new(),
     };
+    if lock.is_some() && targets.is_empty() {
+        return Err(Failure::new(Code::UsageMissing, "`--lock` does not know what to lock, as no pass is meant")
+            .hint("name it: `jobpass lock NAMESPACE/ACCOUNT --for 4h`, or `-s` or `-n` here"));
+    }
     telling::preview(&found, reach, env, out);
     if consent.dry_run {
         telling::dry(&found, format.output, out)?;
@@ -187,8 +195,18 @@ async fn all(found: &Gathered, ending: &Ending, out: &Out) -> Vec<(Held, Proof)>
         progress.more(1);
         (at, lease, proof, unsaid)
     };
-    let mut done: Vec<_> = stream::iter(found.leases.iter().cloned().enumerate().map(told)).buffer_unordered(AT_ONCE).collect().await;
+    let stopped = Cell::new(false);
+    let begun = stream::iter(found.leases.iter().cloned().enumerate()).take_while(|_| ready(!stopped.get())).map(told);
+    let mut done: Vec<_> = until_told(&stopped, begun.buffer_unordered(AT_ONCE).collect()).await;
     progress.end();
+    if stopped.get() {
+        let begun: BTreeSet<_> = done.iter().map(|(at, ..)| *at).collect();
+        let left = found.leases.iter().cloned().enumerate().filter(|(at, _)| !begun.contains(at));
+        done.extend(left.map(|(at, lease)| {
+            let until = lease.expires_at.map(ServerTime::said);
+            (at, lease, Proof::Failed { code: Code::Interrupted, reason: "interrupted before it was its turn".to_owned(), until }, None)
+        }));
+    }
     done.sort_by_key(|(at, ..)| *at);
     let mut unsaid: Option<Failure> = done.iter_mut().find_map(|(.., unsaid)| unsaid.take());
     let ended: Vec<_> = done.into_iter().map(|(_, lease, proof, _)| (lease, proof)).collect();

@@ -1,11 +1,13 @@
 //! `jobpass leases sweep`: removes what is over. It asks nothing, as no token of such a lease may live; a job in the cluster may run it.
 
+use std::{cell::Cell, future::ready};
+
 use clap::Args;
 use futures_util::{StreamExt as _, future::join_all, stream};
 use serde::Serialize;
 
 use super::{
-    ended::{AT_ONCE, end},
+    ended::{AT_ONCE, end, until_told},
     filter::{Filter, is_left_over},
     held::Held,
     list::count,
@@ -75,6 +77,8 @@ struct Task<'a> {
     is_dry: bool,
     output: Output,
     progress: &'a Progress,
+    /// Whether nothing more is to be begun.
+    stopped: &'a Cell<bool>,
     out: &'a Out,
 }
 
@@ -88,7 +92,9 @@ pub async fn sweep(arguments: &Arguments, env: &Env, out: &Out) -> Result<Outcom
     let chosen = filter.chosen()?;
     let opened = reach.open(env, out).await?;
     let progress = Progress::new("leases", 0);
-    let task = Task { namespaces: &chosen.namespaces, is_dry: *dry_run, output: format.output, progress: &progress, out };
+    let stopped = Cell::new(false);
+    let task =
+        Task { namespaces: &chosen.namespaces, is_dry: *dry_run, output: format.output, progress: &progress, stopped: &stopped, out };
     let task = &task;
     let swept = opened.into_iter().map(async |Opened { name, server }| {
         let mut swept = Swept { cluster: name, ..Swept::default() };
@@ -98,7 +104,7 @@ pub async fn sweep(arguments: &Arguments, env: &Env, out: &Out) -> Result<Outcom
         };
         (swept, done)
     });
-    let all = join_all(swept).await;
+    let all = until_told(&stopped, join_all(swept)).await;
     progress.end();
     let tried = all.len();
     let mut clusters = Vec::new();
@@ -143,16 +149,28 @@ async fn of_cluster(server: &Server, task: &Task<'_>, swept: &mut Swept) -> Resu
     for namespace in task.namespaces {
         let mut pages = Pages::of(server, namespace.as_deref());
         while let Some(page) = pages.next().await? {
+            if task.stopped.get() {
+                return Err(Failure::new(Code::Interrupted, "interrupted"));
+            }
             swept.leases += page.leases.len() as u64;
             task.progress.more(page.leases.len() as u64);
             // What is deleted already waits for its finalizer.
-            let over: Vec<_> = page.leases.into_iter().filter(|lease| is_left_over(lease) && !lease.deleting).collect();
+            let over = page.leases.into_iter().filter(|lease| is_left_over(lease) && !lease.deleting);
+            // Somebody else's, whatever its type: it is no failure of every sweep from now on.
+            let (over, strange): (Vec<_>, Vec<_>) = over.partition(Held::has_a_leases_name);
+            if let Some(first) = strange.first() {
+                let few = count(strange.len(), "Secret has", "Secrets have");
+                let text =
+                    format!("{}: {few} the type of a lease and not the name of one, such as `{}`; left alone", server.name, first.id());
+                task.out.warn(text);
+            }
             swept.over += over.len() as u64;
             let ended = async |lease: Held| {
                 let ended = if task.is_dry { Ok(()) } else { end(server, &lease).await.map(drop) };
                 (lease.id(), ended)
             };
-            let mut all = stream::iter(over.into_iter().map(ended)).buffer_unordered(AT_ONCE);
+            let begun = stream::iter(over).take_while(|_| ready(!task.stopped.get())).map(ended);
+            let mut all = std::pin::pin!(begun.buffer_unordered(AT_ONCE));
             while let Some((id, ended)) = all.next().await {
                 match ended {
                     Ok(()) => {
@@ -166,6 +184,9 @@ async fn of_cluster(server: &Server, task: &Task<'_>, swept: &mut Swept) -> Resu
                         swept.reason.get_or_insert_with(|| failure.brief());
                     }
                 }
+            }
+            if task.stopped.get() {
+                return Err(Failure::new(Code::Interrupted, "interrupted"));
             }
         }
     }
@@ -181,6 +202,6 @@ fn line(swept: &Swept, is_dry: bool) -> String {
     }
     let removed = if is_dry { "none removed, as this is a dry run".to_owned() } else { format!("{removed} removed") };
     let failed = if *failed > 0 { format!(", {failed} not: {reason}") } else { String::new() };
-    let rest = if *complete { String::new() } else { format!(", and then it could not be asked any more: {reason}") };
+    let rest = if *complete { String::new() } else { format!(", and then no further: {reason}") };
     format!("{cluster}  {}, {over} over, {removed}{failed}{rest}", count(usize::try_from(*leases).unwrap_or(usize::MAX), "lease", "leases"))
 }

@@ -29,7 +29,7 @@ pub struct Given {
     /// A CI identity that may ask for passes; may be repeated [default: jobpass/ci and jobpass/tekton]
     #[arg(long, value_name = "jobpass/NAME")]
     identity: Vec<String>,
-    /// What the passes may do and where: `deploy@shop-prod,shop-stage`; `deploy` is ours, another name a ClusterRole, `role/NAME` a Role; may be repeated
+    /// What the passes may do and where: `deploy@shop-prod,shop-stage`; `deploy` is ours, another name a `ClusterRole`, `role/NAME` a Role; may be repeated
     #[arg(long, value_name = "ROLE@NAMESPACES")]
     may: Vec<String>,
     /// The jobs of this repository at GitHub, by its number; may be repeated
