@@ -76,7 +76,8 @@ impl Table {
         Self { heads: heads.into(), rows: Vec::new(), kept: Vec::new() }
     }
 
-    /// These columns are short and matter most: on a terminal they are cut only where they take more than half of it.
+    /// These columns matter most, the first of them more than the next: on a terminal they are whole as long as together they take no
+    /// more than two thirds of it.
     #[must_use]
     pub fn keeping(self, heads: impl Into<Vec<&'static str>>) -> Self {
         Self { kept: heads.into(), ..self }
@@ -106,13 +107,17 @@ impl Table {
             let mut row = Row::from(cells.iter().map(|cell| Drawn::new(&cell.text)).collect::<Vec<_>>());
             drawing.add_row(std::mem::take(row.max_height(1)));
         }
-        let kept: Vec<_> = self.heads.iter().map(|head| self.kept.contains(head)).collect();
-        let widths = drawing.column_max_content_widths();
-        let taken: usize = widths.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(width, _)| usize::from(*width) + 2).sum();
-        let fits = screen.width.is_some_and(|width| taken <= usize::from(width) / 2);
-        for (column, kept) in drawing.column_iter_mut().zip(kept) {
+        let (widths, mut taken, mut whole) = (drawing.column_max_content_widths(), 0, Vec::new());
+        for at in self.kept.iter().filter_map(|kept| self.heads.iter().position(|head| head == kept)) {
+            let more = widths.get(at).map_or(0, |width| usize::from(*width) + GAP);
+            if taken + more <= usize::from(width) * 2 / 3 {
+                taken += more;
+                whole.push(at);
+            }
+        }
+        for (at, column) in drawing.column_iter_mut().enumerate() {
             column.set_padding((0, 2));
-            if kept && fits {
+            if whole.contains(&at) {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }

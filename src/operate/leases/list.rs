@@ -83,6 +83,10 @@ pub async fn list(arguments: &Arguments, env: &Env, out: &Out) -> Result<Outcome
             if !table.is_empty() {
                 out.data(&table.render(Screen::of(env)))?;
             }
+            if Screen::of(env).width.is_some() {
+                // In the table it may be cut.
+                found.errors.iter().for_each(|error| out.warn(format!("`{}` cannot be asked: {}", error.cluster, error.reason)));
+            }
             foot(&found, &locks, &chosen.namespaces, reach, out);
         }
     }
@@ -97,7 +101,9 @@ async fn all_locks(found: &Gathered, namespaces: &[Option<String>]) -> Vec<Lock>
 fn foot(found: &Gathered, locks: &[Lock], namespaces: &[Option<String>], reach: &Reach, out: &Out) {
     let (all, over) = (found.leases.len(), found.leases.iter().filter(|lease| is_left_over(lease)).count());
     let left = if over > 0 { format!(", {over} left over") } else { String::new() };
-    out.say(format!("{}{left}    * as told by the job; IDENTITY is checked by the policies", count(all, "pass", "passes")));
+    let unasked =
+        if found.errors.is_empty() { String::new() } else { format!(", {} not asked", count(found.errors.len(), "cluster", "clusters")) };
+    out.say(format!("{}{left}{unasked}    * as told by the job; IDENTITY is checked by the policies", count(all, "pass", "passes")));
     for lock in locks {
         let cluster = if reach.is_many() { format!("{}: ", lock.cluster) } else { String::new() };
         out.say(format!("{cluster}{}", lock.line()));
