@@ -106,13 +106,7 @@ impl Cluster {
     /// The server's time now; this machine's where the server has told none.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.clock.now(None).map_or_else(Timestamp::now, crate::clock::ServerTime::figure)
-    }
-
-    /// Whether the server has told its time.
-    #[must_use]
-    pub fn has_told_its_time(&self) -> bool {
-        self.clock.now(None).is_some()
+        self.told_time().unwrap_or_else(Timestamp::now)
     }
 
     /// What kube's client says, as our failure: `what` could not be done, and it takes this right.

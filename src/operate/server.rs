@@ -76,7 +76,7 @@ impl Server {
     /// Whether the server has told its time. Where it has not, nobody may be judged by this machine's clock.
     #[must_use]
     pub fn has_told_its_time(&self) -> bool {
-        self.cluster.has_told_its_time()
+        self.cluster.told_time().is_some()
     }
 
     /// Asks by kube's client, again where what failed may pass. Asking twice must do no harm.

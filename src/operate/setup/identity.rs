@@ -78,6 +78,7 @@ pub async fn make(arguments: &Arguments, env: &Env, out: &Out) -> Result<Outcome
     }
     let mut server = arguments.reach.open_one(env, out).await?;
     let (token, until) = token(&mut server, &account, &name, ttl).await?;
+    out.hide(&token);
     let text = kubeconfig(&server, &account, &token);
     let written = match &path {
         Some(path) => files::write_user_file(path, text.expose().as_bytes(), 0o600, is_former),
