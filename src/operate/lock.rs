@@ -6,7 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{admissionregistration::v1::ValidatingAdmissionPolicy, core::v1::Namespace};
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingAdmissionPolicy,
+    core::v1::{Namespace, ServiceAccount},
+};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -131,6 +134,14 @@ impl Wanted {
         patch(server, namespace, account, [(time, json!(until)), (reason, json!(self.reason))]).await?;
         if let Some(doubt) = doubt(server).await {
             out.warn(doubt);
+        }
+        if let Some(account) = account
+            && is_missing(server, namespace, account).await
+        {
+            out.warn(format!(
+                "`{}` has no service account `{namespace}/{account}`, so that the lock keeps nobody from a token",
+                server.name
+            ));
         }
         let (cluster, namespace) = (server.name.clone(), namespace.to_owned());
         Ok(Lock { cluster, namespace, account: account.map(str::to_owned), until, reason: Some(self.reason.clone()) })
@@ -320,6 +331,13 @@ async fn patch(server: &Server, namespace: &str, account: Option<&str>, notes: [
     let params = PatchParams::default();
     let done = server.ask(question, async || api.patch_metadata(namespace, &params, &patch).await).await;
     done.map(drop).map_err(|refused| refused.failure)
+}
+
+/// Whether there surely is no such account: a name that was mistyped at night would look like a lock.
+async fn is_missing(server: &Server, namespace: &str, account: &str) -> bool {
+    let api: Api<ServiceAccount> = Api::namespaced(server.client.clone(), namespace);
+    let question = Question { what: "cannot read a service account", right: "`get` on `serviceaccounts`" };
+    matches!(server.ask(question, async || api.get_metadata(account).await).await, Err(refused) if refused.status == Some(404))
 }
 
 /// Why a lock may not hold on this cluster: nobody may be left to believe in one that nothing reads.

@@ -374,6 +374,9 @@ fn a_lock_holds_against_ci_identities_until_it_is_taken_away() {
     assert_eq!(world.secrets(), [""; 0]);
     let shown = leases(&desk, &["list", "-n", world.namespace()]);
     assert!(shown.stderr.contains(&format!("{account} is locked until ")), "{}", shown.transcript());
+    assert!(!lock.stderr.contains("has no service account"), "{}", lock.transcript());
+    let mistyped = desk.jobpass().args(["lock", &format!("{account}x"), "--for", "1m", "--reason", "INC-4711", "--yes"]).succeed();
+    assert!(mistyped.stderr.contains(&format!("has no service account `{account}x`")), "{}", mistyped.transcript());
     typed(&desk, &next(&lock, "unlock"), &["--yes"]).assert().success();
     eventually("the lock is gone", || Job::github(&world).run("true").run().is_success());
     desk.jobpass().args(["unlock", &account, "--yes"]).succeed();
