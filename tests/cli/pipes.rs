@@ -184,7 +184,7 @@ fn a_pipe_that_nobody_writes_to_is_left_on_a_signal_and_in_time() {
                 let call = job.jobpass().args([verb, "-s", &world.account(), flag, &path]);
                 let call = if verb == "run" { call.args(["--", "true"]) } else { call };
                 let running = call.start();
-                let writer = doors::writer(&pipe);
+                let writer = running.reads(&pipe);
                 running.signal(signal);
                 let ran = running.wait();
                 drop(writer);
@@ -199,7 +199,7 @@ fn a_pipe_that_nobody_writes_to_is_left_on_a_signal_and_in_time() {
     job.request().succeed();
     for flag in ["--lease-file", "--kubeconfig"] {
         let running = job.revoke().args([flag, &path]).start();
-        let writer = doors::writer(&pipe);
+        let writer = running.reads(&pipe);
         running.signal(Signal::TERM);
         let ran = running.wait();
         drop(writer);

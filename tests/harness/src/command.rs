@@ -3,15 +3,17 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    path::PathBuf,
+    fs::File,
+    path::{Path, PathBuf},
     process::{Child, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process};
 
-use super::{Job, Ran, doors, eventually};
+use super::{Job, PATIENCE, Ran, doors, eventually};
 
 /// The binary under test: what cargo says to the tests that it runs, or what lies beside a test that somebody starts by hand.
 pub(crate) fn jobpass() -> PathBuf {
@@ -181,13 +183,52 @@ impl Running<'_> {
 
     /// Waits until it has said this.
     pub fn said(&self, words: &str) {
-        let so_far = || [&self.out, &self.err].into_iter().flatten().map(Drain::so_far).collect::<String>();
-        eventually(words, || so_far().contains(words));
+        self.until(words, || self.so_far().contains(words));
+    }
+
+    /// Waits until it reads this pipe, and gives the other end.
+    pub fn reads(&self, pipe: &Path) -> File {
+        let mut writer = None;
+        self.until("it reads the pipe", || {
+            writer = doors::writer(pipe);
+            writer.is_some()
+        });
+        writer.expect("it is there")
+    }
+
+    /// Waits until this is so. If it ends before that, or nothing comes of it, what it said is shown.
+    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            // Asked before the other look, so that what it did last counts.
+            let end = self.end().filter(|_| self.is_all_read());
+            if is_so() {
+                return;
+            }
+            let is_late = start.elapsed() > PATIENCE;
+            assert!(end.is_none() && !is_late, "{what}: not after {:?}; its end: {end:?}; it said:\n{}", start.elapsed(), self.so_far());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// How it has ended, if it has; it stays a zombie until it is waited for.
+    fn end(&self) -> Option<WaitIdStatus> {
+        let child = self.child.as_ref().expect("not waited for");
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::Pid(Pid::from_child(child)), options).expect("our own child can be asked about")
+    }
+
+    fn is_all_read(&self) -> bool {
+        [&self.out, &self.err].into_iter().flatten().all(|drain| drain.reader.is_finished())
+    }
+
+    fn so_far(&self) -> String {
+        [&self.out, &self.err].into_iter().flatten().map(Drain::so_far).collect()
     }
 
     /// Waits until nobody holds its output, and only then takes notice of its end: until then it is a zombie.
     pub fn wait_for_output(self) -> Ran {
-        eventually("its output ends", || [&self.out, &self.err].into_iter().flatten().all(|drain| drain.reader.is_finished()));
+        eventually("its output ends", || self.is_all_read());
         self.wait()
     }
 
