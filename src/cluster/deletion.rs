@@ -13,8 +13,9 @@ use crate::{
     lease::{Lease, named::Named},
 };
 
-/// How long after a 404 the second DELETE is sent: the POST of a killed client may still arrive and create the Secret.
-const BEFORE_SECOND_DELETE: Duration = Duration::from_millis(500);
+/// How long after each 404 it is deleted again: the POST of a killed client may still arrive and create the Secret, and an API server
+/// under load may be some time about it.
+const BEFORE_NEXT_DELETE: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 
 /// The result of a DELETE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +73,8 @@ impl Deleted {
 
 impl Cluster {
     /// Deletes a lease by its uid. Where another Secret has its name, deletes that one by name, provided the name is ours alone.
-    /// Where no uid is known and the Secret is absent, deletes a second time a moment later: a POST that a killed or interrupted
-    /// client has sent may still create it.
+    /// Where no uid is known and the Secret is absent, deletes again a moment later, and once more: a POST that a killed or
+    /// interrupted client has sent may still create it.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
@@ -81,8 +82,17 @@ impl Cluster {
         let deleted = self.delete_lease(lease, lease.uid.as_deref()).await?;
         match deleted {
             Deleted::Absent if lease.uid.is_none() => {
-                self.wait(BEFORE_SECOND_DELETE).await;
-                self.delete_lease(lease, None).await
+                for pause in BEFORE_NEXT_DELETE {
+                    self.wait(pause).await;
+                    if !self.has_time() {
+                        break;
+                    }
+                    let again = self.delete_lease(lease, None).await?;
+                    if again != Deleted::Absent {
+                        return Ok(again);
+                    }
+                }
+                Ok(deleted)
             }
             Deleted::Replaced if named.is_ours_alone() => Ok(match self.delete_lease(lease, None).await? {
                 Deleted::Removed => Deleted::Anew,

@@ -28,6 +28,8 @@ enum Plan {
 #[derive(Default)]
 struct State {
     plan: Option<Plan>,
+    /// The request whose answer waits beside what is planned, and the connection on which it does.
+    late: Option<(usize, Option<usize>)>,
     connections: usize,
     requests: usize,
     /// The connection that is held, from the planned moment on until it is over.
@@ -109,6 +111,17 @@ impl Relay {
         self.plan(Plan::HoldAnswer(n));
     }
 
+    /// Beside the request that is held, the answer to the n-th one waits too, until [`Relay::release_answer`].
+    pub fn hold_answer_too(&self, n: usize) {
+        self.shared.lock().late = Some((n, None));
+    }
+
+    /// Lets go the answer that waits beside a request.
+    pub fn release_answer(&self) {
+        self.shared.lock().late = None;
+        self.shared.changed.notify_all();
+    }
+
     /// Nothing of the n-th connection is passed on, counted from the first one of the world.
     pub fn hold_connection(&self, n: usize) {
         self.shared.lock().stalled = Some(n);
@@ -157,7 +170,7 @@ impl Relay {
     fn plan(&self, plan: Plan) {
         let mut state = self.shared.lock();
         // Counted from now on.
-        (state.plan, state.requests, state.holding) = (Some(plan), 0, None);
+        (state.plan, state.late, state.requests, state.holding) = (Some(plan), None, 0, None);
     }
 }
 
@@ -177,7 +190,7 @@ impl State {
         for stream in self.streams.drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        (self.plan, self.holding) = (None, None);
+        (self.plan, self.late, self.holding) = (None, None, None);
     }
 }
 
@@ -241,6 +254,11 @@ impl Shared {
                 let mut state = self.lock();
                 state.requests += 1;
                 let now = state.requests;
+                if let Some((n, waiting)) = &mut state.late
+                    && *n == now
+                {
+                    *waiting = Some(connection);
+                }
                 match state.plan {
                     Some(Plan::HoldAnswer(n)) if n == now => state.holding = Some(connection),
                     Some(Plan::HoldRequest(n)) if n == now => {
@@ -287,8 +305,11 @@ impl Shared {
             if self.is_forgotten(last) {
                 continue;
             }
-            let held =
-                |state: &mut State| state.holding == Some(connection) && !state.closed && matches!(state.plan, Some(Plan::HoldAnswer(_)));
+            let held = |state: &mut State| {
+                let is_planned = state.holding == Some(connection) && matches!(state.plan, Some(Plan::HoldAnswer(_)));
+                let is_late = state.late.is_some_and(|(_, waiting)| waiting == Some(connection));
+                (is_planned || is_late) && !state.closed
+            };
             drop(self.changed.wait_timeout_while(self.lock(), PATIENCE, held).expect("the relay's lock is sound"));
             to.write_all(&buffer[..read])?;
         }

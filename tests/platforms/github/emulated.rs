@@ -207,7 +207,7 @@ fn a_server_that_never_answers_costs_ten_seconds_and_a_warning() {
     main_step(&world, &mut runner, &[("timeout", "60s")]).succeeded();
     world.on_sandbox().fault(Fault::on("DELETE", "/secrets").hang().always());
     let post = post_step(&mut runner).succeeded();
-    assert!(post.took < Duration::from_millis(10_700), "{:?}", post.took);
+    assert!(post.took < Duration::from_secs(12), "{:?}", post.took);
     assert_eq!(levels(&post), ["warning"], "{post:#?}");
     assert!(post.annotations[0].1.contains("stays valid until"), "{post:#?}");
     assert_nothing_leaks(&world, &runner);
