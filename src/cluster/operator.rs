@@ -51,7 +51,23 @@ impl Cluster {
                 Ok(Some(version.git_version))
             }
             Refusal::Rbac | Refusal::Anonymous => Ok(None),
-            _ => Err(answer.failure(&request, &self.shown())),
+            Refusal::Elsewhere
+            | Refusal::Unauthorized
+            | Refusal::Quota
+            | Refusal::Terminating
+            | Refusal::Policy
+            | Refusal::Webhook
+            | Refusal::ServiceAccountMissing
+            | Refusal::NamespaceMissing
+            | Refusal::LeaseMissing
+            | Refusal::NoSuchPath
+            | Refusal::AlreadyExists
+            | Refusal::Conflict
+            | Refusal::Busy
+            | Refusal::Invalid
+            | Refusal::TooManyRequests
+            | Refusal::Server
+            | Refusal::Other => Err(answer.failure(&request, &self.shown())),
         }
     }
 
@@ -119,9 +135,6 @@ impl Cluster {
         let answer = Answer { status: status.code, retry_after: None, date: None, warnings: Vec::new(), after_another: false, body };
         let request = Request::new(Method::GET, String::new(), what.to_owned(), permission.to_owned());
         let failure = answer.failure(&request, &self.shown());
-        match answer.refusal() {
-            Refusal::Rbac => failure.hint(format!("ask a cluster admin for {permission}")),
-            _ => failure,
-        }
+        if answer.refusal() == Refusal::Rbac { failure.hint(format!("ask a cluster admin for {permission}")) } else { failure }
     }
 }

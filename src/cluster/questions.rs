@@ -116,7 +116,21 @@ impl Cluster {
             Refusal::Unauthorized | Refusal::Anonymous | Refusal::Server | Refusal::Elsewhere => {
                 Err(answer.failure(&request, &self.shown()))
             }
-            _ => Ok(Attempted::of(&answer, answer.failure(&request, &self.shown()).brief())),
+            Refusal::Rbac
+            | Refusal::Quota
+            | Refusal::Terminating
+            | Refusal::Policy
+            | Refusal::Webhook
+            | Refusal::ServiceAccountMissing
+            | Refusal::NamespaceMissing
+            | Refusal::LeaseMissing
+            | Refusal::NoSuchPath
+            | Refusal::AlreadyExists
+            | Refusal::Conflict
+            | Refusal::Busy
+            | Refusal::Invalid
+            | Refusal::TooManyRequests
+            | Refusal::Other => Ok(Attempted::of(&answer, answer.failure(&request, &self.shown()).brief())),
         }
     }
 

@@ -75,6 +75,12 @@ impl Reach {
         opened.remove(0).server
     }
 
+    /// Whether the kubeconfig is named by a flag.
+    #[must_use]
+    pub fn is_file_given(&self) -> bool {
+        self.kubeconfig.is_some()
+    }
+
     /// Whether more than one cluster may be meant, so that lists need a column for it.
     #[must_use]
     pub fn is_many(&self) -> bool {

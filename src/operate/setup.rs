@@ -152,6 +152,10 @@ impl All {
             return Err(Failure::new(Code::UsageNotHere, "`--output` has no effect here: what is printed is YAML")
                 .hint("leave it out, or add `--apply`"));
         }
+        if let Some(flag) = self.of_applying() {
+            let what = format!("`{flag}` has no effect here: what is printed is YAML, and no cluster is asked");
+            return Err(Failure::new(Code::UsageNotHere, what).hint("leave it out, or add `--apply`"));
+        }
         let wish = self.one_cluster(&wish)?;
         let mut findings = Vec::new();
         for team in &wish.teams {
@@ -178,6 +182,19 @@ impl All {
             out.say("note: between policies and rights some seconds have to pass; `jobpass setup … --apply` waits until the policies refuse, `kubectl apply` does not");
         }
         Ok(self.judged(Outcome::Done, &findings))
+    }
+
+    /// A flag that only means something where a cluster is asked. One context may be named, which chooses a cluster of the file.
+    fn of_applying(&self) -> Option<&'static str> {
+        let Consent { yes, dry_run } = self.apply.consent;
+        let flags = [
+            (yes, "--yes"),
+            (dry_run, "--dry-run"),
+            (self.reach.is_file_given(), "--kubeconfig"),
+            (self.reach.is_many() && self.reach.names().is_empty(), "--all-contexts"),
+            (self.reach.is_many(), "--context"),
+        ];
+        flags.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
     }
 
     /// Without `--out` there is one stdout for all clusters.
