@@ -15,7 +15,7 @@ use crate::{
 
 /// How long after each 404 it is deleted again: the POST of a killed client may still arrive and create the Secret, and an API server
 /// under load may be some time about it.
-const BEFORE_NEXT_DELETE: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+const BEFORE_NEXT_DELETE: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 
 /// The result of a DELETE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

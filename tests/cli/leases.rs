@@ -1,9 +1,11 @@
 //! `jobpass leases`: who holds passes, and their end by somebody else than their job.
 
+use std::fmt::Write as _;
+
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::harness::{Desk, Job, Ran, World, doors, eventually};
+use crate::harness::{Desk, End, Job, Ran, World, doors, eventually};
 use jobpass_sandbox::Fault;
 
 /// A job with a pass: the first digits of its lease's name, as a list shows them, and its token.
@@ -76,6 +78,20 @@ fn a_list_says_who_holds_passes_and_what_to_type_next() {
     typed(&desk, &next(&shown, "leases revoke"), &["--yes"]).assert().success();
     world.assert_dies(&token);
     assert_eq!(world.secrets().len(), 1);
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_no_empty_one() {
+    let world = World::new();
+    let desk = Desk::new(&world);
+    leases(&desk, &["list", "-n", world.namespace()]).assert().success();
+    let (wrong, mut said) = (format!("{}x", world.namespace()), String::new());
+    for verb in ["list", "sweep"] {
+        let ran = leases(&desk, &[verb, "-n", &wrong]);
+        assert_eq!(ran.end, End::Code(1), "{}", ran.transcript());
+        writeln!(said, "{}", ran.said()).expect("a text can be written to");
+    }
+    assert_snapshot!(said);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The leases of a cluster, page by page, so that thousands of them take no more memory than one page. Only metadata is asked for, and
 //! only of Secrets of a lease's type.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api,
     api::{ListParams, PartialObjectMeta},
@@ -88,6 +88,9 @@ impl<'a> Pages<'a> {
         if token.is_some() && (token == self.token || self.count >= MOST) {
             return Err(Failure::new(Code::ApiAnswer, self.what()).cause("its list does not come to an end"));
         }
+        if self.count == 1 && page.items.is_empty() {
+            self.look_for_the_namespace().await?;
+        }
         self.is_over = token.is_none();
         self.token = token;
         let leases = page.items.into_iter().map(|secret| Held::of(&self.server.name, secret.metadata, now)).collect();
@@ -107,6 +110,20 @@ impl<'a> Pages<'a> {
             kept.extend(page.leases.into_iter().filter(&is_kept));
         }
         Ok(kept)
+    }
+
+    /// An API server lists nothing of a namespace that is not there, as of one without leases: a typing mistake must not look like
+    /// that. Who may not read namespaces is not told.
+    async fn look_for_the_namespace(&self) -> Result<(), Failure> {
+        let Some(name) = &self.namespace else { return Ok(()) };
+        let namespaces: Api<Namespace> = Api::all(self.server.client.clone());
+        let question = Question { what: "cannot read a namespace", right: "`get` on `namespaces`" };
+        match self.server.ask(question, async || namespaces.get_metadata(name).await).await {
+            Err(Refused { status: Some(404), .. }) => Err(Failure::new(Code::ApiNoNamespace, self.what())
+                .cause(format!("there is no namespace `{name}`"))
+                .hint("`-n` takes the namespace of the service accounts")),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     async fn asked(&self) -> Result<kube::core::ObjectList<PartialObjectMeta<Secret>>, Refused> {
