@@ -15,9 +15,14 @@ pub(super) struct Grams<const N: usize> {
 impl<const N: usize> Grams<N> {
     /// A filter that holds the grams of all these patterns.
     pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        Self::with(BITS, patterns)
+    }
+
+    /// A filter with so many bits for each gram.
+    pub(super) fn with<'a>(each: usize, patterns: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
         let count: usize = patterns.clone().map(|pattern| pattern.len().saturating_sub(N - 1)).sum();
         // At least two words; at most as many as the upper bits of a hash can address.
-        let words = (count * BITS / 64).next_power_of_two().ilog2().clamp(1, 26);
+        let words = (count * each / 64).next_power_of_two().ilog2().clamp(1, 26);
         let mut grams = Self { bits: vec![0; 1 << words], shift: 64 - words, unknown: false };
         for pattern in patterns {
             grams.unknown |= pattern.len() < N;

@@ -4,8 +4,11 @@
 //! then: there is no timer, and no waiting for a newline. The first bytes of a token (see [`Patterns::token`]) are passed on at
 //! once, but remembered, so that the rest of the token is still recognised and hidden.
 //!
-//! What it does not recognise: a secret with line breaks less than 20 columns apart, with other characters in between (colours,
-//! indentation), split over two streams, reversed, compressed or encrypted, and encodings of encodings.
+//! Three searches go over each text: for whole secrets, for secrets that are broken into lines, and for runs of the characters of
+//! those secrets that are one word, wherever they stand.
+//!
+//! What it does not recognise: pieces of less than 16 characters, where no longer piece is just before them; secrets that are no
+//! single word, in pieces; a secret that is reversed, compressed or encrypted, or encoded three times.
 
 use std::{
     io::{self, Write},
@@ -13,14 +16,17 @@ use std::{
     ops::Range,
 };
 
+use memchr::memchr;
 use zeroize::Zeroizing;
 
 mod encode;
 mod grams;
 mod matcher;
 mod patterns;
+mod runs;
 mod sieve;
 mod spelling;
+mod words;
 mod wrapped;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -29,6 +35,7 @@ pub mod oracle;
 pub use encode::base64;
 use matcher::{Matcher, Tail};
 pub use patterns::{Patterns, SHORTEST_VALUE, TooShort, signature};
+use runs::Runs;
 use wrapped::Wrapped;
 
 /// What is written in place of a secret, or of several secrets that overlap or touch.
@@ -37,12 +44,16 @@ pub const REPLACEMENT: &str = "***";
 /// In bytes: longer writes are handled in pieces of this size, so that memory does not grow with them. A pipe holds as much.
 const PIECE: usize = 64 * 1024;
 
+/// In bytes: where something is held back, a long piece is joined with it only up to a line break among its first bytes.
+const JOIN: usize = 4 * 1024;
+
 /// A writer that hides secrets in what is written to it, and passes on the rest.
 ///
 /// Every byte that belongs to any occurrence of any pattern is hidden, also where occurrences overlap. The output does not depend
-/// on how the input is cut into writes, with two exceptions: up to 15 first bytes of a token are passed on if a write ends there,
-/// and so is the first character of hex or base64 if a write ends with a line break after it. One write makes at most one write to
-/// `W` for every 64 KiB. Memory is bounded by those 64 KiB and by the longest pattern.
+/// on how the input is cut into writes, with these exceptions, all at the end of a write: up to 15 first bytes of a token are passed
+/// on; the first character of hex, base64 or a word, if a line break follows it; and up to three first characters of a piece from
+/// the midst of a secret, in a dump four bytes. One write of up to 4 KiB makes at most one write to `W`, a longer one at most two for
+/// every 64 KiB. Memory is bounded by those 64 KiB and by the longest pattern.
 ///
 /// What is held back when the scrubber is dropped without [`Scrubber::finish`] is lost. After an error of `W` the output is
 /// undefined.
@@ -50,6 +61,7 @@ pub struct Scrubber<W> {
     out: W,
     plain: Matcher,
     wrapped: Wrapped,
+    runs: Runs,
     /// The end of the input, which may still become a secret.
     carry: Zeroizing<Vec<u8>>,
     /// How many bytes of `carry` are settled already: passed on or hidden.
@@ -78,8 +90,9 @@ impl<W: Write> Scrubber<W> {
     /// A scrubber that hides the patterns in what it passes on to `out`.
     pub fn new(out: W, patterns: &Patterns) -> Self {
         let (plain, wrapped) = matchers(patterns);
+        let runs = Runs::new(patterns.runs());
         let carry = Zeroizing::new(Vec::new());
-        Self { out, plain, wrapped, carry, done: 0, before: 0, hiding: false, found: Vec::new(), output: Vec::new() }
+        Self { out, plain, wrapped, runs, carry, done: 0, before: 0, hiding: false, found: Vec::new(), output: Vec::new() }
     }
 
     /// From now on hides these patterns, and no others.
@@ -91,6 +104,7 @@ impl<W: Write> Scrubber<W> {
     /// Errors of `W`: bytes that were held back for a pattern that is no longer there are written now.
     pub fn set_patterns(&mut self, patterns: &Patterns) -> io::Result<()> {
         (self.plain, self.wrapped) = matchers(patterns);
+        self.runs.set(patterns.runs());
         self.step(&[], Next::Later)
     }
 
@@ -112,6 +126,18 @@ impl<W: Write> Scrubber<W> {
 
     /// Processes one piece of the input, of at most [`PIECE`] bytes.
     fn step(&mut self, piece: &[u8], next: Next) -> io::Result<()> {
+        if !self.carry.is_empty()
+            && piece.len() > JOIN
+            && let Some(line) = memchr(b'\n', &piece[..JOIN])
+        {
+            // Or all of the piece would be copied to what is carried.
+            self.join(&piece[..=line], Next::Now)?;
+            return self.join(&piece[line + 1..], next);
+        }
+        self.join(piece, next)
+    }
+
+    fn join(&mut self, piece: &[u8], next: Next) -> io::Result<()> {
         let mut carry = mem::take(&mut self.carry);
         let carried = !carry.is_empty();
         if carried {
@@ -121,6 +147,7 @@ impl<W: Write> Scrubber<W> {
         let tail = self.search(text, next);
         let done = self.pass_on(text, tail.hold)?;
         self.before = wrapped::column(text, tail.context, self.before);
+        self.runs.shift(&text[..tail.context]);
         self.done = done - tail.context;
         if carried {
             carry.drain(..tail.context);
@@ -136,8 +163,9 @@ impl<W: Write> Scrubber<W> {
         self.found.clear();
         let plain = self.plain.scan(text, &mut self.found);
         let wrapped = self.wrapped.scan(text, self.before, &mut self.found);
+        let runs = self.runs.scan(text, &mut self.found);
         self.found.sort_unstable_by_key(|range| range.start);
-        let tail = plain.and(wrapped);
+        let tail = plain.and(wrapped).and(runs);
         match next {
             Next::Now => Tail { hold: tail.context, ..tail },
             Next::Later => tail,
@@ -243,6 +271,7 @@ mod tests {
             scrubber.write_all(chunk).expect("a vector takes all");
         }
         scrubber.step(&[], Next::Never).expect("a vector takes all");
+        scrubber.runs.forget();
         (scrubber.before, scrubber.hiding) = (0, false);
         String::from_utf8_lossy(&mem::take(&mut scrubber.out)).into_owned()
     }
@@ -276,7 +305,8 @@ mod tests {
     fn every_form_is_hidden_at_every_split() {
         let mut scrubber = Scrubber::new(Vec::new(), &patterns());
         for (form, late) in forms() {
-            for (before, after) in [("", ""), ("x ", "\n"), ("e", "e"), ("\u{1b}[1m", "\u{1b}[0m")] {
+            // Before it stands what does not stand there in the token, as a run would begin with that.
+            for (before, after) in [("", ""), ("x ", "\n"), ("d", "e"), ("\u{1b}[1m", "\u{1b}[0m")] {
                 let text = [before, &form, after].concat();
                 for chunks in every_way(text.as_bytes()) {
                     let output = scrub_again(&mut scrubber, chunks.iter().copied());
@@ -378,10 +408,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_looked_for_in_lines_below_twenty_characters() {
+    fn lines_are_joined_from_twenty_characters_on_and_below_sixteen_nothing_is_looked_for() {
         let encoded = STANDARD.encode(TOKEN);
         let folded = |width| encoded.as_bytes().chunks(width).collect::<Vec<_>>().join(&b"\n"[..]);
-        assert_eq!(scrub(&patterns(), [&folded(19)[..]]).as_bytes(), folded(19));
+        assert_eq!(scrub(&patterns(), [&folded(15)[..]]).as_bytes(), folded(15));
+        assert!(scrub(&patterns(), [&folded(19)[..]]).ends_with("\n***\n***\n***E="));
         assert!(!scrub(&patterns(), [&folded(20)[..]]).contains('\n'));
     }
 
@@ -480,10 +511,10 @@ mod tests {
     #[test]
     fn what_waits_for_a_pattern_that_is_gone_is_passed_on() {
         let mut scrubber = Scrubber::new(Vec::new(), &patterns());
-        scrubber.write_all(&SIGNATURE.as_bytes()[..20]).expect("a vector takes all");
-        assert_eq!(scrubber.held(), 20);
+        scrubber.write_all(&SIGNATURE.as_bytes()[..15]).expect("a vector takes all");
+        assert_eq!(scrubber.held(), 15);
         scrubber.set_patterns(&Patterns::new()).expect("a vector takes all");
-        assert_eq!((scrubber.held(), &scrubber.out[..]), (0, &SIGNATURE.as_bytes()[..20]));
+        assert_eq!((scrubber.held(), &scrubber.out[..]), (0, &SIGNATURE.as_bytes()[..15]));
     }
 
     #[test]

@@ -4,8 +4,11 @@
 use super::{
     Patterns, REPLACEMENT,
     matcher::Pattern,
+    words::Form,
     wrapped::{AT_BREAK, NARROWEST},
 };
+
+mod runs;
 
 #[cfg(test)]
 mod properties;
@@ -18,9 +21,10 @@ pub fn expected(patterns: &Patterns, chunks: &[Vec<u8>], most_forms: usize) -> O
         let parts = pattern.spelled.iter().flat_map(|spelled| &spelled.parts);
         parts.fold(1_usize, |ways, part| ways.saturating_mul(part.len()))
     };
+    let words = patterns.runs().forms();
     let patterns: Vec<_> = patterns.iter().map(|pattern| Pattern::clone(pattern)).collect();
     let all = patterns.iter().fold(0_usize, |all, pattern| all.saturating_add(ways(pattern)));
-    (all <= most_forms).then(|| oracle(&patterns, chunks))
+    (all <= most_forms).then(|| oracle(&patterns, &words, chunks))
 }
 
 /// What a pattern does at one place of a text.
@@ -75,9 +79,10 @@ fn forms(patterns: &[Pattern]) -> Vec<Pattern> {
 }
 
 /// The output that the chunks must have, and how many bytes must be held back after each.
-fn oracle(patterns: &[Pattern], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+fn oracle(patterns: &[Pattern], words: &[Form], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
     let patterns = forms(patterns);
     let text = chunks.concat();
+    let same = runs::same(&text, words);
     let mut hidden = vec![false; text.len()];
     let (mut output, mut waiting) = (Vec::new(), Vec::new());
     let (mut seen, mut done) = (0, 0);
@@ -90,6 +95,10 @@ fn oracle(patterns: &[Pattern], chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
                 Fate::Begun(matched) if chunk.is_some() && matched >= waits(pattern, &text[..seen]) => hold = hold.min(start),
                 Fate::Begun(_) | Fate::Nothing => {}
             }
+        }
+        runs::hide(&text[..seen], &same, words, &mut hidden);
+        if chunk.is_some() {
+            hold = hold.min(runs::held(seen, &same, words));
         }
         while done < seen && (done < hold || hidden[done]) {
             if !hidden[done] {

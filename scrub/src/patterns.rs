@@ -1,13 +1,18 @@
 //! What is hidden: the secrets of a job, in every form in which they could be printed.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use zeroize::Zeroizing;
 
 use super::{
     encode::{LOWER, UPPER, base64, hex},
     matcher::Pattern,
+    runs::Index,
     spelling::{self, Spelled},
+    words::Word,
 };
 
 /// In bytes: a shorter value would be found in ordinary text, so it is refused.
@@ -26,6 +31,9 @@ const TOKEN_HOLD: usize = 16;
 #[derive(Clone, Default)]
 pub struct Patterns {
     all: Vec<Arc<Pattern>>,
+    words: Vec<Arc<Word>>,
+    /// Made once for all clones, when the first of them is used.
+    index: Arc<OnceLock<Arc<Index>>>,
 }
 
 /// A value that is not hidden because it is so short that it would be found in ordinary text; holds its length in bytes.
@@ -55,7 +63,8 @@ impl Patterns {
 
     /// Hides a token, the signature of a JWT by itself, and both as hex (lower and upper case) and as base64 (standard and URL
     /// alphabet, also inside a longer encoded text). All of these are hidden also when they are broken into lines of 20 characters
-    /// or more.
+    /// or more. Of the secret part, which is the signature or what follows a prefix such as `sha256~`, each run of 16 characters is
+    /// hidden, also in base64 of base64, in UTF-16 and in dumps, and then the shorter pieces that come next in it.
     ///
     /// Tokens begin alike, so a token that is written in pieces is held back only from its 16th byte on, but a signature from its
     /// first. White space around the token is ignored.
@@ -68,11 +77,13 @@ impl Patterns {
             self.add(text.to_vec().into(), None, hold, true);
             self.encoded(text, hold);
         }
+        self.words(Word::of_token(bytes));
     }
 
     /// Hides a value that somebody named, from its first byte on: as it is, percent-encoded, escaped for JSON, XML and strings of
-    /// programs, quoted as by a shell's `set -x`, and as hex and base64 as for a token. Of a value of several lines each line of 8
-    /// bytes or more is also hidden by itself, even if it is a common text. White space around the value and around its lines is
+    /// programs, quoted as by a shell's `set -x`, and as hex and base64 as for a token. Of a value of 24 bytes or more that is one
+    /// word of mixed characters, runs are hidden as of a token. Of a value of several lines each line of 8 bytes or more is also
+    /// hidden by itself, even if it is a common text. White space around the value and around its lines is
     /// ignored.
     ///
     /// # Errors
@@ -83,12 +94,13 @@ impl Patterns {
         if bytes.len() < SHORTEST_VALUE {
             return Err(TooShort(bytes.len()));
         }
-        self.text(text);
+        self.text(text, Word::is_one(bytes));
+        self.words(Word::of_value(bytes));
         // The lines may be printed singly, with an indentation, or with other line breaks: then only the single line would be
         // recognised.
         for line in text.split(['\n', '\r']).map(str::trim) {
             if line.len() >= SHORTEST_VALUE {
-                self.text(line);
+                self.text(line, false);
             }
         }
         Ok(())
@@ -99,9 +111,24 @@ impl Patterns {
         self.all.iter()
     }
 
-    fn text(&mut self, text: &str) {
+    /// The runs of the secrets that are one word.
+    pub(super) fn runs(&self) -> Arc<Index> {
+        Arc::clone(self.index.get_or_init(|| Arc::new(Index::new(&self.words))))
+    }
+
+    fn words(&mut self, words: impl IntoIterator<Item = Word>) {
+        for word in words {
+            if !self.words.iter().any(|known| **known == word) {
+                self.words.push(Arc::new(word));
+                self.index = Arc::default();
+            }
+        }
+    }
+
+    /// `wraps` says whether it is also looked for across line breaks.
+    fn text(&mut self, text: &str, wraps: bool) {
         let bytes = text.as_bytes();
-        self.add(bytes.to_vec().into(), None, 1, false);
+        self.add(bytes.to_vec().into(), None, 1, wraps);
         for spelled in spelling::spelled(text) {
             self.add(bytes.to_vec().into(), Some(spelled), 1, false);
         }

@@ -26,12 +26,12 @@ pub(super) const AT_BREAK: usize = 2;
 /// In bytes: the size of the grams that are tested around a line break.
 const GRAM: usize = 4;
 
-/// The characters of hex, of both base64 alphabets, and of a JWT.
+/// The characters of hex, of both base64 alphabets, and of tokens.
 const JOINABLE: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 128_u8 {
-        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'.');
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_' | b'.' | b'~');
         byte += 1;
     }
     table

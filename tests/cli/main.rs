@@ -44,6 +44,7 @@ mod operators;
 mod outputs;
 mod pages;
 mod pipes;
+mod printed;
 mod processes;
 mod readme;
 mod redirected;
