@@ -47,7 +47,7 @@ cp \"$(dirname \"$KUBECONFIG\")/token\" \"$(mktemp \"$KEPT/token-XXXXXX\")\"
 ";
 
 /// Shows the token as careless programs do; only the wrapper can hide it.
-const CARELESS: &str = "echo \"kubectl says ${OPENSHIFT_TOKEN-}\"\n";
+const CARELESS: &str = "echo \"kubectl says $(cat \"$JOBPASS_TOKEN_FILE\")\"\n";
 
 /// What the template calls `cargo` with; this one has the binary already.
 const CARGO: &str = "#!/bin/sh -eu
