@@ -10,6 +10,7 @@ use crate::{
     files::{self, Accepts},
     out::{API_VERSION, Out, instant},
     pass::Pass,
+    pass_curl,
     pass_extension::PassExtension,
     pass_kubeconfig::{self, Gives},
     platform::{
@@ -32,9 +33,14 @@ pub use others::ForOthers;
 pub use runner::ForRunner;
 
 /// The variables that a job gets besides the token, each with the name of the output that has the same value.
-pub const VARIABLES: [(&str, &str); 6] = [
+pub const VARIABLES: [(&str, &str); 9] = [
     ("KUBECONFIG", "kubeconfig"),
+    // The same for Terraform's providers, which do not read the other one:
+    // https://github.com/hashicorp/terraform-provider-kubernetes/blob/main/docs/index.md
+    ("KUBE_CONFIG_PATH", "kubeconfig"),
     ("JOBPASS_TOKEN_FILE", "token-file"),
+    ("JOBPASS_PASS_CA_FILE", "ca-file"),
+    ("JOBPASS_CURL", "curl-config"),
     ("JOBPASS_EXPIRES_AT", "expires-at"),
     ("JOBPASS_LEASE", "lease"),
     ("JOBPASS_PASS_SERVER", "server"),
@@ -50,20 +56,24 @@ const JOBPASS: &str = "jobpass";
 /// Writes the files of the pass, for this job: the token and the kubeconfig.
 fn write(context: &Context, pass: &Pass, spec: &TokenSpec) -> Result<Outputs, Failure> {
     let program = context.env.program().unwrap_or(JOBPASS.as_ref());
-    write_for(context, pass, spec, &context.env.absolute(&pass.store.file(store::TOKEN)), program)
+    // Absolute paths, even where the platform has named a relative directory: the command may change its working directory.
+    write_for(pass, spec, |name| context.env.absolute(&pass.store.file(name)), program)
 }
 
-/// Writes the files of the pass for somebody who knows the token file by this path, and jobpass by this program.
-fn write_for(context: &Context, pass: &Pass, spec: &TokenSpec, token_file: &Path, program: &Path) -> Result<Outputs, Failure> {
-    let lease = &pass.lease;
+/// Writes the files of the pass for somebody who knows them by these paths, and jobpass by this program.
+fn write_for(pass: &Pass, spec: &TokenSpec, path: impl Fn(&str) -> PathBuf, program: &Path) -> Result<Outputs, Failure> {
+    let (lease, identity) = (&pass.lease, pass.cluster.identity());
+    let (token_file, curl) = (path(store::TOKEN), path(store::CURL));
     pass.store.write(store::TOKEN, pass.token.expose().as_bytes(), spec.file_mode)?;
-    // Absolute paths, even where the platform has named a relative directory: the command may change its working directory.
-    let path = |name| context.env.absolute(&pass.store.file(name));
+    let authority = identity.authority_pem().map(|pem| pass.store.write(store::AUTHORITY, &pem, spec.file_mode));
+    let authority = authority.transpose()?.map(|()| path(store::AUTHORITY));
+    let text = pass_curl::render(identity, &pass.token, authority.as_deref());
+    pass.store.write(store::CURL, text.expose().as_bytes(), spec.file_mode)?;
     let gives = match spec.kubeconfig_mode {
         KubeconfigMode::Token => Gives::Token(&pass.token),
         KubeconfigMode::Exec => Gives::Exec(program),
     };
-    let text = || pass_kubeconfig::render(pass.cluster.identity(), lease, gives, token_file, &spec.target_namespace);
+    let text = || pass_kubeconfig::render(identity, lease, gives, &token_file, &spec.target_namespace);
     let config = match (&spec.kubeconfig_out, spec.kubeconfig) {
         (_, false) => None,
         (None, true) => {
@@ -79,7 +89,8 @@ fn write_for(context: &Context, pass: &Pass, spec: &TokenSpec, token_file: &Path
         let text = registry_auth::render(hosts, &pass.token);
         files::write_user_file(path, text.expose().as_bytes(), spec.file_mode, registry_auth::is_of_passes)?;
     }
-    Ok(Outputs::of(pass, spec, token_file, config.as_ref()))
+    let files = [("token-file", Some(token_file)), ("kubeconfig", config), ("ca-file", authority), ("curl-config", Some(curl))];
+    Ok(Outputs::of(pass, spec, files))
 }
 
 /// The lines for the log that say what the job has now, with the warnings.
@@ -121,7 +132,7 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn of(pass: &Pass, spec: &TokenSpec, token_file: &Path, kubeconfig: Option<&PathBuf>) -> Self {
+    fn of(pass: &Pass, spec: &TokenSpec, files: [(&'static str, Option<PathBuf>); 4]) -> Self {
         let lease = &pass.lease;
         let mut plain = vec![
             // The expiry of the token itself, not of the lease: a token in a variable is not renewed.
@@ -131,9 +142,8 @@ impl Outputs {
             ("service-account", lease.service_account.to_string()),
             ("lease", lease.id()),
             ("jti", lease.jti.clone().unwrap_or_default()),
-            ("token-file", token_file.to_string_lossy().into_owned()),
         ];
-        plain.extend(kubeconfig.map(|path| ("kubeconfig", path.to_string_lossy().into_owned())));
+        plain.extend(files.into_iter().filter_map(|(name, path)| Some((name, path?.to_string_lossy().into_owned()))));
         if let Some(path) = spec.registry.as_ref().map(|registry| &registry.path) {
             let directory = path.parent().unwrap_or(path);
             plain.extend(
@@ -189,11 +199,9 @@ mod tests {
 
     #[test]
     fn no_variable_that_we_export_is_a_setting_of_ours() {
-        let outputs = Outputs {
-            plain: ["kubeconfig", "token-file", "expires-at", "lease", "server", "namespace"].map(|name| (name, "x".to_owned())).to_vec(),
-        };
+        let outputs = Outputs { plain: VARIABLES.map(|(_, output)| (output, "x".to_owned())).to_vec() };
         let exported: Vec<_> = outputs.variables().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(exported.len(), 6);
+        assert_eq!(exported.len(), VARIABLES.len());
         let read: Vec<_> = ALL.iter().map(|setting| setting.variable()).filter(|name| exported.contains(&name.as_str())).collect();
         assert_eq!(read, ["JOBPASS_LEASE"], "a nested jobpass must not take the outer pass's target");
     }

@@ -36,6 +36,7 @@
 //! - `lease`: all that is needed to revoke a pass.
 //! - `cluster`: the requests to the API server.
 //! - `pass_kubeconfig`: the kubeconfig of a pass.
+//! - `pass_curl`: the curl configuration of a pass.
 //! - `receipt`: what was revoked, and how far that is proved.
 //! - `signals`: the signals that end us, or that the command of `run` gets.
 //! - `fault`: ends the living passes if jobpass itself panics.
@@ -102,6 +103,7 @@ pub mod options;
 pub mod origin;
 pub mod out;
 mod pass;
+mod pass_curl;
 mod pass_extension;
 mod pass_kubeconfig;
 pub mod platform;

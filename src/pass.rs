@@ -243,10 +243,10 @@ impl Pass {
         self.store.save_lease(&self.seal.json(&self.lease))
     }
 
-    /// Puts the current token into the kubeconfig. The command may have changed that file: nothing else in it is touched.
+    /// Puts the current token into one of the files that hold it. The command may have changed that file: nothing else in it is touched.
     #[must_use]
-    pub fn renew_kubeconfig(&self) -> Exchange {
-        self.store.exchange(store::KUBECONFIG, |text| pass_kubeconfig::renewed(text, &self.lease, &self.token))
+    pub fn renew_in(&self, name: &str) -> Exchange {
+        self.store.exchange(name, |text| pass_kubeconfig::renewed(text, &self.lease, &self.token))
     }
 
     /// Puts the current token into the docker configuration, if there is one.

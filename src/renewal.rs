@@ -221,6 +221,12 @@ impl Renewal {
                         failure.brief()
                     ));
                 }
+                let path = pass.store.file(store::CURL);
+                if let Exchange::Busy(_) | Exchange::Left(_) = pass.renew_in(store::CURL)
+                    && path.exists()
+                {
+                    out.warn_aside(format!("the renewed token is not in the curl configuration `{}`", path.display()));
+                }
                 if let Err(failure) = pass.renew_registry_auth() {
                     out.warn_aside(format!("the renewed token is not in the docker configuration: {}", failure.brief()));
                 }
@@ -286,7 +292,7 @@ impl Kubeconfig {
     }
 
     fn renew(&mut self, pass: &Pass, out: &Out) {
-        let why = match pass.renew_kubeconfig() {
+        let why = match pass.renew_in(store::KUBECONFIG) {
             Exchange::Done => {
                 let next = LOOKS.get(self.looks).copied();
                 (self.tries, self.looks, self.warned) = (0, self.looks + 1, false);

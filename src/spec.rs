@@ -156,7 +156,9 @@ impl TokenSpec {
         let lifetime = asked.unwrap_or(usual).clamp(LIFETIME.0, LIFETIME.1);
         // A token that is renewed need not live as long as the job.
         let ttl = if options.chosen(&o::TTL).is_some() { self.ttl } else { USUAL };
-        Ok(Self { ttl: unextended(ttl.min(lifetime)), lifetime: Some(lifetime), kubeconfig: true, kubeconfig_out: None, ..self })
+        // What is not renewed, and what the command shows by a slip, is in no variable unless somebody wants it there.
+        let variable = self.variable.filter(|_| options.chosen(&o::VARIABLE).is_some());
+        Ok(Self { ttl: unextended(ttl.min(lifetime)), lifetime: Some(lifetime), variable, kubeconfig: true, kubeconfig_out: None, ..self })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The store: the private directory of a pass with its four files. It is created, filled and emptied here, without following any
+//! The store: the private directory of a pass with its files. It is created, filled and emptied here, without following any
 //! link.
 
 use std::{
@@ -52,6 +52,8 @@ pub const KUBECONFIG: &str = "kubeconfig";
 pub const AUTHORITY: &str = "ca.crt";
 /// The name of the file that says when the token expires.
 pub const EXPIRY: &str = "expires-at";
+/// The name of the curl configuration.
+pub const CURL: &str = "curlrc";
 /// The name of the env file, which a shell sources.
 pub const ENV: &str = "env";
 
@@ -62,8 +64,11 @@ const NEW: &str = ".new";
 /// it.
 ///
 /// kubectl and oc create the `.lock` file while they change the kubeconfig, and leave it behind if they are killed.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 14] = [
     ENV,
+    "curlrc.new",
+    CURL,
+    "curlrc.lock",
     "kubeconfig.new",
     KUBECONFIG,
     "kubeconfig.lock",
@@ -76,8 +81,8 @@ const NAMES: [&str; 11] = [
     LEASE,
 ];
 
-/// The names of the files that hold the token, or the path to it.
-pub const SECRETS: &[&str] = &[ENV, "kubeconfig.new", KUBECONFIG, "token.new", TOKEN];
+/// The names of the files that hold the token, or the path to it, and of what goes with them.
+pub const SECRETS: &[&str] = &[ENV, "curlrc.new", CURL, "kubeconfig.new", KUBECONFIG, "token.new", TOKEN, AUTHORITY];
 
 /// Who may read the files of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +143,7 @@ impl Store {
         self.base.path.join(&self.parent).join(&self.name)
     }
 
-    /// The path of one of the four files.
+    /// The path of one of the files.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.home(name).map_or_else(|| self.path(), |home| home.path()).join(name)

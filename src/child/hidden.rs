@@ -78,10 +78,10 @@ fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failu
     if !is_of_pass(name, options) {
         return Ok(());
     }
-    let is_token = options.text(&o::VARIABLE) == Some(name);
+    let is_token = is_token(name, options);
     let source = options.get(setting).map(|given| given.source.to_string()).unwrap_or_default();
     Err(Failure::new(Code::UsageConflict, format!("{source} names `{name}`, which the command gets from its pass")).hint(if is_token {
-        "say `--no-variable`: then the token is only in the kubeconfig and the token file"
+        "leave `--variable` out: then the token is only in files"
     } else {
         "leave it out: what the job itself has there does not reach the command"
     }))
@@ -89,9 +89,15 @@ fn is_free(setting: &Setting, name: &str, options: &Options) -> Result<(), Failu
 
 /// Whether the command gets this variable from its pass.
 fn is_of_pass(name: &str, options: &Options) -> bool {
-    let is_token = options.switch(&o::NO_VARIABLE).is_ok_and(|none| !none) && options.text(&o::VARIABLE) == Some(name);
     let is_one_of = |variables: &[(&str, &str)]| variables.iter().any(|(variable, _)| *variable == name);
-    is_token || is_one_of(&handover::VARIABLES) || options.get(&o::REGISTRY_AUTH).is_some() && is_one_of(&handover::OF_REGISTRY)
+    is_token(name, options)
+        || is_one_of(&handover::VARIABLES)
+        || options.get(&o::REGISTRY_AUTH).is_some() && is_one_of(&handover::OF_REGISTRY)
+}
+
+/// Whether it is the variable that gets the token.
+fn is_token(name: &str, options: &Options) -> bool {
+    options.chosen(&o::VARIABLE).is_some_and(|given| given.text == name)
 }
 
 /// Names of the variables from which jobpass itself reads the CI identity.

@@ -10,7 +10,7 @@ use crate::{
     lease::Lease,
     out::Out,
     pass::{Observer, Pass},
-    platform::mask,
+    platform::{mask, shell},
     renewal::Learns,
     secret::Secret,
     spec::TokenSpec,
@@ -23,7 +23,6 @@ const REMEMBERED: usize = 2;
 /// Shows the pass in a directory.
 pub struct ForOthers<'a> {
     out: &'a Out,
-    context: &'a Context,
     published: &'a Published,
     marks: Marks<'a>,
     hidden: RefCell<Hidden>,
@@ -88,7 +87,7 @@ impl<'a> ForOthers<'a> {
     /// The hand-over by this directory.
     #[must_use]
     pub fn of(context: &'a Context, published: &'a Published, out: &'a Out) -> Self {
-        Self { out, context, published, marks: Marks::of(context), hidden: RefCell::default() }
+        Self { out, published, marks: Marks::of(context), hidden: RefCell::default() }
     }
 
     /// Writes the files of the pass and shows them.
@@ -97,11 +96,12 @@ impl<'a> ForOthers<'a> {
     /// When something cannot be written; then the caller ends the pass.
     pub fn hand_over(&self, pass: &Pass, spec: &TokenSpec) -> Result<(), Failure> {
         hide(self.out, &mut self.hidden.borrow_mut().tokens, &pass.token);
-        // Others know the token by its link, and jobpass, if they have it at all, by a path of their own.
-        write_for(self.context, pass, spec, &self.published.path(store::TOKEN), Path::new(JOBPASS))?;
-        if let Some(pem) = pass.cluster.identity().authority_pem() {
-            pass.store.write(store::AUTHORITY, &pem, spec.file_mode)?;
-        }
+        // Others know the files by their links, and jobpass, if they have it at all, by a path of their own.
+        let outputs = write_for(pass, spec, |name| self.published.path(name), Path::new(JOBPASS))?;
+        let mut variables = outputs.variables();
+        // A shell may source it when the token is another one; `expires-at` is a file here.
+        variables.retain(|(name, _)| *name != "JOBPASS_EXPIRES_AT");
+        pass.store.write(store::ENV, shell::env_file(&variables, None).as_bytes(), spec.file_mode)?;
         pass.store.write(store::EXPIRY, expiry(pass).as_bytes(), spec.file_mode)?;
         self.published.show(&pass.store, &pass.lease.id())
     }

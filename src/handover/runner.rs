@@ -135,9 +135,9 @@ impl<'a> ForRunner<'a> {
         let records = Secret::of_parts(&[&records, token.expose()]);
         files::append(&self.file(FileCommand::Output)?, records.expose(), Accepts::File)?;
         summary(self.context, "jobpass: a pass for this job", &outputs.rows(), self.out);
-        self.say(pass);
         // The env file is for the rest of this step. The action's shim has no shell that could source it.
         let env_file = self.context.phase().is_none().then(|| self.env_file(pass, spec, &outputs.variables())).transpose()?;
+        self.say(pass, env_file.as_deref().unwrap_or_default());
         match &env_file {
             Some(path) => self.answer(outputs, path)?,
             None if self.context.is_json() => self.out.data(&outputs.json(None))?,
@@ -179,7 +179,7 @@ impl<'a> ForRunner<'a> {
             variables.retain(|(name, _)| *name == "KUBECONFIG");
         }
         let env_file = self.env_file(pass, spec, &variables)?;
-        self.say(pass);
+        self.say(pass, &env_file);
         if traced {
             self.out.warn("`CI_DEBUG_TRACE` is on: no variable is exported but KUBECONFIG, as the log would show them");
         }
@@ -206,14 +206,16 @@ impl<'a> ForRunner<'a> {
     }
 
     /// Tells the user about the pass: what it is, and how to end it.
-    fn say(&self, pass: &Pass) {
+    fn say(&self, pass: &Pass, env_file: &str) {
         self.out.say(announcement(pass));
         match self.context.platform {
-            Platform::Local => self.out.say(
+            // A shell that has sourced it at once, as in `. "$(jobpass request …)"`, may do it again.
+            Platform::Local => self.out.say(format!(
                 "  nothing masks the token in this shell: do not print it\n  \
-                 use it:  . \"$(jobpass request …)\" sets the variables, and kubectl, oc and helm find it\n  \
+                 use it:  . {} sets the variables, and kubectl, oc and helm find it\n  \
                  end it:  jobpass revoke",
-            ),
+                shell::quoted(env_file)
+            )),
             Platform::Gitlab | Platform::Tekton if !self.masks() => {
                 self.out.say(format!("  nothing masks the token in the log of this {} job: do not print it", self.context.platform));
             }

@@ -1,6 +1,9 @@
 //! A CI identity from a kubeconfig, given as files or as text: one of its contexts.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::anyhow;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -16,6 +19,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     files::{self, Unusual},
+    name::is_name,
     options::{self as o, Setting},
     origin::{Origin, Word},
     pass_extension::PassExtension,
@@ -113,14 +117,46 @@ impl Source for OfHome {
 
     fn offered(&self, context: &Context) -> Result<Option<Identity>, Failure> {
         let home = context.env.path("HOME").filter(|_| context.platform == Platform::Local);
+        let why = Instead::of(context).map_or("nothing else is set", Instead::why);
         match home.map(|home| home.join(".kube/config")).filter(|path| path.exists()) {
-            Some(path) => from_files(&[path], context.options.text(&o::CONTEXT), "nothing else is set").map(Some),
+            Some(path) => from_files(&[path], context.options.text(&o::CONTEXT), why).map(Some),
             None => Ok(None),
         }
     }
 
     fn rank(&self, identity: &Identity, context: &Context) -> Rank {
         Named.rank(identity, context)
+    }
+}
+
+/// What `KUBECONFIG` names instead of a CI identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Instead {
+    /// The kubeconfig of a pass.
+    Pass,
+    /// The kubeconfig of a pass that is over, which is gone with it.
+    Over,
+}
+
+impl Instead {
+    /// None where it is not set, or names something else.
+    pub(super) fn of(context: &Context) -> Option<Self> {
+        let env = &context.env;
+        let paths = env.paths(env.get("KUBECONFIG")?);
+        if paths.iter().any(|path| PassExtension::of_file(path).is_some()) {
+            return Some(Self::Pass);
+        }
+        // The file of a token is in the place of its pass; a kubeconfig may be elsewhere, by `--kubeconfig-out`.
+        let is_place = |path: &PathBuf| path.parent().and_then(Path::file_name).and_then(OsStr::to_str).is_some_and(is_name);
+        let is_over = env.path("JOBPASS_TOKEN_FILE").is_some_and(|path| is_place(&path) && !path.exists());
+        paths.iter().any(|path| !path.exists() && (is_over || is_place(path))).then_some(Self::Over)
+    }
+
+    fn why(self) -> &'static str {
+        match self {
+            Self::Pass => "`KUBECONFIG` is a pass of jobpass",
+            Self::Over => "`KUBECONFIG` names a pass that is over",
+        }
     }
 }
 

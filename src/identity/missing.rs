@@ -1,6 +1,7 @@
 //! That a job has no CI identity: what was looked for, and what each CI system needs to give one.
 
 use super::{
+    kubeconfig::Instead,
     oidc,
     source::{Kind, SOURCES},
 };
@@ -36,7 +37,12 @@ pub(super) fn none(context: &Context, kind: Option<Kind>) -> Failure {
     let failure = Failure::new(Code::IdentityMissing, "there is no CI identity to ask the API server with");
     // The platform's half is there. A variable of the CI system that this job is not given looks like one that nobody has set.
     let is_half_there = kind.is_none() && empty.is_empty() && options.get(&o::SERVER).is_none() && oidc::is_there(context);
+    let instead = Instead::of(context).filter(|_| empty.is_empty() && !is_half_there);
     let failure = match env.get("KUBECONFIG") {
+        Some(_) if instead == Some(Instead::Over) => failure.cause("`KUBECONFIG` names the kubeconfig of a pass that is over"),
+        Some(_) if instead == Some(Instead::Pass) => {
+            failure.cause("`KUBECONFIG` is the kubeconfig of a pass, and what that was requested with is not here any more")
+        }
         _ if is_half_there => failure.cause("this job has an OIDC token, but it is not said which API server that is for"),
         _ if !empty.is_empty() => failure.cause(are_empty),
         Some(_) => failure.cause("`KUBECONFIG` names no kubeconfig that is there and is not a pass itself"),
@@ -45,6 +51,9 @@ pub(super) fn none(context: &Context, kind: Option<Kind>) -> Failure {
     let server = options.missing(&o::SERVER);
     let half = format!("give {server} the URL of the API server, and see that this job is given the variable with it");
     failure.hint(match platform {
+        Platform::Local if instead.is_some() => {
+            "`jobpass_restore` puts back what this shell had before the pass; else name the kubeconfig of the CI identity by `--kubeconfig`"
+        }
         Platform::Github | Platform::Tekton | Platform::Local if is_half_there => half.as_str(),
         // On GitLab a variable that this job may not have is absent, not empty.
         Platform::Gitlab if empty.is_empty() && options.get(&o::SERVER).is_some() => {

@@ -9,8 +9,8 @@ use crate::{
 ///
 /// Each platform documents its own; zizmor's `github-env` audit explains the others.
 const OF_PROGRAMS: &str = "
-    ALL_PROXY CI EDITOR HOME HTTPS_PROXY HTTP_PROXY JAVA_TOOL_OPTIONS KUBECONFIG LANG LANGUAGE LOGNAME NODE_OPTIONS NO_PROXY PAGER PATH
-    PERL5OPT PYTHONPATH PYTHONSTARTUP RUBYOPT SHELL SSH_AUTH_SOCK SSL_CERT_DIR SSL_CERT_FILE TERM TMPDIR TZ USER VISUAL";
+    ALL_PROXY CI EDITOR HOME HTTPS_PROXY HTTP_PROXY JAVA_TOOL_OPTIONS KUBECONFIG KUBE_CONFIG_PATH KUBE_CONFIG_PATHS LANG LANGUAGE LOGNAME
+    NODE_OPTIONS NO_PROXY PAGER PATH PERL5OPT PYTHONPATH PYTHONSTARTUP RUBYOPT SHELL SSH_AUTH_SOCK SSL_CERT_DIR SSL_CERT_FILE TERM TMPDIR TZ USER VISUAL";
 
 /// Variables that bash, ksh, mksh, zsh, dash or busybox sh set, refuse to set, evaluate, print or execute. Such a variable would
 /// not hold the token, or the shell would print it in an error message.
@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn variables_of_others_cannot_be_overwritten() {
-        let of_platforms = "PATH path KUBECONFIG LD_PRELOAD GITHUB_TOKEN JOBPASS_LEASE KUBERNETES_SERVICE_HOST CI_JOB_TOKEN NODE_OPTIONS";
+        let of_platforms =
+            "PATH path KUBECONFIG KUBE_CONFIG_PATH LD_PRELOAD GITHUB_TOKEN JOBPASS_LEASE KUBERNETES_SERVICE_HOST CI_JOB_TOKEN NODE_OPTIONS";
         // In at least one of the shells, each of these prints the token, holds something else, or makes the assignment fail.
         let of_shells = "_ RANDOM OPTIND SECONDS LINENO GROUPS BASHPID UID EUID PPID BASH_VERSINFO FUNCNAME LC_ALL LANG status KSHUID \
                          HISTCMD HISTSIZE SHELLOPTS MAILCHECK";

@@ -12,14 +12,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::{AUTHORITY, EXPIRY, KUBECONFIG, NEW, PARENT, Readers, Store, TOKEN};
+use super::{AUTHORITY, CURL, ENV, EXPIRY, KUBECONFIG, NEW, PARENT, Readers, Store, TOKEN};
 use crate::{
     failure::{Code, Failure},
     files::{self, create, is_ours, reason, stat},
 };
 
 /// The names that lead to files of the pass.
-const LINKS: [&str; 4] = [TOKEN, KUBECONFIG, AUTHORITY, EXPIRY];
+const LINKS: [&str; 6] = [TOKEN, KUBECONFIG, AUTHORITY, CURL, ENV, EXPIRY];
 
 /// There while the pass can be used; the name of its lease stands in it.
 pub const READY: &str = "ready";

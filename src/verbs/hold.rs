@@ -33,7 +33,7 @@ pub const CALL: Call = Call {
   jobpass hold -s ci/deploy-bot --dir /dev/shm/pass &               in a shell; `jobpass wait --dir /dev/shm/pass`, then use it
   jobpass hold --check                                              the sidecar's readiness probe
 
-The directory shows token, kubeconfig, ca.crt and expires-at, `ready` while the pass can be used, `error` if there is none,
+The directory shows token, kubeconfig, ca.crt, curlrc, env (to source) and expires-at, `ready` while the pass can be used, `error` if there is none,
 and in the end receipt.json. The pass ends with SIGTERM, SIGINT, the process that started this one, or `--until`. SIGUSR1 renews it now.",
     settings: &[
         &o::SERVICE_ACCOUNT,

@@ -21,7 +21,7 @@ use crate::{
     options::{self as o, Call, Setting},
     out::Out,
     pass::{Revocation, Terms},
-    platform::{Platform, key::holds_uuid},
+    platform::{Platform, key::holds_uuid, shell::RESTORE},
     receipt::Proof,
     selection::{self, Found},
     signals::{self, Signals},
@@ -100,6 +100,7 @@ pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<Exi
         unknown.drain(..).for_each(|unknown| warn_of(out, &unknown, if context.is_post() { Telling::Annotated } else { Telling::Warned }));
     }
     let failed = end_all(context, &found.revocations, terms, strict, out).await?;
+    tell_the_shell(context, &found.revocations, failed.is_none(), out);
     if !strict {
         return Ok(ExitCode::SUCCESS);
     }
@@ -108,6 +109,14 @@ pub async fn revoke(context: &Context, bad: &[Failure], out: &Out) -> Result<Exi
     let first = failures.next();
     failures.for_each(|unknown| warn_of(out, &unknown, Telling::Warned));
     first.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Says how a plain shell gets back what it had before a pass that is over: its variables still name that.
+fn tell_the_shell(context: &Context, revocations: &[Revocation], is_over: bool, out: &Out) {
+    let is_named = |revocation: &Revocation| context.env.get("JOBPASS_LEASE") == Some(&revocation.lease.id());
+    if is_over && context.platform == Platform::Local && revocations.iter().any(is_named) {
+        out.say(format!("  this shell still has its variables: `{RESTORE}` puts back what they were"));
+    }
 }
 
 /// Reads the pipes that these flags name. Signals are handled only where there is one.

@@ -25,7 +25,8 @@ pub const CALL: Call = Call {
     about: "Run a command under a pass of its own: it alone gets the token, its output is scrubbed, and the pass ends with it",
     after: "Examples:
   jobpass run -s ci/deploy-bot -- kubectl apply -f manifests/
-  jobpass run -s ci/deploy-bot --no-variable --scrub-env DB_PASSWORD -- ./deploy.sh
+  jobpass run -s ci/deploy-bot --scrub-env DB_PASSWORD -- ./deploy.sh
+  jobpass run -s ci/deploy-bot -- sh -c 'curl -K \"$JOBPASS_CURL\" \"$JOBPASS_PASS_SERVER/version\"'
   jobpass run -s ci/deploy-bot -- sh -c 'helm upgrade app ./chart && kubectl rollout status deploy/app'
 
 The exit status is the command's, 128+n if signal n ended it; 125 for a failure of ours, 126 and 127 if there is no such program.
@@ -54,7 +55,10 @@ What is secret is never a flag: JOBPASS_IDENTITY_ID_TOKEN, JOBPASS_IDENTITY_TOKE
         &o::JOB_KEY,
         &o::TIMEOUT,
     ],
-    otherwise: &[],
+    otherwise: &[
+        (o::VARIABLE.name, "Variable that gets the token, too [default: none, the token is in files only]"),
+        (o::NO_VARIABLE.name, "No variable gets the token: what is the case without it, too"),
+    ],
     connects: true,
     in_action: false,
     takes_command: true,

@@ -71,7 +71,7 @@ fn secrets_are_exposed_in_these_places_only() {
         ("files/user.rs", 2),
         ("registry_auth.rs", 3),
         // Masks, files and variables: what the job is given.
-        ("handover.rs", 4),
+        ("handover.rs", 5),
         ("handover/command.rs", 1),
         ("handover/runner.rs", 5),
         ("identity.rs", 1),
@@ -90,6 +90,8 @@ fn secrets_are_exposed_in_these_places_only() {
         ("identity/openshift/login.rs", 6),
         ("identity/openshift/token.rs", 2),
         ("jwt.rs", 1),
+        // The header in it.
+        ("pass_curl.rs", 1),
         ("pass_kubeconfig.rs", 1),
         ("lease.rs", 1),
         // A key of ours is made of the job's own token.

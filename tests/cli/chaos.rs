@@ -46,7 +46,11 @@ fn chaos(share: u64) {
         let signal = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::KILL][usize::try_from(dice.roll(5)).expect("small")];
         // Every fourth holds a pass, and renews it without a break.
         let is_held = dice.roll(4) == 0;
-        let running = if is_held { crate::holding::hold(&job).start() } else { job.run_with(["--grace", "100ms"], script).start() };
+        let running = if is_held {
+            crate::holding::hold(&job).start()
+        } else {
+            job.run_with(["--grace", "100ms", "--variable", "OPENSHIFT_TOKEN"], script).start()
+        };
         let moment = Duration::from_millis(dice.roll(400));
         if is_held {
             renew_for(&running, &job, moment);

@@ -180,7 +180,11 @@ fn what_cannot_be_kept_is_refused() {
     let world = World::sandbox("nothing is sent");
     let job = Job::gitlab(&world);
     let mut said = Vec::new();
-    for flags in [["--keep", "KUBECONFIG", "--hide", "X"], ["--keep", "OPENSHIFT_TOKEN", "--hide", "X"], ["--keep", "X", "--hide", "X"]] {
+    for flags in [
+        ["--keep", "KUBECONFIG", "--hide", "X"],
+        ["--keep", "OPENSHIFT_TOKEN", "--variable", "OPENSHIFT_TOKEN"],
+        ["--keep", "X", "--hide", "X"],
+    ] {
         let ran = job.run_with(flags, "env").run();
         assert_eq!(ran.end, End::Code(125), "{}", ran.transcript());
         said.push(ran.said());

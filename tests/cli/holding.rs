@@ -63,7 +63,7 @@ fn a_pass_is_held_until_term() {
         let world = World::new();
         let job = if on == 0 { Job::tekton(&world) } else { Job::local(&world) };
         let holding = held(&job);
-        assert_eq!(names(&job), ["ca.crt", "expires-at", "jobpass", "kubeconfig", "ready", "token"]);
+        assert_eq!(names(&job), ["ca.crt", "curlrc", "env", "expires-at", "jobpass", "kubeconfig", "ready", "token"]);
         assert_eq!(read(&job, "ready"), format!("ready: lease {}/{}\n", world.namespace(), job.lease()));
         let token = read(&job, "token");
         world.secret(&token);
@@ -538,7 +538,7 @@ fn others_of_the_group_may_read_what_is_shown_and_nobody_else() {
     is_ready(&job);
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
     assert_eq!((mode(&job.place()), mode(job.place().parent().expect("one"))), (0o2750, 0o2750));
-    for name in ["token", "kubeconfig", "ca.crt", "expires-at"] {
+    for name in ["token", "kubeconfig", "ca.crt", "curlrc", "env", "expires-at"] {
         assert_eq!(mode(&job.base().join(name)), 0o640, "{name}");
     }
     assert_eq!((mode(&job.base().join("ready")), mode(&job.place().join("lease.json"))), (0o644, 0o600));

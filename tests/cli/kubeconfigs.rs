@@ -75,7 +75,7 @@ fn it_is_renewed_with_the_token() {
     let script = "renewed; until_true has_token; renewed; until_true has_token
 stat -c %a \"$KUBECONFIG\"; ls \"${KUBECONFIG%/*}\"";
     let ran = run(&job, script);
-    assert_eq!(ran.stdout, "600\nkubeconfig\ntoken\n", "{}", ran.transcript());
+    assert_eq!(ran.stdout, "600\nca.crt\ncurlrc\nkubeconfig\ntoken\n", "{}", ran.transcript());
     assert!(!ran.stderr.contains("the renewed token is not"), "{}", ran.transcript());
     job.assert_nothing_left();
 }
@@ -182,7 +182,7 @@ rm \"$KUBECONFIG.lock\"; until_true has_token";
     doors::write(&job.workspace().join("script"), &format!("{WAITS}{script}"));
     let ran =
         job.shell("sh", &format!("jobpass run -s {} -- sh script 2>err; code=$?; cat err >&2; exit $code", world.account())).succeed();
-    assert_eq!(ran.stdout, "kubeconfig\nkubeconfig.lock\nlease.json\ntoken\n", "{}", ran.transcript());
+    assert_eq!(ran.stdout, "ca.crt\ncurlrc\nkubeconfig\nkubeconfig.lock\nlease.json\ntoken\n", "{}", ran.transcript());
     let said: Vec<_> = ran.stderr.lines().filter(|line| line.contains("kubeconfig")).collect();
     assert_snapshot!(world.plain(&said.join("\n")));
     job.assert_nothing_left();

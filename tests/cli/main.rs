@@ -15,6 +15,7 @@ mod chaos;
 mod clocks;
 mod clusters;
 mod crashes;
+mod curl;
 mod deploying;
 mod directories;
 mod doctor;

@@ -25,7 +25,7 @@ fn the_same_three_variables_are_enough_for_a_pass() {
     doors::make_directory(&job.directory().join("bin"));
     doors::write(
         &oc,
-        "#!/bin/sh\ngrep -q tokenFile \"$KUBECONFIG\" && test -z \"${JOBPASS_IDENTITY_TOKEN-}\" && echo \"oc $*: ${OPENSHIFT_TOKEN}\"\n",
+        "#!/bin/sh\ngrep -q tokenFile \"$KUBECONFIG\" && test -z \"${JOBPASS_IDENTITY_TOKEN-}\" && echo \"oc $*: $(cat \"$JOBPASS_TOKEN_FILE\")\"\n",
     );
     doors::set_mode(&oc, 0o700);
     job.set("PATH", format!("{}:{}", job.directory().join("bin").display(), job.get("PATH").expect("set")));

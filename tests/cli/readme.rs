@@ -24,7 +24,10 @@ fn programs(job: &Job<'_>) {
     for (name, script) in [
         ("kubectl", "grep -q tokenFile \"$KUBECONFIG\" && grep -q ^eyJ \"$JOBPASS_TOKEN_FILE\" && echo \"kubectl $*: fine\""),
         ("helm", "echo \"helm $*: fine\""),
-        ("curl", "grep -q '^Authorization: Bearer eyJ' && test -n \"$JOBPASS_PASS_SERVER\" && echo 'curl: fine'"),
+        (
+            "curl",
+            "while [ $1 != -K ]; do shift; done; grep -q 'Bearer eyJ' \"$2\" && [ \"$2 $3\" = \"$JOBPASS_CURL $JOBPASS_PASS_SERVER/version\" ] && echo 'curl: fine'",
+        ),
     ] {
         let path = bin.join(name);
         doors::write(&path, &format!("#!/bin/sh\n{script}\n"));
@@ -43,7 +46,7 @@ fn the_quick_start_of_a_plain_shell() {
     let job = Job::local(&world);
     programs(&job);
     let script = block("local").replace("ci/deploy-bot", &world.account());
-    let ran = job.shell("sh", &format!("set -e\n{script}")).succeed();
+    let ran = job.shell("sh", &format!("set -e\nown=$KUBECONFIG\n{script}\n[ \"$KUBECONFIG\" = \"$own\" ]")).succeed();
     assert_eq!(ran.stdout, "curl: fine\n");
     job.assert_nothing_left();
 }
@@ -192,6 +195,7 @@ fn the_examples_of_runs_help() {
         [
             "kubectl apply -f manifests/: fine\n",
             "deployed with *** and no token\n",
+            "curl: fine\n",
             "helm upgrade app ./chart: fine\nkubectl rollout status deploy/app: fine\n"
         ]
     );

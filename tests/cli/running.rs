@@ -167,8 +167,8 @@ fn a_transcript_that_tries_hard_leaks_nothing() {
     job.unset("CI_JOB_TOKEN");
     let script = "set -x; env; echo $OPENSHIFT_TOKEN | base64; echo $OPENSHIFT_TOKEN | base64 -w 0
 printf %s \"$OPENSHIFT_TOKEN\" | od -An -v -tx1 | tr -d ' \\n'; echo
-echo \"${OPENSHIFT_TOKEN##*.}\"; cat $JOBPASS_TOKEN_FILE $KUBECONFIG >&2";
-    let ran = job.run(script).succeed();
+echo \"${OPENSHIFT_TOKEN##*.}\"; cat $JOBPASS_TOKEN_FILE $KUBECONFIG $JOBPASS_CURL >&2";
+    let ran = job.run_with(["--variable", "OPENSHIFT_TOKEN"], script).succeed();
     // The sweep has looked at every form; this is that the rest came through.
     assert!(ran.stdout.contains("KUBECONFIG=") && ran.stderr.contains("\"tokenFile\""), "{}", ran.transcript());
     assert!(ran.stdout.matches("***").count() >= 5, "{}", ran.stdout);
@@ -191,8 +191,8 @@ fn what_the_pass_itself_sets_is_not_hidden_but_refused() {
     let world = World::sandbox("nothing is sent");
     let job = Job::gitlab(&world);
     let mut said = Vec::new();
-    for name in ["OPENSHIFT_TOKEN", "KUBECONFIG", "JOBPASS_TOKEN_FILE"] {
-        let ran = job.run("env").env("JOBPASS_HIDE", format!("DEPLOY_KEY {name}")).run();
+    for name in ["OPENSHIFT_TOKEN", "KUBECONFIG", "JOBPASS_CURL"] {
+        let ran = job.run_with(["--variable", "OPENSHIFT_TOKEN"], "env").env("JOBPASS_HIDE", format!("DEPLOY_KEY {name}")).run();
         code(&ran, 125);
         said.push(ran.said());
     }
@@ -202,7 +202,7 @@ fn what_the_pass_itself_sets_is_not_hidden_but_refused() {
     let world = World::new();
     let job = Job::gitlab(&world);
     job.set("OPENSHIFT_TOKEN", "an-old-one");
-    for flag in ["--no-variable", "--variable=PROD_TOKEN"] {
+    for flag in ["--no-variable", "--variable=PROD_TOKEN", "--strict"] {
         let ran = job.run_with(["--hide", "OPENSHIFT_TOKEN", flag], "echo \"${OPENSHIFT_TOKEN-none}\"").succeed();
         assert_eq!(ran.stdout, "none\n");
     }

@@ -23,7 +23,7 @@ fn sourcing_exports_everything_under_errexit_and_nounset() {
     let job = Job::gitlab(&world);
     let script = format!(
         "set -eu\n{}\ntest \"$OPENSHIFT_TOKEN\" = \"$(cat \"$JOBPASS_TOKEN_FILE\")\"\ntest -r \"$KUBECONFIG\"\n\
-         env | cut -d= -f1 | grep -E '^(JOBPASS_(EXPIRES|LEASE|PASS|TOKEN)|KUBECONFIG|OPENSHIFT)' | sort\necho \"trace: $-\"",
+         env | cut -d= -f1 | grep -E '^(JOBPASS_(CURL|EXPIRES|LEASE|PASS|TOKEN)|jobpass|KUBE|OPENSHIFT)' | sort\necho \"trace: $-\"",
         sourcing(&world)
     );
     in_each_shell(&job, &script, |shell, ran| {
@@ -31,7 +31,8 @@ fn sourcing_exports_everything_under_errexit_and_nounset() {
         let names = ran.stdout.lines().take_while(|line| !line.starts_with("trace")).collect::<Vec<_>>().join(" ");
         assert_eq!(
             names,
-            "JOBPASS_EXPIRES_AT JOBPASS_LEASE JOBPASS_PASS_NAMESPACE JOBPASS_PASS_SERVER JOBPASS_TOKEN_FILE KUBECONFIG OPENSHIFT_TOKEN",
+            "JOBPASS_CURL JOBPASS_EXPIRES_AT JOBPASS_LEASE JOBPASS_PASS_CA_FILE JOBPASS_PASS_NAMESPACE JOBPASS_PASS_SERVER JOBPASS_TOKEN_FILE \
+             KUBECONFIG KUBE_CONFIG_PATH OPENSHIFT_TOKEN",
             "{shell}"
         );
     });
@@ -183,4 +184,81 @@ fn a_variable_that_cannot_hold_the_token_is_an_error_without_it() {
             job.revoke().arg("--all").succeed();
         }
     }
+}
+
+// What was there before.
+
+#[test]
+fn what_the_variables_were_is_put_back() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let former = "a former one\n of 'two' \"lines\" ";
+    world.secret(former);
+    job.set("OPENSHIFT_TOKEN", former);
+    job.set("JOBPASS_PASS_SERVER", "");
+    // Not exported: it is none of the programs' business before, and so it is afterwards.
+    let script = format!(
+        "set -eux\nKUBE_CONFIG_PATH='a  b'\nbefore=$(set +x; env | grep -v '^_=' | sort)\nset -a\n{source}\nset +a\n\
+         [ \"$KUBE_CONFIG_PATH\" = \"$KUBECONFIG\" ]\n{source}\njobpass revoke --all\njobpass_restore\n\
+         set +x\n[ \"$(env | grep -v '^_=' | sort)\" = \"$before\" ]\n[ \"$KUBE_CONFIG_PATH\" = 'a  b' ]\n\
+         set | grep -c '^jobpass_[a-zA-Z_]*=' || :\njobpass_restore\n[ \"$(env | grep -v '^_=' | sort)\" = \"$before\" ]\n\
+         jobpass request --service-account {} >/dev/null",
+        world.account(),
+        source = sourcing(&world),
+    );
+    in_each_shell(&job, &script, |shell, ran| {
+        assert!(ran.is_success(), "{shell}: {}", ran.transcript());
+        assert_eq!(ran.stdout, "0\n", "{shell}: nothing of ours is left");
+        assert!(!ran.stderr.contains("is no setting"), "{shell}: {}", ran.transcript());
+    });
+}
+
+#[test]
+fn what_somebody_has_changed_since_stays() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let other = job.directory().join("identity.other");
+    doors::write(&other, &world.kubeconfig());
+    let script = format!(
+        "set -eu\n{source}\njobpass revoke\nexport KUBECONFIG={other}\n{source}\njobpass revoke\njobpass_restore\n\
+         [ \"$KUBECONFIG\" = {other} ]\n{source}\nexport KUBECONFIG=/mine\njobpass_restore\n[ \"$KUBECONFIG\" = /mine ]\n\
+         [ -z \"${{JOBPASS_LEASE+set}}${{OPENSHIFT_TOKEN+set}}\" ]",
+        source = sourcing(&world),
+        other = other.display(),
+    );
+    in_each_shell(&job, &script, |shell, ran| {
+        assert!(ran.is_success(), "{shell}: {}", ran.transcript());
+    });
+}
+
+#[test]
+fn a_shell_is_told_how_it_gets_back_what_it_had_and_a_request_before_that_is_no_riddle() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let before = job.get("KUBECONFIG").expect("set");
+    job.enter(&job.request().succeed());
+    assert_snapshot!("the_end_in_a_shell_that_has_sourced", job.revoke().succeed().said());
+    let refused = job.request().run();
+    assert_snapshot!("a_request_with_a_kubeconfig_of_a_pass_that_is_over", refused.said());
+    // By `--kubeconfig-out` it was elsewhere.
+    let out = job.directory().join("out.kubeconfig");
+    job.set("KUBECONFIG", &before);
+    job.enter(&job.request().args(["--kubeconfig-out", &out.to_string_lossy()]).succeed());
+    job.revoke().succeed();
+    assert_eq!(job.request().run().said(), refused.said());
+    // A pass that lives leads to what it was requested with, as long as that is there.
+    job.set("KUBECONFIG", &before);
+    job.enter(&job.request().succeed());
+    let identity = std::fs::read_to_string(&before).expect("there");
+    std::fs::remove_file(&before).expect("there");
+    assert_snapshot!("a_request_with_a_kubeconfig_of_a_pass_whose_identity_is_gone", job.request().run().said());
+    doors::write(before.as_ref(), &identity);
+    job.revoke().succeed();
+    // Whoever has a kubeconfig of his own at home gets a pass, and is told by which.
+    doors::make_directory(&job.directory().join("home/.kube"));
+    doors::write(&job.directory().join("home/.kube/config"), &world.kubeconfig());
+    let again = job.request().succeed();
+    assert!(again.said().contains("/.kube/config` (`KUBECONFIG` names a pass that is over)"), "{}", again.said());
+    job.revoke().arg("--all").succeed();
+    job.assert_nothing_left();
 }

@@ -93,7 +93,7 @@ fn a_command_does_not_take_the_pass_from_the_script_around_it() {
     assert_eq!((refused.end, refused.requests.len()), (End::Code(125), 0), "{}", refused.transcript());
     assert_snapshot!(refused.said());
     assert!(world.accepts(&token), "nothing is lost");
-    job.run_with(["--job-key", "another"], "test -n \"$OPENSHIFT_TOKEN\"").succeed();
+    job.run_with(["--job-key", "another"], "test -s \"$JOBPASS_TOKEN_FILE\" && test -z \"${OPENSHIFT_TOKEN-}\"").succeed();
     assert!(world.accepts(&token));
     job.revoke().succeed();
     world.assert_dies(&token);

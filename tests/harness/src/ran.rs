@@ -158,7 +158,7 @@ fn sweep(job: &Job<'_>, stdout: &str, stderr: &str) {
 /// The places of a job where a token belongs. The lease and the env file are none.
 fn is_made_for_secrets(job: &Job<'_>, path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_of_pass = path.parent().is_some_and(is_place) && (name == "token" || name == "kubeconfig");
+    let is_of_pass = path.parent().is_some_and(is_place) && ["token", "kubeconfig", "curlrc"].contains(&&*name);
     let is_named = name.starts_with("out.kubeconfig") || path.parent().is_some_and(|parent| parent.ends_with("out.docker"));
     let is_runners = name.starts_with("GITHUB_ENV") || name.starts_with("GITHUB_OUTPUT");
     let of_identity = ["identity.mount", ".kube"].iter().any(|directory| path.parent().is_some_and(|parent| parent.ends_with(directory)));

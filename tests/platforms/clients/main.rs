@@ -1,7 +1,9 @@
-//! Clients of Kubernetes whose token is renewed while they run: which of them goes on, with which form of the kubeconfig.
+//! Clients of Kubernetes with a pass: whether `request` gives each what it needs; which of them goes on when `run` renews its token, with
+//! which form of the kubeconfig; and that none is let in when the pass is over.
 //!
-//! The API server is the real one, behind a server of ours that shortens the tokens it grants (`go/shorten.go`). `jobpass hold` keeps
-//! two passes, one for each form, and every client asks for something each second with both, at the same time. `.ci/run` runs this:
+//! The API server is the real one, behind a server of ours that shortens the tokens it grants (`go/shorten.go`). `jobpass run` has
+//! two passes, one for each form, and every client asks for something each second with both, at the same time; then with one of
+//! `jobpass request`. `.ci/run` runs this:
 //! `JOBPASS_TEST_TOOLS` names the directory that `tests/platforms/tools` has filled, and `tests/platforms/tools clients` another one
 //! beside it; `JOBPASS_TEST_CLUSTER` names the control plane.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -51,17 +53,26 @@ const ENOUGH: usize = 3;
 /// A machine that is busy starts a JVM slowly.
 const LIMIT: Duration = Duration::from_mins(5);
 
+/// How long a client may take to see that its pass is over, or to be asked for the first time.
+const SOON: Duration = Duration::from_mins(1);
+
 /// The forms of the kubeconfig.
 const MODES: [&str; 2] = ["token", "exec"];
 
+/// The pass of `request`, beside those of `run`, which are called as their forms.
+const REQUEST: &str = "request";
+
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are for whoever asks why the table says something else")]
-fn which_client_goes_on_with_which_kubeconfig() {
+fn which_client_takes_a_pass_and_goes_on_and_none_outlives_it() {
     let directory = doors::control_plane().expect("JOBPASS_TEST_CLUSTER names a running control plane");
     let world = World::new();
     // With it come the rights that the clients use.
     world.own_token();
-    let clients = Clients::start(&world, ControlPlane::at(&directory));
+    let mut clients = Clients::new(&world, ControlPlane::at(&directory));
+    for mode in MODES {
+        clients.run(mode);
+    }
     let answers = watched(&world, ControlPlane::at(&directory), &clients);
     let mut seen = BTreeMap::new();
     for (mode, client) in expected() {
@@ -69,11 +80,42 @@ fn which_client_goes_on_with_which_kubeconfig() {
         println!("{client}, {mode}: {}", summary(answers));
         seen.insert((mode, client), judged(answers));
     }
-    clients.end();
+    clients.end_runs();
+    for mode in MODES {
+        refused(&clients, mode);
+    }
+    clients.stop();
+    clients.request();
+    is_so_soon(&clients, REQUEST, "let in", |_| true, |answer| answer.status == "200");
+    clients.revoke();
+    refused(&clients, REQUEST);
     let unclear: Vec<_> = seen.iter().filter(|(_, seen)| seen.is_none()).map(|(which, _)| which).collect();
     assert!(unclear.is_empty(), "neither goes on nor fails: {unclear:?}");
     table::compare(|mode, client| seen[&(mode, client)].expect("it is clear"));
 }
+
+/// The pass is over: nobody is let in any more, whatever a client has in its memory.
+fn refused(clients: &Clients, mode: &'static str) {
+    let (ended, asks) = (Instant::now(), |client: &str| !WATCHES.contains(&client));
+    is_so_soon(clients, mode, "refused", asks, |answer| answer.at > ended && answer.status != "200");
+}
+
+/// Waits until the last answer to each of these clients is as wanted.
+fn is_so_soon(clients: &Clients, mode: &'static str, what: &str, which: impl Fn(&str) -> bool, is_so: impl Fn(&Answer) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let asked = ROWS.iter().map(|row| row.client).filter(|client| which(client));
+        let late: Vec<_> = asked.filter(|client| !clients.answers(mode, client).last().is_some_and(&is_so)).collect();
+        if late.is_empty() {
+            return;
+        }
+        assert!(begun.elapsed() < SOON, "{mode}: not yet {what}: {late:?}\n{}", clients.complaints());
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Those whose one request stays open: they ask nothing any more.
+const WATCHES: [&str; 1] = ["kubectl-watch"];
 
 /// Each client with each form of the kubeconfig.
 fn expected() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -116,6 +158,8 @@ fn judged(answers: &[Answer]) -> Option<Seen> {
         Some(Seen::GoesOn)
     } else if answers[0].status == "200" && late(answers).all(|answer| answer.status == "401") {
         Some(Seen::Fails)
+    } else if answers.iter().all(|answer| answer.status.contains("not implemented")) {
+        Some(Seen::Never)
     } else {
         None
     }

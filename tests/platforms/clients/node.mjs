@@ -15,7 +15,7 @@ function configured() {
 async function ask(name, api) {
   let answer = 200;
   try {
-    await api.listNamespacedConfigMap({ namespace: process.env.NAMESPACE, limit: 1 });
+    await api().listNamespacedConfigMap({ namespace: process.env.NAMESPACE, limit: 1 });
   } catch (error) {
     answer = error.code ?? JSON.stringify(String(error));
   }
@@ -25,8 +25,14 @@ async function ask(name, api) {
 const once = configured();
 let anew;
 for (let n = 0; n < 400; n++) {
-  if (n % 30 === 0) anew = configured();
-  await ask("node", once);
-  await ask("node-anew", anew);
+  await ask("node", () => once);
+  await ask("node-anew", () => {
+    // When the pass is over, there is no kubeconfig.
+    if (n % 30 === 0) {
+      anew = undefined;
+      anew = configured();
+    }
+    return anew;
+  });
   await setTimeout(1000);
 }

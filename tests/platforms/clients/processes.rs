@@ -1,4 +1,4 @@
-//! What runs for the test: the server that shortens tokens, two `jobpass hold`, and the clients. It all ends with [`Clients`].
+//! What runs for the test: the server that shortens tokens, `jobpass run` and `jobpass request`, and the clients. It all ends with [`Clients`].
 #![expect(clippy::disallowed_methods, reason = "the test plays who starts them, and keeps what they complain of")]
 
 use std::{
@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 use crate::{
-    LEEWAY, LIFE, MODES, WATCH,
+    LEEWAY, LIFE, REQUEST, WATCH,
     harness::{ControlPlane, World, doors, within},
     shared,
 };
@@ -56,23 +56,31 @@ impl Drop for Group {
     }
 }
 
-/// All clients with all forms of the kubeconfig, and what they need. In the order in which it is to end.
+/// What a client is given of a pass.
+type Given = BTreeMap<String, String>;
+
+/// The names of it.
+const GIVEN: [&str; 4] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "JOBPASS_CURL", "JOBPASS_PASS_SERVER"];
+
+/// All clients with all passes, and what they need. In the order in which it is to end.
 pub(crate) struct Clients {
     programs: Vec<Group>,
-    holds: Vec<Group>,
+    passes: Vec<Group>,
     _server: Group,
     answers: Answers,
     directory: TempDir,
+    url: String,
+    account: String,
+    namespace: String,
 }
 
 impl Clients {
-    /// Starts it all.
-    pub(crate) fn start(world: &World, cluster: &ControlPlane) -> Self {
+    /// Starts the server before which they all stand.
+    pub(crate) fn new(world: &World, cluster: &ControlPlane) -> Self {
         let directory = TempDir::new().unwrap();
         let at = |name: &str| directory.path().join(name);
         doors::make_directory(&at("bin"));
-        let jobpass = env!("CARGO_BIN_EXE_jobpass");
-        symlink(jobpass, at("bin/jobpass")).unwrap();
+        symlink(env!("CARGO_BIN_EXE_jobpass"), at("bin/jobpass")).unwrap();
         doors::write(&at("real.crt"), &world.ca_pem());
         doors::write(&at("identity"), world.identity_token());
 
@@ -84,35 +92,72 @@ impl Clients {
         // It ends when nobody holds the other end of this pipe any more, even if the test is killed.
         let mut server = Group::start(server.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log(&at("server.log"))));
         let url = server.lines().next().expect("it says where it listens");
+        let (account, namespace) = (world.account(), world.namespace().to_owned());
+        Self { programs: Vec::new(), passes: Vec::new(), _server: server, answers: Answers::default(), directory, url, account, namespace }
+    }
 
-        let answers = Answers::default();
-        let (mut holds, mut clients) = (Vec::new(), Vec::new());
-        for mode in MODES {
-            let mut hold = doors::program(jobpass);
-            hold.args(["hold", "--platform", "local", "--kubeconfig-mode", mode, "--service-account", &world.account(), "--server", &url]);
-            hold.arg("--dir")
-                .arg(at(mode))
-                .arg("--certificate-authority")
-                .arg(at("ca.crt"))
-                .arg("--identity-token-file")
-                .arg(at("identity"));
-            holds.push(Group::start(hold.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log(&at(&format!("hold-{mode}.log"))))));
-            doors::tool(jobpass).arg("wait").arg("--dir").arg(at(mode)).assert().success();
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// `jobpass`, with the CI identity and a place of its own.
+    fn jobpass(&self, place: &str, arguments: &[&str]) -> Command {
+        let base = self.at(place);
+        if !base.exists() {
+            doors::make_directory(&base);
+            doors::set_mode(&base, 0o700);
         }
-        for mode in MODES {
-            for (name, mut client) in programs() {
-                client.env("PATH", format!("{}:{}:{}", at("bin").display(), shared::tools(&["node"]).display(), shared::machine()));
-                client.env("HOME", directory.path()).env("KUBECONFIG", at(mode).join("kubeconfig")).env("NAMESPACE", world.namespace());
-                // Not by the name that `jobpass credential` reads: the kubeconfig has to tell it.
-                client.env("TOKEN_FILE", at(mode).join("token"));
-                client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log(&at(&format!("{name}-{mode}.log"))));
-                let mut client = Group::start(&mut client);
-                let (lines, answers) = (client.lines(), answers.clone());
-                thread::spawn(move || keep(mode, lines, &answers));
-                clients.push(client);
-            }
+        let mut jobpass = doors::program(env!("CARGO_BIN_EXE_jobpass"));
+        jobpass.args(arguments).env("XDG_RUNTIME_DIR", &base).env("PATH", self.path());
+        jobpass.env("JOBPASS_PLATFORM", "local").env("JOBPASS_SERVICE_ACCOUNT", &self.account).env("JOBPASS_SERVER", &self.url);
+        jobpass.env("JOBPASS_CERTIFICATE_AUTHORITY", self.at("ca.crt")).env("JOBPASS_IDENTITY_TOKEN_FILE", self.at("identity"));
+        jobpass.stdin(Stdio::null()).stderr(log(&self.at(&format!("{place}.log"))));
+        jobpass
+    }
+
+    fn path(&self) -> String {
+        format!("{}:{}:{}", self.at("bin").display(), shared::tools(&["node"]).display(), shared::machine())
+    }
+
+    /// Begins a pass for the clients by `run`, which renews it, and starts them. The command of `run` only says what it is given, and
+    /// waits for the end of its input.
+    pub(crate) fn run(&mut self, mode: &'static str) {
+        let script = GIVEN.map(|name| format!("echo \"{name}=${name}\"; ")).concat() + "exec cat";
+        let mut run = self.jobpass(mode, &["run", "--kubeconfig-mode", mode, "--", "sh", "-c", &script]);
+        let mut run = Group::start(run.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let given =
+            run.lines().take(GIVEN.len()).filter_map(|line| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let given = given.collect();
+        self.passes.push(run);
+        self.start(mode, &given);
+    }
+
+    /// Begins a pass by `request`, and starts the clients in a shell that has sourced its file.
+    pub(crate) fn request(&mut self) {
+        let script = ". \"$(jobpass request)\"; ".to_owned() + &GIVEN.map(|name| format!("echo \"{name}=${name}\"; ")).concat();
+        let mut shell = self.jobpass(REQUEST, &[]);
+        let variables: Vec<_> = shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        shell = doors::program("sh");
+        let said = shell.args(["-ec", &script]).envs(variables).stdin(Stdio::null()).stderr(log(&self.at("request.log"))).output().unwrap();
+        assert!(said.status.success(), "{}", self.complaints());
+        let said = String::from_utf8(said.stdout).unwrap();
+        let given = said.lines().filter_map(|line| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect();
+        self.start(REQUEST, &given);
+    }
+
+    fn start(&mut self, mode: &'static str, given: &Given) {
+        assert_eq!(given.len(), GIVEN.len(), "{}", self.complaints());
+        for (name, mut client) in programs() {
+            client.envs(given).env("PATH", self.path()).env("HOME", self.directory.path()).env("NAMESPACE", &self.namespace);
+            // Not by the name that `jobpass credential` reads: the kubeconfig has to tell it.
+            client.env_remove("JOBPASS_TOKEN_FILE").env("TOKEN_FILE", &given["JOBPASS_TOKEN_FILE"]);
+            client.env("ANSIBLE_COLLECTIONS_PATH", installed("python")).env("ANSIBLE_HOME", self.at("ansible"));
+            client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log(&self.at(&format!("{name}-{mode}.log"))));
+            let mut client = Group::start(&mut client);
+            let (lines, answers) = (client.lines(), self.answers.clone());
+            thread::spawn(move || keep(mode, lines, &answers));
+            self.programs.push(client);
         }
-        Self { programs: clients, holds, _server: server, answers, directory }
     }
 
     /// How the requests of a client were answered so far.
@@ -127,18 +172,28 @@ impl Clients {
         logs.flat_map(|path| [path.display().to_string(), fs::read_to_string(&path).unwrap_or_default()]).collect::<Vec<_>>().join("\n")
     }
 
-    /// Ends the clients, then the passes.
-    pub(crate) fn end(mut self) {
-        self.programs.clear();
-        for hold in &mut self.holds {
-            kill_process(Pid::from_child(&hold.0), Signal::TERM).unwrap();
+    /// Ends the passes of `run`; the clients stay.
+    pub(crate) fn end_runs(&mut self) {
+        for mut run in self.passes.drain(..) {
+            drop(run.0.stdin.take());
             let mut status = None;
-            within(Duration::from_secs(30), "hold ends", || {
-                status = hold.0.try_wait().unwrap();
+            within(Duration::from_secs(30), "run ends", || {
+                status = run.0.try_wait().unwrap();
                 status.is_some()
             });
-            assert!(status.is_some_and(|status| status.success()), "hold has ended with {status:?}");
+            assert!(status.is_some_and(|status| status.success()), "run has ended with {status:?}");
         }
+    }
+
+    /// Ends the pass of `request`; the clients stay.
+    pub(crate) fn revoke(&mut self) {
+        let status = self.jobpass(REQUEST, &["revoke"]).stdout(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{}", self.complaints());
+    }
+
+    /// Ends the clients.
+    pub(crate) fn stop(&mut self) {
+        self.programs.clear();
     }
 }
 
@@ -152,7 +207,7 @@ fn keep(mode: &'static str, lines: impl Iterator<Item = String>, answers: &Answe
 }
 
 /// The programs of the clients; some play several of them.
-fn programs() -> [(&'static str, Command); 8] {
+fn programs() -> [(&'static str, Command); 10] {
     let source = |name: &str| Path::new(SOURCE).join(name);
     let program = |program: &Path, arguments: &[&Path]| {
         let mut command = doors::program(program);
@@ -172,6 +227,8 @@ fn programs() -> [(&'static str, Command); 8] {
         ("kubectl", calls("kubectl", ControlPlane::binary())),
         ("kubectl-watch", calls("kubectl-watch", ControlPlane::binary())),
         ("helm", calls("helm", &installed("helm"))),
+        ("curl", calls("curl", Path::new("curl"))),
+        ("ansible", calls("ansible", &installed("python/bin/ansible"))),
         ("client-go", go("client-go")),
         ("informer", go("informer")),
         ("python", program(&installed("python/bin/python"), &[&source("python.py")])),

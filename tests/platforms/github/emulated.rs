@@ -310,7 +310,7 @@ fn installed(world: &World) -> Runner {
 /// Starts a script that keeps its token in a file, and waits until it says so.
 fn started_under_jobpass(world: &World, runner: &mut Runner, script: &str) -> (Live, String) {
     let copy = runner.temp().join("copy");
-    let script = format!("printf %s \"$OPENSHIFT_TOKEN\" >{}\n{script}", copy.display());
+    let script = format!("cat \"$JOBPASS_TOKEN_FILE\" >{}\n{script}", copy.display());
     let live = runner.start_run(SHELL, &script);
     live.said("ready");
     let token = fs::read_to_string(copy).expect("written");
@@ -322,7 +322,7 @@ fn started_under_jobpass(world: &World, runner: &mut Runner, script: &str) -> (L
 fn a_shell_under_jobpass_has_the_token_and_cannot_show_it() {
     let world = World::new();
     let mut runner = installed(&world);
-    let script = "echo \"t $OPENSHIFT_TOKEN\"; echo \"$OPENSHIFT_TOKEN\" | base64; echo \"${OPENSHIFT_TOKEN##*.}\" >&2; echo ready; exit 7";
+    let script = "t=$(cat \"$JOBPASS_TOKEN_FILE\"); echo \"t $t\"; echo \"$t\" | base64; echo \"${t##*.}\" >&2; echo ready; exit 7";
     let (live, token) = started_under_jobpass(&world, &mut runner, script);
     let step = live.end(&mut runner);
     assert_eq!(step.end, End::Code(7), "{step:#?}");

@@ -46,8 +46,8 @@ grep -q tokenFile \"$KUBECONFIG\"
 cp \"$(dirname \"$KUBECONFIG\")/token\" \"$(mktemp \"$KEPT/token-XXXXXX\")\"
 ";
 
-/// Shows the token as careless programs do; only the wrapper can hide it.
-const CARELESS: &str = "echo \"kubectl says ${OPENSHIFT_TOKEN-}\"\n";
+/// Shows the token as careless programs do; only the wrapper can hide it, so not where the whole job has it in a variable.
+const CARELESS: &str = "[ -n \"${STAGING_TOKEN-}\" ] || echo \"kubectl says $(cat \"$JOBPASS_TOKEN_FILE\")\"\n";
 
 /// What the template calls `cargo` with; this one has the binary already.
 const CARGO: &str = "#!/bin/sh -eu

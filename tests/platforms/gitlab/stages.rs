@@ -45,7 +45,7 @@ $ # jobpass: a pass that is left is ended here # collapsed multi-line command
 const ID_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2dpdGxhYi5leGFtcGxlLmNvbSJ9.c2lnbmF0dXJlLW9mLWdpdGxhYg";
 
 /// Keeps the token where the job's end does not reach.
-const KEEP: &str = "printf %s \"$OPENSHIFT_TOKEN\" >\"$KEPT/token\"";
+const KEEP: &str = "cat \"$JOBPASS_TOKEN_FILE\" >\"$KEPT/token\"";
 
 /// Says so, and goes on for half a minute.
 const WAIT: &str = "echo ready; i=0; while [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; echo late";

@@ -30,6 +30,7 @@ fn a_careless_script_under_the_wrapper_shows_nothing() {
             let executor = executor(if has_proxy { "shell" } else { "docker" });
             let mut job = job(&world, &volume, executor, &shell, Form::Wrapper, &script);
             job.has_proxy = has_proxy;
+            job.set("JOBPASS_VARIABLE", "OPENSHIFT_TOKEN");
             traced(&mut job);
             let ended = job.run();
             assert_ended(&ended, End::Code(0), &job);

@@ -11,7 +11,7 @@ fn named(world: &World, volume: &Volume, name: &str) -> String {
 
 /// A script that keeps its token under this name, and waits until it may go on.
 fn waiting(name: &str) -> String {
-    format!("printf %s \"$OPENSHIFT_TOKEN\" >\"$KEPT/{name}\"; echo ready; until [ -e \"$KEPT/go-{name}\" ]; do sleep 0.1; done")
+    format!("cat \"$JOBPASS_TOKEN_FILE\" >\"$KEPT/{name}\"; echo ready; until [ -e \"$KEPT/go-{name}\" ]; do sleep 0.1; done")
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_job_that_is_tried_again_has_a_lease_of_its_own() {
 fn commands_one_after_the_other_have_a_pass_each() {
     let world = World::new();
     let volume = Volume::new();
-    let mut job = on_docker(&world, &volume, "dash", Form::Wrapper, &["printf %s \"$OPENSHIFT_TOKEN\" >\"$KEPT/first\""]);
+    let mut job = on_docker(&world, &volume, "dash", Form::Wrapper, &["cat \"$JOBPASS_TOKEN_FILE\" >\"$KEPT/first\""]);
     job.lines
         .script
         .extend([format!("jobpass run -- sh -c {}", quoted(KEEP)), "echo \"v ${OPENSHIFT_TOKEN+set}${KUBECONFIG+set}\"".to_owned()]);
@@ -141,7 +141,7 @@ fn the_wrapper_in_a_job_of_the_template_leaves_the_job_its_pass() {
     let volume = Volume::new();
     // Both would have the lease of this job's name, which one job has once.
     let refused = "jobpass run -- touch \"$KEPT/ran\" || echo \"code $?\"; [ -e \"$JOBPASS_TOKEN_FILE\" ] && echo there";
-    let second = format!("jobpass run --job-key other -- sh -c {}", quoted("printf %s \"$OPENSHIFT_TOKEN\" >\"$KEPT/second\""));
+    let second = format!("jobpass run --job-key other -- sh -c {}", quoted("cat \"$JOBPASS_TOKEN_FILE\" >\"$KEPT/second\""));
     let mut job = on_docker(&world, &volume, "bash", Form::Template, &[KEEP, refused, &second]);
     let ended = job.run();
     assert_ended(&ended, End::Code(0), &job);
