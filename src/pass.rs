@@ -19,15 +19,17 @@ use crate::{
     platform::{Platform, key},
     registry_auth,
     secret::Secret,
-    signals::{Notice, Signals},
+    signals::Signals,
     spec::TokenSpec,
     store::{self, Exchange, Readers, Store},
 };
 
 mod asked_again;
+mod interruption;
 mod outlived;
 mod revocation;
 
+use interruption::{interrupted, waiting};
 pub use revocation::{Revocation, Revoked, Terms};
 
 /// A pass that has begun: what the job holds.
@@ -137,7 +139,7 @@ impl Pass {
             // Done before the store is touched: as long as the former pass lives, its lease file is needed.
             tokio::select! {
                 replaced = replaced(&mut cluster, &former) => replaced?,
-                signal = signals.ending_one() => return Err(interrupted(signal)),
+                signal = signals.ending_one() => return Err(waiting(interrupted(signal), cluster.trouble())),
             }
             warnings.push(format!(
                 "the former pass of this job for service account `{}` is ended: they have one lease",
@@ -180,6 +182,7 @@ impl Pass {
                 signal = signals.ending_one() => (Err(interrupted(signal)), context.platform.signal_budget()),
             }
         };
+        let outcome = outcome.map_err(|failure| waiting(failure, cluster.trouble()));
         // The CI identity's token may have been read anew: the new one is masked, too.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
         let outcome = renewed.into_iter().try_for_each(|token| observer.mask(token)).and(outcome);
@@ -285,7 +288,7 @@ impl Pass {
     /// Ends a pass that could not be handed over, and returns the failure, extended if the pass could not be ended.
     pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
         self.lease.remove_named_files();
-        if !self.cluster.left_something {
+        if !self.cluster.may_have_left_something() {
             return cleared(&self.store, failure, observer);
         }
         self.cluster.extend(time);
@@ -383,10 +386,6 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
     }
     let lifetime = claims.lifetime().and_then(|seconds| u64::try_from(seconds).ok()).map_or(spec.ttl, Duration::from_secs);
     Ok((granted.token, lifetime))
-}
-
-fn interrupted(notice: Notice) -> Failure {
-    Failure::new(Code::Interrupted, "cannot request a pass").cause(format!("interrupted by {notice}"))
 }
 
 /// Nothing is left on the server: removes the local files as well.
