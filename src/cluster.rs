@@ -1,7 +1,7 @@
 //! The Kubernetes API: one connection, one deadline and one retry rule for all that is asked of it.
 //!
 //! `ask`, `exchange`, `hedge`, `retry` and `answer` send a [`Request`] and tell the answers apart. `leases`, `tokens`, `events` and
-//! `review` are what is asked: a new question is a file like these. `operator` is for those who own the cluster, and `questions` for
+//! `review` are what is asked, and `allowed` what else might have been meant: a new question is a file like these. `operator` is for those who own the cluster, and `questions` for
 //! whoever asks what he may.
 //!
 //! An answer, a 409 say, goes from `exchange` (read off the wire) to `hedge` and `retry` (asked again, or not), `ask` (a 401 once more) and its
@@ -19,13 +19,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     clock::{ServerClock, ServerTime},
     failure::{Code, Failure},
-    identity::{Identity, issuer::When},
+    identity::{Identity, issuer::When, server::path_of},
     lease::Lease,
     net::{Connector, WRONG_SERVER},
     out::Out,
     secret::Secret,
 };
 
+mod allowed;
 pub mod answer;
 mod ask;
 mod deletion;
@@ -222,7 +223,7 @@ impl Cluster {
     }
 
     fn shown(&self) -> Shown<'_> {
-        Shown { why: &self.identity.why, token: self.identity_token(), now: Timestamp::now() }
+        Shown { why: &self.identity.why, path: path_of(self.identity.server()), token: self.identity_token(), now: Timestamp::now() }
     }
 }
 

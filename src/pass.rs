@@ -25,12 +25,12 @@ use crate::{
 };
 
 mod asked_again;
-mod interruption;
 mod outlived;
 mod revocation;
+mod unbegun;
 
-use interruption::{interrupted, waiting};
 pub use revocation::{Revocation, Revoked, Terms};
+use unbegun::{explained, interrupted, waiting};
 
 /// A pass that has begun: what the job holds.
 pub struct Pass {
@@ -161,7 +161,8 @@ impl Pass {
         let (outcome, time) = {
             let steps = async {
                 let secret = object::secret(&lease, spec, context, &cluster.maker().await);
-                let made = cluster.create_lease(&lease, &secret).await?;
+                let made = cluster.create_lease(&lease, &secret).await;
+                let made = explained(made, &mut cluster, &lease).await?;
                 if made.replaced && key::is_whole(lease.job_key.as_deref().unwrap_or_default(), lease.job.as_deref()) {
                     warnings.push(format!("the lease `{}` of an earlier attempt with this `--job-key` is taken over", lease.id()));
                 }
@@ -172,7 +173,8 @@ impl Pass {
                 watch.update(&lease);
                 store.save_lease(&seal.json(&lease))?;
                 warnings.extend(cluster.skew().map(|skew| format!("{skew}: the times of this pass are the server's")));
-                let granted = cluster.request_token(&lease, spec).await?;
+                let granted = cluster.request_token(&lease, spec).await;
+                let granted = explained(granted, &mut cluster, &lease).await?;
                 let expires_at = granted.expires_at;
                 let (token, lifetime) = accepted(&mut lease, granted, spec, &mut warnings)?;
                 Ok((token, expires_at, lifetime))
