@@ -198,7 +198,7 @@ impl Pass {
         if let Some(failure) = failure {
             return Err(pass.undo(time, failure, observer).await);
         }
-        pass.warnings.extend(outlived::warning(&pass, context));
+        pass.warnings.extend(outlived::endless(&pass).into_iter().chain(outlived::warning(&pass, context)));
         let saved = pass.store.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| observer.save(&pass.lease));
         match saved {
             Ok(()) => Ok(pass),

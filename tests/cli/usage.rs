@@ -101,6 +101,25 @@ refused! {
     };
 }
 
+// What was made for other tools.
+refused! {
+    the_variables_of_oc: gitlab, |job| {
+        let job = job.request().without("JOBPASS_KUBECONFIG").env("OPENSHIFT_TOKEN", job.world.identity_token());
+        job.env("OPENSHIFT_SERVER", "https://api.example.com:6443").env("OPENSHIFT_CA", "/ca.crt").run()
+    };
+    a_token_of_kubernetes_without_a_server: local, |job| {
+        job.request().without("KUBECONFIG").env("K8S_TOKEN", job.world.identity_token()).run()
+    };
+    a_kubeconfig_under_another_name: github, |job| {
+        job.unset("JOBPASS_IDENTITY_KUBECONFIG");
+        job.request().env("KUBE_CONFIG_DATA", job.world.kubeconfig()).run()
+    };
+    an_identity_token_beside_the_server_of_oc: gitlab, |job| {
+        let job = job.request().without("JOBPASS_KUBECONFIG").env("JOBPASS_IDENTITY_TOKEN", job.world.identity_token());
+        job.env("OPENSHIFT_SERVER", "https://api.example.com:6443").run()
+    };
+}
+
 // The CI identity.
 refused! {
     no_identity: gitlab, |job| job.request().without("JOBPASS_KUBECONFIG").run();
