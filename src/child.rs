@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod hidden;
+mod missing;
 mod pipes;
 mod process;
 mod shutdown;
@@ -165,12 +166,6 @@ pub fn hide(patterns: &mut Patterns, name: &str, env: &Env) -> Option<String> {
 /// Finds a program as a shell does, so that a missing program is reported before a token is requested.
 fn found(program: &Path, env: &Env) -> Result<PathBuf, Failure> {
     let shown = program.display();
-    let hint = if program.as_os_str().as_encoded_bytes().contains(&b'=') {
-        "give a command variables by `env NAME=VALUE COMMAND`"
-    } else {
-        "check its name and `PATH`"
-    };
-    let missing = || Failure::new(Code::CommandNotFound, format!("there is no program `{shown}`")).hint(hint);
     let refused = || Failure::new(Code::CommandNotExecutable, format!("`{shown}` cannot be executed"));
     let candidates: Vec<_> = if program.as_os_str().as_encoded_bytes().contains(&b'/') {
         vec![env.absolute(program)]
@@ -181,7 +176,7 @@ fn found(program: &Path, env: &Env) -> Result<PathBuf, Failure> {
     match candidates.iter().find(is_executable) {
         Some(path) => Ok(path.clone()),
         None if candidates.iter().any(|path| path.exists()) => Err(refused()),
-        None => Err(missing()),
+        None => Err(missing::failure(program, env)),
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{
     verbs,
 };
 
+pub mod mistaken;
+
 /// The verbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -83,8 +85,11 @@ impl Called {
     ///
     /// # Errors
     /// When it cannot be parsed, or asks for help or the version.
-    pub fn parse(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
-        let matches = command().try_get_matches_from(arguments)?;
+    pub fn parse(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let matches = match asks(arguments) {
+            Some(asks) => command().try_get_matches_from(asks)?,
+            None => command().try_get_matches_from(arguments)?,
+        };
         #[cfg(feature = "operate")]
         if matches.subcommand_name().is_some_and(|name| OPERATORS.contains(&name)) {
             let mut operation = Operation::from_arg_matches(&matches)?;
@@ -95,6 +100,18 @@ impl Called {
         }
         Cli::of(matches).map(Self::Job)
     }
+}
+
+/// `help [VERB]` and `version`, as the flags that they stand for.
+fn asks(arguments: &[OsString]) -> Option<Vec<OsString>> {
+    let (program, verb) = (arguments.first()?, arguments.get(1)?.to_str()?);
+    let of = match verb {
+        "help" => &arguments[2..],
+        "version" if arguments.len() == 2 => &[],
+        _ => return None,
+    };
+    let flag = OsString::from(format!("--{verb}"));
+    Some([program].into_iter().chain(of).cloned().chain([flag]).collect())
 }
 
 impl Cli {
@@ -196,7 +213,8 @@ mod tests {
     use crate::options as o;
 
     fn parsed(arguments: &[&str]) -> Result<Called, clap::Error> {
-        Called::parse(arguments.iter().map(OsString::from).collect())
+        let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
+        Called::parse(&arguments)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The Kubernetes API: one connection, one deadline and one retry rule for all that is asked of it.
 //!
 //! `ask`, `exchange`, `hedge`, `retry` and `answer` send a [`Request`] and tell the answers apart. `leases`, `tokens`, `events` and
-//! `review` are what is asked: a new question is a file like these. `operator` is for those who own the cluster, and `questions` for
+//! `review` are what is asked, and `allowed` what else might have been meant: a new question is a file like these. `operator` is for those who own the cluster, and `questions` for
 //! whoever asks what he may.
 //!
 //! An answer, a 409 say, goes from `exchange` (read off the wire) to `hedge` and `retry` (asked again, or not), `ask` (a 401 once more) and its
@@ -19,13 +19,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     clock::{ServerClock, ServerTime},
     failure::{Code, Failure},
-    identity::{Identity, issuer::When},
+    identity::{Identity, issuer::When, server::path_of},
     lease::Lease,
     net::{Connector, WRONG_SERVER},
     out::Out,
     secret::Secret,
 };
 
+mod allowed;
 pub mod answer;
 mod ask;
 mod deletion;
@@ -43,6 +44,7 @@ mod retry;
 mod review;
 mod tokens;
 pub mod told;
+mod trouble;
 
 use answer::{Answer, Shown};
 use ask::bounded;
@@ -51,6 +53,7 @@ pub use deletion::Deleted;
 pub use questions::Attempted;
 use request::Request;
 pub use tokens::{Granted, Probed};
+use trouble::{Trouble, whole};
 
 /// How long to try where no connection can be made, depending on what is at stake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +80,18 @@ pub struct Cluster {
     identity: Identity,
     connector: Connector,
     deadline: Instant,
+    /// The same as a length of time, for messages.
     timeout: Duration,
     patience: Patience,
     standing: Standing,
     /// When the credential is asked for anew, as its end is near.
     stale: Option<Instant>,
-    /// Where failures are reported that are tried again; and whether one was reported already.
-    out: Out,
-    said: bool,
+    trouble: Trouble,
     clock: ServerClock,
-    /// Whether something of ours may exist on the server; only then there is something to undo.
-    pub left_something: bool,
+    /// Whether something of ours may exist on the server.
+    left_something: bool,
+    /// Whether a request is under way that creates something.
+    is_creating: bool,
 }
 
 impl Cluster {
@@ -97,9 +101,9 @@ impl Cluster {
     /// When the CI identity's credential cannot be read in time.
     pub async fn connect(identity: Identity, timeout: Duration, patience: Patience, out: &Out) -> Result<Self, Failure> {
         let deadline = Instant::now() + timeout;
+        let timeout = whole(timeout);
         let (connector, stale) = bounded(&identity, deadline, timeout, patience, out).await?;
-        let (out, clock) = (out.clone(), ServerClock::default());
-        hide(&out, &identity, &connector);
+        hide(out, &identity, &connector);
         Ok(Self {
             identity,
             connector,
@@ -108,10 +112,10 @@ impl Cluster {
             patience,
             standing: Standing::Good,
             stale,
-            out,
-            said: false,
-            clock,
+            trouble: Trouble::new(out),
+            clock: ServerClock::default(),
             left_something: false,
+            is_creating: false,
         })
     }
 
@@ -127,7 +131,7 @@ impl Cluster {
     /// When the token cannot be sent.
     pub async fn again_as(&self, token: &Secret, why: &str) -> Result<Self, Failure> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        Self::connect(self.identity.bearing(token, why), left, self.patience, &self.out).await
+        Self::connect(self.identity.bearing(token, why), left, self.patience, self.trouble.out()).await
     }
 
     /// Whether the last request was refused because the API server does not know the CI identity.
@@ -149,7 +153,7 @@ impl Cluster {
     /// The same while a pass goes on: only what has failed is said.
     pub async fn give_back_for_now(&mut self) {
         for failure in self.give_back(When::Unneeded).await.into_iter().filter_map(Result::err) {
-            self.out.warn_aside(failure.brief());
+            self.trouble.out().warn_aside(failure.brief());
         }
     }
 
@@ -172,9 +176,22 @@ impl Cluster {
     /// Sets a new deadline from now on: cleaning up must not fail because the request has used up the time.
     pub fn extend(&mut self, timeout: Duration) {
         self.deadline = Instant::now() + timeout;
-        self.timeout = timeout;
+        self.timeout = whole(timeout);
         // A long command outlives more than one credential of the CI identity, so it may be read anew once more.
         self.standing = Standing::Good;
+    }
+
+    /// Whether something of ours may exist on the server; only then there is something to undo. A request that was interrupted before
+    /// there was any connection has left nothing.
+    #[must_use]
+    pub fn may_have_left_something(&self) -> bool {
+        self.left_something || (self.is_creating && self.connector.was_reached())
+    }
+
+    /// What has kept the last request from being answered, where it is not answered yet.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.now()
     }
 
     /// Whether there is time left.
@@ -206,7 +223,7 @@ impl Cluster {
     }
 
     fn shown(&self) -> Shown<'_> {
-        Shown { why: &self.identity.why, token: self.identity_token(), now: Timestamp::now() }
+        Shown { why: &self.identity.why, path: path_of(self.identity.server()), token: self.identity_token(), now: Timestamp::now() }
     }
 }
 

@@ -29,6 +29,7 @@ pub mod held;
 pub mod in_cluster;
 pub mod issuer;
 pub mod kubeconfig;
+mod migrating;
 mod missing;
 mod mounted;
 pub mod oidc;

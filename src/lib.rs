@@ -64,13 +64,13 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     action::Phase,
-    cli::{Called, Cli, Verb},
+    cli::{Called, Cli, Verb, mistaken},
     context::{Context, Stdout},
     env::Env,
     failure::{Code, Exit, Failure},
@@ -156,11 +156,15 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     let code = |exit: Exit| coded(exit, of_run);
     fault::watch_over(number(Exit::Failed, of_run));
     let out = Out::new();
-    let cli = match Called::parse(arguments) {
+    if let Some(failure) = mistaken::one_dash(cli::command, &arguments) {
+        out.say(failure.to_string());
+        return code(failure.exit());
+    }
+    let cli = match Called::parse(&arguments) {
         Ok(Called::Job(cli)) => cli,
         #[cfg(feature = "operate")]
         Ok(Called::Operator(operation)) => return operated(*operation, &env, &out).await,
-        Err(error) => return refused(&error, &out, code),
+        Err(error) => return refused(&error, &arguments, &out, code),
     };
     let phase = cli.phase;
     let is_json = Options::ask_for_json(&cli.flags, &env);
@@ -208,6 +212,7 @@ async fn done(cli: Cli, env: Env, out: &Out) -> Result<ExitCode, Failure> {
             verbs::revoke::revoke(&context, &bad, out).await
         }
         Verb::Require => verbs::require::require(&context(env)?, out),
+        Verb::Run if let Some(failure) = mistaken::flag_as_command(&command) => Err(failure),
         Verb::Run => Box::pin(verbs::run::run(&context(env)?, &command, out)).await,
         Verb::Hold => Box::pin(verbs::hold::hold(&context(env)?, out)).await,
         Verb::Wait => verbs::wait::wait(&Context::anywhere(Options::resolve(&flags, &env)?, env), out).await,
@@ -229,7 +234,7 @@ fn tell(failure: &Failure, out: &Out, phase: Option<Phase>, is_json: bool) {
 }
 
 /// Prints what is wrong with the command line, without repeating a value: it may be a secret that was put in the wrong place.
-fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> ExitCode {
+fn refused(error: &clap::Error, arguments: &[OsString], out: &Out, code: impl Fn(Exit) -> ExitCode) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let text = error.render().to_string();
@@ -241,95 +246,7 @@ fn refused(error: &clap::Error, out: &Out, code: impl Fn(Exit) -> ExitCode) -> E
         }
         _ => {}
     }
-    let flag = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) if text.starts_with('-') => text.split(['=', ' ']).next().map(str::to_owned),
-        _ => None,
-    };
-    let what = match (error.kind(), flag(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(flag)) => format!("there is no flag `{flag}` here"),
-        (ErrorKind::UnknownArgument, None) => "there is an argument that belongs to no flag".to_owned(),
-        (ErrorKind::ArgumentConflict, Some(flag)) => match prior(error).filter(|prior| !prior.starts_with(&flag)) {
-            Some(prior) => format!("`{flag}` and `{prior}` exclude each other"),
-            None => format!("`{flag}` is given more than once"),
-        },
-        (ErrorKind::InvalidSubcommand, _) if is_operators(error) => {
-            let failure = small();
-            out.say(failure.to_string());
-            return code(failure.exit());
-        }
-        (ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand, _) => {
-            let verbs: Vec<_> = cli::command().get_subcommands().map(|verb| format!("`{}`", verb.get_name())).collect();
-            format!("the verb is none of {}", verbs.join(", "))
-        }
-        (ErrorKind::MissingRequiredArgument, _) => match missing(error) {
-            // The command of `run` has no flag.
-            Some(argument) if argument.starts_with("<COMMAND>") => "there is no command to run".to_owned(),
-            Some(argument) => format!("`{argument}` is missing"),
-            None => "an argument is missing".to_owned(),
-        },
-        (ErrorKind::TooManyValues, Some(flag)) => format!("`{flag}` takes no value"),
-        (_, Some(flag)) => format!("`{flag}` needs a value"),
-        (_, None) => "the command line cannot be read".to_owned(),
-    };
-    let hint = match flag(ContextKind::SuggestedArg) {
-        None if missing(error).is_some_and(|argument| argument.starts_with("<COMMAND>")) => {
-            "write it after `--`, as `jobpass run --help` shows".to_owned()
-        }
-        Some(flag) => format!("did you mean `{flag}`? `jobpass --help` shows them all"),
-        None => "run `jobpass --help`".to_owned(),
-    };
-    let failure = Failure::new(Code::UsageArguments, what).hint(hint);
+    let failure = mistaken::failure(error, &cli::command(), arguments);
     out.say(failure.to_string());
     code(failure.exit())
-}
-
-/// The argument that another one excludes, as the help shows it: no value of the user's.
-fn prior(error: &clap::Error) -> Option<&str> {
-    match error.get(ContextKind::PriorArg) {
-        Some(ContextValue::String(prior)) => Some(prior),
-        Some(ContextValue::Strings(priors)) => priors.first().map(String::as_str),
-        _ => None,
-    }
-}
-
-/// The first argument that is missing, as the help shows it: no value of the user's.
-fn missing(error: &clap::Error) -> Option<&str> {
-    match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::Strings(missing)) if error.kind() == ErrorKind::MissingRequiredArgument => missing.first().map(String::as_str),
-        _ => None,
-    }
-}
-
-/// What a verb of operators comes to in a binary that was built without them.
-fn small() -> Failure {
-    Failure::new(Code::UsageArguments, "this jobpass is the small one that a job fetches, without the verbs of operators")
-        .hint("build the whole one: `cargo build --release`")
-}
-
-/// Whether the verb is one that this binary was built without.
-fn is_operators(error: &clap::Error) -> bool {
-    matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(verb)) if cli::OPERATORS.contains(&verb.as_str()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_small_one_says_what_it_lacks() {
-        insta::assert_snapshot!(small(), @r"
-        error: this jobpass is the small one that a job fetches, without the verbs of operators
-
-        hint: build the whole one: `cargo build --release`
-        ");
-    }
-
-    #[test]
-    fn only_a_verb_of_operators_makes_it_say_so() {
-        let refused = |verb: &str| cli::of_job().try_get_matches_from(["jobpass", verb]);
-        for verb in cli::OPERATORS {
-            assert!(is_operators(&refused(verb).expect_err("there is no such verb")), "{verb}");
-        }
-        assert!(!is_operators(&refused("login").expect_err("there is no such verb")));
-    }
 }

@@ -19,7 +19,7 @@ use crate::{
     platform::{Platform, key},
     registry_auth,
     secret::Secret,
-    signals::{Notice, Signals},
+    signals::Signals,
     spec::TokenSpec,
     store::{self, Exchange, Readers, Store},
 };
@@ -27,8 +27,10 @@ use crate::{
 mod asked_again;
 mod outlived;
 mod revocation;
+mod unbegun;
 
 pub use revocation::{Revocation, Revoked, Terms};
+use unbegun::{explained, interrupted, waiting};
 
 /// A pass that has begun: what the job holds.
 pub struct Pass {
@@ -137,7 +139,7 @@ impl Pass {
             // Done before the store is touched: as long as the former pass lives, its lease file is needed.
             tokio::select! {
                 replaced = replaced(&mut cluster, &former) => replaced?,
-                signal = signals.ending_one() => return Err(interrupted(signal)),
+                signal = signals.ending_one() => return Err(waiting(interrupted(signal), cluster.trouble())),
             }
             warnings.push(format!(
                 "the former pass of this job for service account `{}` is ended: they have one lease",
@@ -159,7 +161,8 @@ impl Pass {
         let (outcome, time) = {
             let steps = async {
                 let secret = object::secret(&lease, spec, context, &cluster.maker().await);
-                let made = cluster.create_lease(&lease, &secret).await?;
+                let made = cluster.create_lease(&lease, &secret).await;
+                let made = explained(made, &mut cluster, &lease).await?;
                 if made.replaced && key::is_whole(lease.job_key.as_deref().unwrap_or_default(), lease.job.as_deref()) {
                     warnings.push(format!("the lease `{}` of an earlier attempt with this `--job-key` is taken over", lease.id()));
                 }
@@ -170,7 +173,8 @@ impl Pass {
                 watch.update(&lease);
                 store.save_lease(&seal.json(&lease))?;
                 warnings.extend(cluster.skew().map(|skew| format!("{skew}: the times of this pass are the server's")));
-                let granted = cluster.request_token(&lease, spec).await?;
+                let granted = cluster.request_token(&lease, spec).await;
+                let granted = explained(granted, &mut cluster, &lease).await?;
                 let expires_at = granted.expires_at;
                 let (token, lifetime) = accepted(&mut lease, granted, spec, &mut warnings)?;
                 Ok((token, expires_at, lifetime))
@@ -180,6 +184,7 @@ impl Pass {
                 signal = signals.ending_one() => (Err(interrupted(signal)), context.platform.signal_budget()),
             }
         };
+        let outcome = outcome.map_err(|failure| waiting(failure, cluster.trouble()));
         // The CI identity's token may have been read anew: the new one is masked, too.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
         let outcome = renewed.into_iter().try_for_each(|token| observer.mask(token)).and(outcome);
@@ -193,7 +198,7 @@ impl Pass {
         if let Some(failure) = failure {
             return Err(pass.undo(time, failure, observer).await);
         }
-        pass.warnings.extend(outlived::warning(&pass, context));
+        pass.warnings.extend(outlived::endless(&pass).into_iter().chain(outlived::warning(&pass, context)));
         let saved = pass.store.save_lease(&pass.seal.json(&pass.lease)).and_then(|()| observer.save(&pass.lease));
         match saved {
             Ok(()) => Ok(pass),
@@ -285,7 +290,7 @@ impl Pass {
     /// Ends a pass that could not be handed over, and returns the failure, extended if the pass could not be ended.
     pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
         self.lease.remove_named_files();
-        if !self.cluster.left_something {
+        if !self.cluster.may_have_left_something() {
             return cleared(&self.store, failure, observer);
         }
         self.cluster.extend(time);
@@ -383,10 +388,6 @@ fn accepted(lease: &mut Lease, granted: Granted, spec: &TokenSpec, warnings: &mu
     }
     let lifetime = claims.lifetime().and_then(|seconds| u64::try_from(seconds).ok()).map_or(spec.ttl, Duration::from_secs);
     Ok((granted.token, lifetime))
-}
-
-fn interrupted(notice: Notice) -> Failure {
-    Failure::new(Code::Interrupted, "cannot request a pass").cause(format!("interrupted by {notice}"))
 }
 
 /// Nothing is left on the server: removes the local files as well.

@@ -31,6 +31,9 @@ pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
 }
 
+/// What RBAC takes a request for whose address has a path too much: `/apis`, `/apis/GROUP`, `/api`, or any other.
+const MISREAD: [&str; 4] = ["in API group \"api\"", "resource \"v1\"", "resource \"api\"", " path \""];
+
 /// Why the answer is no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -146,7 +149,7 @@ impl Answer {
             403 if terminating || text.contains("because it is being terminated") => Refusal::Terminating,
             403 if text.contains("exceeded quota") => Refusal::Quota,
             403 if text.contains("User \"system:anonymous\"") => Refusal::Anonymous,
-            403 if text.contains(" cannot ") => Refusal::Rbac,
+            403 if text.contains("User \"") && text.contains("\" cannot ") => Refusal::Rbac,
             404 => match details.kind.as_deref() {
                 Some("serviceaccounts") => Refusal::ServiceAccountMissing,
                 Some("namespaces") => Refusal::NamespaceMissing,
@@ -176,6 +179,13 @@ impl Answer {
             Some(_) | None => String::new(),
         };
         let failure = Failure::new(refusal.code(), request.what()).cause(format!("{} {}{said}", self.status, name_of(self.status)));
+        let is_misread = refusal == Refusal::Rbac && MISREAD.iter().any(|words| said.contains(words));
+        let is_of_path = is_misread || matches!(refusal, Refusal::NoSuchPath | Refusal::Elsewhere);
+        if let Some(path) = identity.path.filter(|_| is_of_path) {
+            return failure
+                .cause(format!("the server's address has the path `{path}`, and no API server answers below it"))
+                .hint("leave the path out: an API server's address has one only behind a proxy such as Rancher's");
+        }
         match refusal {
             Refusal::Unauthorized => identity.explain(failure, self.server_date()),
             Refusal::Rbac => failure.hint(format!("grant it with `jobpass setup`, or ask a cluster admin for {}", request.permission())),
@@ -186,7 +196,7 @@ impl Answer {
                 .hint("ask for a higher quota of `secrets`, or remove leases that are left behind: Secrets of type `jobpass.dev/lease`"),
             Refusal::Terminating => failure.hint("use another namespace: this one is being deleted"),
             Refusal::Policy => failure.hint(policy::hint(&said)),
-            Refusal::Webhook => failure.hint("ask the cluster's admins: an admission webhook of theirs says no"),
+            Refusal::Webhook => failure.hint("do what its message says, or ask the cluster's admins, whose admission webhook says no"),
             Refusal::ServiceAccountMissing => failure.hint(request.hint_without_account()),
             Refusal::NamespaceMissing => failure.hint("check the namespace's name, and that this is the right cluster"),
             Refusal::LeaseMissing => failure.hint(
@@ -219,6 +229,8 @@ fn foreign(failure: Failure) -> Failure {
 pub struct Shown<'a> {
     /// Which identity it is, in words.
     pub why: &'a str,
+    /// The path of the API server's address, if it has one.
+    pub path: Option<&'a str>,
     /// Its token, whose claims are used; the token itself is never shown.
     pub token: Option<&'a Secret>,
     /// The time by this machine's clock.
@@ -347,15 +359,31 @@ mod tests {
     #[test]
     fn only_an_api_servers_words_are_repeated() {
         let request = request();
-        let shown = Shown { why: "w", token: None, now: Timestamp::UNIX_EPOCH };
+        let shown = Shown { why: "w", path: None, token: None, now: Timestamp::UNIX_EPOCH };
         let page = Answer { body: Zeroizing::new(b"<html>hunter2</html>".to_vec()), ..answer(502, &serde_json::Value::Null) };
         assert!(!page.failure(&request, &shown).to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn an_address_with_a_path_is_named_where_nothing_answers_below_it() {
+        let shown = Shown { why: "w", path: Some("/apis"), token: None, now: Timestamp::UNIX_EPOCH };
+        let said = |message: &str| answer(403, &serde_json::json!({"message": message})).failure(&request(), &shown).to_string();
+        for message in [
+            r#"secrets.api is forbidden: User "alice" cannot create resource "secrets" in API group "api" in the namespace "ci""#,
+            r#"v1 is forbidden: User "alice" cannot create resource "v1" in API group "" at the cluster scope"#,
+            r#"forbidden: User "alice" cannot post path "/apis/api/v1/namespaces/ci/secrets""#,
+        ] {
+            assert!(said(message).contains("hint: leave the path out"), "{}", said(message));
+        }
+        // Rancher's has one, and an API server answers below it.
+        let rbac = r#"secrets is forbidden: User "alice" cannot create resource "secrets" in API group "" in the namespace "ci""#;
+        assert!(said(rbac).contains("hint: grant it"), "{}", said(rbac));
     }
 
     fn unauthorized(claims: &serde_json::Value, now: i64, server: Option<i64>) -> String {
         let token = Secret::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string())));
         let at = |second| Timestamp::from_second(second).expect("in range");
-        let shown = Shown { why: "the identity", token: Some(&token), now: at(now) };
+        let shown = Shown { why: "the identity", path: None, token: Some(&token), now: at(now) };
         let answer = Answer {
             date: server.map(at),
             ..answer(401, &serde_json::json!({"kind": "Status", "apiVersion": "v1", "message": "Unauthorized"}))

@@ -34,7 +34,7 @@ impl Cluster {
     pub(super) async fn ask(&mut self, request: &Request, body: &impl Serialize) -> Result<Answer, Failure> {
         let message = match Message::new(request.method.clone(), request.path.clone(), body) {
             Ok(message) => message,
-            Err(broken) => return self.settled(request, Err(broken)).await,
+            Err(broken) => return self.settled(request, Err(broken), false).await,
         };
         self.freshen().await;
         if self.connector.is_busy
@@ -44,11 +44,15 @@ impl Cluster {
             // a new line.
             self.connector.line = line;
         }
+        // An earlier one may have been interrupted.
+        self.left_something = self.may_have_left_something();
+        // Where nothing is there yet, whoever reads it wants to know that nobody is reached, and not what would have been asked.
+        let is_first = !self.left_something && (self.patience == Patience::Brief || request.is_creation());
         loop {
             // From the moment of sending, as we may be interrupted while we wait; an answer that was lost, late or an error of the
             // server's may stand for a request that was carried out.
             let (creates, before) = (request.is_creation(), self.left_something);
-            self.left_something |= creates;
+            self.is_creating = creates;
             let again = match self.patience {
                 Patience::Brief if !before => Again::UnlessUnreached(retry::UNREACHED),
                 Patience::Brief | Patience::Whole => Again::WhileThereIsTime,
@@ -58,53 +62,54 @@ impl Cluster {
             let tried = loop {
                 match copies.next(&mut self.connector).await {
                     Event::Done(tried) => break tried,
-                    Event::Again => self.say(request, copies.failed()),
-                    Event::Silent(length) => {
-                        let server = self.identity.server();
-                        self.say_once(&format!("{}: no answer from `{server}` for {}; still trying", request.what(), human(length)));
-                    }
+                    Event::Again => self.say(request, copies.failed(), is_first, again),
+                    Event::Silent(silence) => self.trouble.silent(request.what(), &self.connector.target, silence, self.timeout),
                 }
             };
-            self.connector.is_busy = false;
+            (self.connector.is_busy, self.is_creating) = (false, false);
             self.left_something = before || (creates && tried.may_have_arrived);
             match &tried.sent {
                 Ok(answer) if answer.status == 401 => {
-                    let is_first = self.standing == Standing::Good && self.identity.is_renewable();
+                    let may_renew = self.standing == Standing::Good && self.identity.is_renewable();
                     self.standing = Standing::Refused;
-                    if !is_first {
-                        return self.settled(request, tried.sent).await;
+                    if !may_renew {
+                        return self.settled(request, tried.sent, is_first).await;
                     }
                     self.renew().await?;
                     self.standing = Standing::Renewed;
                 }
                 Ok(answer) => {
-                    self.said &= !answer.is_success();
-                    return self.settled(request, tried.sent).await;
+                    self.trouble.answered(answer.is_success());
+                    return self.settled(request, tried.sent, is_first).await;
                 }
-                Err(_) => return self.settled(request, tried.sent).await,
+                Err(_) => return self.settled(request, tried.sent, is_first).await,
             }
         }
     }
 
     /// Reports a failure after which the request is sent again.
-    fn say(&mut self, request: &Request, sent: Option<&Result<Answer, TransportError>>) {
+    fn say(&mut self, request: &Request, sent: Option<&Result<Answer, TransportError>>, is_first: bool, again: Again) {
         let failure = match sent {
             Some(Ok(answer)) => answer.failure(request, &self.shown()),
-            Some(Err(broken)) => broken.failure(request.what(), &self.connector.target, None, self.timeout),
+            Some(Err(broken)) => self.broken(request, broken, None, is_first),
             None => return,
         };
-        self.say_once(&format!("{}; trying again", failure.brief()));
+        let limit = match (again, sent) {
+            (Again::UnlessUnreached(limit), Some(Err(TransportError::Unreachable(_)))) => limit.min(self.timeout),
+            (Again::UnlessUnreached(_) | Again::WhileThereIsTime | Again::Never, _) => self.timeout,
+        };
+        self.trouble.failed(failure.brief(), limit);
     }
 
-    /// Warns about the first of several failures only, and at once, so that the user knows what we are waiting for.
-    fn say_once(&mut self, text: &str) {
-        if !std::mem::replace(&mut self.said, true) {
-            self.out.warn_aside(text);
-        }
+    /// The failure of a request for which there is no answer.
+    fn broken(&self, request: &Request, broken: &TransportError, leaf: Option<String>, is_first: bool) -> Failure {
+        let target = &self.connector.target;
+        let nobody = if is_first { broken.nobody(target, self.timeout) } else { None };
+        nobody.unwrap_or_else(|| broken.failure(request.what(), target, leaf, self.timeout))
     }
 
     /// Returns the answer, or turns the transport error into a failure.
-    async fn settled(&self, request: &Request, sent: Result<Answer, TransportError>) -> Result<Answer, Failure> {
+    async fn settled(&self, request: &Request, sent: Result<Answer, TransportError>, is_first: bool) -> Result<Answer, Failure> {
         match sent {
             Ok(answer) => Ok(answer),
             Err(broken) => {
@@ -113,7 +118,7 @@ impl Cluster {
                 let look = async { if broken.is_about_certificate() { self.connector.presented().await } else { None } };
                 let presented = timeout_at(limit, look).await.ok().flatten();
                 let leaf = presented.as_ref().map(leaf::describe);
-                Err(broken.failure(request.what(), &self.connector.target, leaf, self.timeout))
+                Err(self.broken(request, &broken, leaf, is_first))
             }
         }
     }
@@ -121,8 +126,9 @@ impl Cluster {
     /// Reads or asks for the credential anew, where there may be a newer one (a file, a plugin, an issuer).
     pub(super) async fn renew(&mut self) -> Result<(), Failure> {
         self.identity.refresh();
-        (self.connector, self.stale) = bounded(&self.identity, self.deadline, self.timeout, self.patience_now(), &self.out).await?;
-        hide(&self.out, &self.identity, &self.connector);
+        (self.connector, self.stale) =
+            bounded(&self.identity, self.deadline, self.timeout, self.patience_now(), self.trouble.out()).await?;
+        hide(self.trouble.out(), &self.identity, &self.connector);
         Ok(())
     }
 

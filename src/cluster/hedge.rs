@@ -20,6 +20,9 @@ use crate::net::{Connector, Line, TransportError};
 /// After so long without an answer another connection is opened; the earlier ones stay open.
 const SILENT: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
+/// After so long it is told; sooner it may just be a slow server.
+const TOLD: Duration = SILENT[1];
+
 /// How long a failed request is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
@@ -38,12 +41,21 @@ pub(super) struct Tried {
     pub(super) may_have_arrived: bool,
 }
 
+/// That a request is not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    /// For how long.
+    pub(super) length: Duration,
+    /// Whether there is a connection at all.
+    pub(super) is_connected: bool,
+}
+
 /// What has happened while the copies are under way.
 pub(super) enum Event {
     /// A copy failed and will be sent again; [`Tries::failed`] says why.
     Again,
-    /// There was no answer for this long.
-    Silent(Duration),
+    /// There was no answer for some time.
+    Silent(Silence),
     /// The request is over.
     Done(Tried),
 }
@@ -130,8 +142,8 @@ impl Tries {
                     if let Some(line) = connector.another() {
                         self.send(line);
                     }
-                    if opened + 1 == SILENT.len() {
-                        return Event::Silent(SILENT[opened]);
+                    if SILENT[opened] == TOLD {
+                        return Event::Silent(Silence { length: TOLD, is_connected: self.was_connected() });
                     }
                 }
             }

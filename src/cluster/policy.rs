@@ -29,10 +29,13 @@ const HINTS: [(&str, &str); 9] = [
     ("jobpass policy: ", "ask the cluster's admins: their `deploy/policy.yaml` and this jobpass are of different versions"),
 ];
 
+/// The hint for a policy that is not ours: it may well have said what to do.
+const OTHERS: &str = "do what its message says, or ask the cluster's admins, whose admission policy says no";
+
 /// The hint for this message of an admission policy.
 pub(super) fn hint(message: &str) -> &'static str {
     let known = HINTS.iter().find(|(words, _)| message.contains("jobpass policy: ") && message.contains(words));
-    known.map_or("ask the cluster's admins: an admission policy of theirs says no", |(_, hint)| hint)
+    known.map_or(OTHERS, |(_, hint)| hint)
 }
 
 #[cfg(test)]
@@ -46,6 +49,6 @@ mod tests {
             assert!(manifest.contains(words.trim()), "{words}");
             assert_eq!(hint(&format!("jobpass policy: {words}")), text);
         }
-        assert_eq!(hint("annotation jobpass.dev/identity"), "ask the cluster's admins: an admission policy of theirs says no");
+        assert_eq!(hint("annotation jobpass.dev/identity"), OTHERS);
     }
 }

@@ -4,25 +4,19 @@ use http::Method;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     authentication::v1::{SelfSubjectReview, UserInfo},
-    authorization::v1::{
-        ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
-        SubjectAccessReviewStatus, SubjectRulesReviewStatus,
-    },
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReviewStatus},
 };
 use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     Cluster,
+    allowed::REVIEWS,
     answer::{Answer, Refusal},
-    parsed,
     request::Request,
 };
 use crate::{failure::Failure, out::one_line};
-
-/// Every authenticated user may create these: `system:basic-user`.
-const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
 
 /// What became of a request that must be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +35,6 @@ pub enum Attempted {
     NoNamespace,
     /// It was refused for a reason that says nothing of policies: in these words.
     Otherwise(String),
-}
-
-/// Those fields of a review that are for us; the server answers with more, and may leave the spec out.
-#[derive(Deserialize)]
-struct Reviewed<T> {
-    status: T,
 }
 
 #[derive(Deserialize)]
@@ -76,33 +64,6 @@ impl Cluster {
         let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(wanted), ..SelfSubjectAccessReviewSpec::default() };
         let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
         self.review(&format!("{REVIEWS}/selfsubjectaccessreviews"), what, "selfsubjectaccessreviews", &review).await
-    }
-
-    /// All that we may do in a namespace, as far as the authorizers can list it.
-    ///
-    /// # Errors
-    /// When it does not say.
-    pub async fn rules(&mut self, namespace: &str) -> Result<SubjectRulesReviewStatus, Failure> {
-        let what = format!("cannot ask the API server for the rights in namespace `{namespace}`");
-        let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
-        let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
-        self.review(&format!("{REVIEWS}/selfsubjectrulesreviews"), &what, "selfsubjectrulesreviews", &review).await
-    }
-
-    async fn review<T: for<'de> Deserialize<'de>>(
-        &mut self,
-        path: &str,
-        what: &str,
-        resource: &str,
-        body: &impl Serialize,
-    ) -> Result<T, Failure> {
-        let request = Request::new(Method::POST, path.to_owned(), what.to_owned(), format!("`create` on `{resource}`"));
-        let answer = self.ask(&request, body).await?;
-        self.hear(None, &answer);
-        if !answer.is_success() {
-            return Err(answer.failure(&request, &self.shown()));
-        }
-        parsed::<Reviewed<T>>(&answer, &request).map(|reviewed| reviewed.status)
     }
 
     /// Sends a request that must be refused, and is so made that it changes nothing where it is not.

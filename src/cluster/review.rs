@@ -8,12 +8,12 @@ use super::{
     Cluster, Standing,
     answer::Answer,
     exchange::Message,
-    hedge::{Again, Event, Tries},
+    hedge::{Again, Event, Silence, Tries},
 };
 use crate::{
     jwt::Claims,
     lease::object::Maker,
-    net::{Connector, TransportError},
+    net::{Connector, Target, TransportError},
 };
 
 /// Since Kubernetes 1.28: <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>.
@@ -35,14 +35,20 @@ struct UserInfo {
     username: String,
 }
 
-/// Sends the review once, without retries.
-pub(super) async fn sent(connector: &mut Connector, deadline: Instant) -> Result<Answer, TransportError> {
+/// Sends the review once, without retries; `silent` is told if that takes long.
+pub(super) async fn sent(
+    connector: &mut Connector,
+    deadline: Instant,
+    mut silent: impl FnMut(&Target, Silence),
+) -> Result<Answer, TransportError> {
     let review = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let message = Message::new(Method::POST, PATH.to_owned(), &review)?;
-    let mut tries = Tries::begin(connector, message, Again::Never, deadline);
+    let mut copies = Tries::begin(connector, message, Again::Never, deadline);
     loop {
-        if let Event::Done(tried) = tries.next(connector).await {
-            return tried.sent;
+        match copies.next(connector).await {
+            Event::Done(tried) => return tried.sent,
+            Event::Silent(silence) => silent(&connector.target, silence),
+            Event::Again => {}
         }
     }
 }
@@ -71,7 +77,9 @@ impl Cluster {
             }
             // Takes at most half of the time: the request of the pass still has to come.
             let half = Instant::now() + self.deadline.saturating_duration_since(Instant::now()) / 2;
-            let answer = sent(&mut self.connector, half).await.ok()?;
+            let (trouble, timeout) = (&mut self.trouble, self.timeout);
+            let silent = |target: &Target, silence| trouble.silent("cannot ask the API server who we are", target, silence, timeout);
+            let answer = sent(&mut self.connector, half, silent).await.ok()?;
             if answer.status == 401 && self.standing == Standing::Good && self.identity.is_renewable() {
                 self.renew().await.ok()?;
                 self.standing = Standing::Renewed;

@@ -100,7 +100,7 @@ impl Cluster {
         let credential = Credential::bearing(token.clone());
         let shown = credential.header.is_some().then(|| Connector::new(self.connector.target.clone(), credential));
         let Some(Ok(mut connector)) = shown else { return Probed::Unknown("the token cannot be shown".into()) };
-        match review::sent(&mut connector, self.deadline).await {
+        match review::sent(&mut connector, self.deadline, |_, _| {}).await {
             Ok(answer) if answer.status == 401 => Probed::Dead,
             Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
             Ok(answer) => Probed::Unknown(format!("the API server answered {}", answer.status)),

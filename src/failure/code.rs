@@ -56,7 +56,7 @@ macro_rules! codes {
 codes! {
     UsageArguments "usage.arguments" Usage:
         "The command line has a flag, a verb or an argument that there is not.",
-        "See `jobpass --help`.";
+        "See `jobpass help`.";
     UsageMissing "usage.missing" Usage:
         "A setting is missing that this verb needs.",
         "Give it; the message names its flag, input or variable.";

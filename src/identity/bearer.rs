@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use kube::config::AuthInfo;
 
 use super::{
-    Identity, mounted, oidc,
+    Identity, migrating, mounted, oidc,
     rank::Rank,
     source::{AGAIN, Kind as IdentityKind, Ranked, Source, counts},
     token_of,
 };
 use crate::{
     context::Context,
+    env::Env,
     failure::{Code, Failure},
     files,
     options::{self as o, Options, Setting},
@@ -41,13 +42,14 @@ impl Source for Bearer {
         let Context { options, env, .. } = context;
         if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
             if let Some(token) = options.piped(&o::IDENTITY_TOKEN_FILE) {
-                return from_token(&token, &given.source.to_string(), options).map(Some);
+                return from_token(&token, &given.source.to_string(), options).map(Some).map_err(|failure| with_server(failure, env));
             }
             let path = env.absolute(given.text.as_ref());
             return mounted::directed(from_file(&path, &given.source.to_string(), options)?, env).map(Some);
         }
         let Some((token, source)) = options.secret(&o::IDENTITY_TOKEN) else { return Ok(None) };
-        mounted::directed(from_token(token, &source.to_string(), options)?, env).map(Some)
+        let found = from_token(token, &source.to_string(), options).map_err(|failure| with_server(failure, env))?;
+        mounted::directed(found, env).map(Some)
     }
 
     fn again(&self, origin: &Origin, context: &Context, word: Word) -> Result<Option<Identity>, Failure> {
@@ -77,6 +79,16 @@ impl Source for Bearer {
 
     fn ranked(&self, identity: &Identity, _: &Context) -> Option<Ranked> {
         mounted::for_another(identity).map(|audiences| oidc::elsewhere(&audiences))
+    }
+}
+
+/// Names the variable that may hold the server, where a token has none.
+fn with_server(failure: Failure, env: &Env) -> Failure {
+    match migrating::server(env).filter(|_| failure.code() == Code::UsageMissing) {
+        Some(name) => {
+            failure.hint(format!("set `{}=${name}`: an identity token needs the API server that it is for", o::SERVER.variable()))
+        }
+        None => failure,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     kubeconfig::Instead,
-    oidc,
+    migrating, oidc,
     source::{Kind, SOURCES},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) fn none(context: &Context, kind: Option<Kind>) -> Failure {
     // A server and nothing else: the job's own OIDC token is meant, unless a stored one was. An input may be empty for either reason.
     if kind.is_none() && options.get(&o::SERVER).is_some() && env.get("KUBECONFIG").is_none() {
         match platform {
-            Platform::Github if empty.is_empty() => return without_oidc(context),
+            Platform::Github if empty.is_empty() => return migrating::told(without_oidc(context), context),
             Platform::Github => return without_oidc(context).cause(format!("no identity is stored for it either: {are_empty}")),
             Platform::Gitlab | Platform::Tekton | Platform::Local => {}
         }
@@ -50,7 +50,7 @@ pub(super) fn none(context: &Context, kind: Option<Kind>) -> Failure {
     };
     let server = options.missing(&o::SERVER);
     let half = format!("give {server} the URL of the API server, and see that this job is given the variable with it");
-    failure.hint(match platform {
+    let failure = failure.hint(match platform {
         Platform::Local if instead.is_some() => {
             "`jobpass_restore` puts back what this shell had before the pass; else name the kubeconfig of the CI identity by `--kubeconfig`"
         }
@@ -75,7 +75,8 @@ pub(super) fn none(context: &Context, kind: Option<Kind>) -> Failure {
         Platform::Tekton | Platform::Local => {
             "set `JOBPASS_IDENTITY_KUBECONFIG`, or `JOBPASS_IDENTITY_TOKEN` with `--server`, or give `--kubeconfig`"
         }
-    })
+    });
+    migrating::told(failure, context)
 }
 
 /// The failure that there is no OIDC token, and what each CI system needs to give one.

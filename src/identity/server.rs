@@ -136,6 +136,13 @@ pub(super) fn checked_authority(pem: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The path of an address, if it has one.
+#[must_use]
+pub fn path_of(server: &str) -> Option<&str> {
+    let (_, rest) = server.split_once("://")?;
+    rest.find('/').map(|at| &rest[at..]).filter(|path| *path != "/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

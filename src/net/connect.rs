@@ -55,6 +55,7 @@ impl Line {
 pub struct Connector {
     /// The line on which the next request starts.
     pub line: Line,
+    reached: Arc<AtomicBool>,
     /// Whether a request is under way. If so when the next one begins, the earlier one was interrupted.
     pub is_busy: bool,
     /// The bearer token that we send, if there is one.
@@ -85,10 +86,12 @@ impl Connector {
         config.headers.extend(credential.header.map(|value| (header::AUTHORIZATION, value)));
         let unfit =
             |_| Failure::new(Code::IdentityCredential, &target.what).cause("its impersonation has characters that a request cannot carry");
-        let line = line(&config, https(settings.clone(), server_name.clone(), transport.clone())).map_err(unfit)?;
+        let reached = Arc::new(AtomicBool::new(false));
+        let line = line(&config, https(settings.clone(), server_name.clone(), transport.clone()), reached.clone()).map_err(unfit)?;
         let has_certificate = credential.certificate.is_some();
         Ok(Self {
             line,
+            reached,
             is_busy: false,
             token: credential.token,
             has_certificate,
@@ -104,7 +107,13 @@ impl Connector {
     /// Another line beside the one in use: its first request opens a new connection, to the next address of the server.
     #[must_use]
     pub fn another(&self) -> Option<Line> {
-        line(&self.config, https(self.settings.clone(), self.server_name.clone(), self.transport.clone())).ok()
+        line(&self.config, https(self.settings.clone(), self.server_name.clone(), self.transport.clone()), self.reached.clone()).ok()
+    }
+
+    /// Whether any of its lines was ever connected: before that, the server cannot have received anything.
+    #[must_use]
+    pub fn was_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
     }
 
     /// The certificate that the server presents: makes a separate handshake and ends it before anything is sent.
@@ -139,11 +148,13 @@ fn parts(target: &Target) -> Result<(Uri, Transport, Option<ServerName<'static>>
     Ok((server, transport, server_name))
 }
 
-fn line(config: &Config, https: HttpsConnector<Transport>) -> Result<Line, kube::Error> {
+/// A line; `reached` is set once it is connected.
+fn line(config: &Config, https: HttpsConnector<Transport>, reached: Arc<AtomicBool>) -> Result<Line, kube::Error> {
     let connected = Arc::new(AtomicBool::new(false));
     let seen = connected.clone();
     let https = https.map_response(move |stream| {
         seen.store(true, Ordering::Relaxed);
+        reached.store(true, Ordering::Relaxed);
         stream
     });
     let http = legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build::<_, Body>(https);

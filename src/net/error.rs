@@ -110,20 +110,25 @@ impl TransportError {
         }
     }
 
+    /// The failure that nobody is reached at all, where that says more than what would have been asked; none where somebody is there.
+    #[must_use]
+    pub fn nobody(&self, target: &Target, timeout: Duration) -> Option<Failure> {
+        let why = match self {
+            Self::Unreachable(why) => why.clone(),
+            Self::Unconnected => format!("no connection within {}", human(timeout)),
+            Self::Certificate(_) | Self::Tls(_) | Self::Cut | Self::TooLarge | Self::Late | Self::Unsendable => return None,
+        };
+        let failure = Failure::new(self.code(), format!("cannot reach {} at `{}`", target.noun, target.server));
+        Some(failure.cause(why).hint(unreached(target)))
+    }
+
     /// The failure for the user.
     #[must_use]
     pub fn failure(&self, what: &str, target: &Target, leaf: Option<String>, timeout: Duration) -> Failure {
         let server = &target.server;
         let failure = Failure::new(self.code(), what).cause(format!("`{server}`: {}", self.brief(target.noun, timeout)));
         match self {
-            Self::Unreachable(_) | Self::Unconnected => {
-                let hint = if target.has_own_proxy {
-                    "check the address and the kubeconfig's `proxy-url`"
-                } else {
-                    "check the address, `HTTPS_PROXY` and `NO_PROXY`, and that this runner may reach it"
-                };
-                failure.hint(hint)
-            }
+            Self::Unreachable(_) | Self::Unconnected => failure.hint(unreached(target)),
             Self::Certificate(_) => {
                 let failure = match leaf {
                     Some(leaf) => failure.cause(format!("it presented a certificate with {leaf}")),
@@ -149,6 +154,15 @@ impl TransportError {
             Self::TooLarge if target.noun == API_SERVER => failure.hint(WRONG_SERVER),
             Self::TooLarge | Self::Cut | Self::Unsendable => failure,
         }
+    }
+}
+
+/// What to do where nobody is reached.
+fn unreached(target: &Target) -> &'static str {
+    if target.has_own_proxy {
+        "check the address and the kubeconfig's `proxy-url`"
+    } else {
+        "check the address, `HTTPS_PROXY` and `NO_PROXY`, and that this runner may reach it"
     }
 }
 

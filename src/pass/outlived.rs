@@ -1,4 +1,5 @@
-//! Whether a pass outlives the OIDC token with which it is asked for: without that token nobody renews it, and nobody revokes it.
+//! How long the token lives with which a pass is asked for. One that never ends is what a pass is to replace; and where an OIDC token
+//! ends before the pass, nobody renews the pass, and nobody revokes it.
 
 use super::{Pass, SHORTEST};
 use crate::{clock::ServerTime, context::Context, jwt::Claims, origin::Origin};
@@ -28,4 +29,17 @@ pub(super) fn warning(pass: &Pass, context: &Context) -> Option<String> {
         "the OIDC token of this job ends at {ends}: until then the pass can be {can_be}, after that its last token lives to its own end; \
          {instead}"
     ))
+}
+
+/// The warning for a token that never ends: the stored one of a Secret of type `kubernetes.io/service-account-token`.
+pub(super) fn endless(pass: &Pass) -> Option<String> {
+    let claims = Claims::of(pass.cluster.identity_token()?)?;
+    let is_endless = claims.expires_at().is_none() && claims.service_account().is_some();
+    is_endless.then(|| {
+        format!(
+            "the token that asks for this pass never ends, and whoever has read it keeps its rights until its Secret is deleted ({}); let it \
+             do nothing but ask for passes, or store none: docs/migrating.md",
+            pass.cluster.identity().why
+        )
+    })
 }

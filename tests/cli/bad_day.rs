@@ -76,6 +76,35 @@ fn another_namespace_than_the_granted_one() {
 }
 
 #[test]
+fn a_mistyped_service_account() {
+    let world = World::new();
+    let job = Job::gitlab(&world);
+    let mistyped = |name: &str| job.jobpass().args(["request", "-n", world.namespace(), "-s", name]).run();
+    assert_snapshot!(failed(&job, &mistyped("deploy-bto")));
+}
+
+#[test]
+fn where_others_may_grant_more_nothing_is_claimed() {
+    let world = World::sandbox("the real server has no authorizer that cannot list its rules");
+    world.on_sandbox().list_rules_in_part();
+    let job = Job::gitlab(&world);
+    let said = failed(&job, &job.jobpass().args(["request", "-n", world.namespace(), "-s", "deploy-bto"]).run());
+    assert!(!said.contains("did you mean") && !said.contains("may have tokens of") && said.contains("jobpass setup"), "{said}");
+}
+
+#[test]
+fn a_service_account_may_be_meant_to_have_tokens_of_its_own_namespace() {
+    let world = World::sandbox("its identity is a service account with rights");
+    world.on_sandbox().add_service_account(world.namespace(), "asker");
+    let token = world.on_sandbox().service_account_token(world.namespace(), "asker");
+    world.secret(&token);
+    world.on_sandbox().grant_jobpass(&format!("system:serviceaccount:{}:asker", world.namespace()), world.namespace(), "deploy-bot");
+    let job = Job::gitlab(&world);
+    doors::write(&job.identity_file(), &world.kubeconfig_of(&token));
+    assert_snapshot!(failed(&job, &job.jobpass().args(["request", "-s", "kube-system/deploy-bot"]).run()));
+}
+
+#[test]
 fn no_right_to_undo_leaves_the_lease_for_revoke() {
     let world = World::new();
     world.take_away("create", "serviceaccounts/token");

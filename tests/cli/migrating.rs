@@ -32,6 +32,9 @@ fn the_same_three_variables_are_enough_for_a_pass() {
     let yaml = pages::example("migrating", "step-1").replace("ci/deploy-bot", &world.account());
     let ran = job.shell("sh", &script(&yaml).join("\n")).succeed();
     assert_eq!(ran.stdout, "oc apply -f manifests/: ***\n", "{}", ran.transcript());
+    // Told once, with the name of where it comes from.
+    assert_eq!(ran.stderr.matches("never ends, and whoever has read it").count(), 1, "{}", ran.transcript());
+    assert!(ran.stderr.contains("(the identity token of `JOBPASS_IDENTITY_TOKEN`)"), "{}", ran.transcript());
     let pass = world.tokens_of_passes();
     assert!(pass.iter().filter(|pass| **pass != token).all(|pass| !world.is_live(pass)));
     // His own Secret stays, where the token came from one.

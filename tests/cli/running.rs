@@ -351,6 +351,14 @@ fn failures_of_ours_have_a_code_of_their_own() {
     assert_eq!(world.relay().connections(), 0, "all of that is known before anything is asked for");
     assert_snapshot!("run_without_its_program", run(&[], &["no-such-program"]).said());
     assert_snapshot!("run_without_a_command", job.jobpass().args(["run", "-s", "ci/x"]).run().said());
+    for (name, command) in [("quoted", "kubectl get pods"), ("builtin", "cd"), ("flag", "--service-account")] {
+        assert_snapshot!(format!("run_with_a_{name}_as_its_program"), run(&[], &[command, "x"]).said());
+    }
+    code(&run(&[], &["-s", "x"]), 125);
+    let without_dashes = job.jobpass().args(["run", "-s", "ci/x", "kubectl", "get", "pods"]).run();
+    code(&without_dashes, 125);
+    assert_snapshot!("run_without_its_dashes", without_dashes.said());
+    assert_eq!(world.relay().connections(), 0);
     world.take_away("create", "serviceaccounts/token");
     code(&run(&[], &["true"]), 125);
     job.assert_nothing_left();

@@ -7,6 +7,7 @@ use std::{
 
 use insta::assert_snapshot;
 use jobpass_sandbox::Fault;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{Command, End, Job, Ran, World, doors};
@@ -196,6 +197,26 @@ fn nobody_is_given_up_soon_before_there_is_a_pass_and_said_at_once() {
     assert!(took < Duration::from_mins(1), "{took:?}");
     assert_snapshot!(ran.said());
     assert_eq!(job.places().len(), 0);
+}
+
+#[test]
+fn who_interrupts_a_long_wait_is_told_what_it_was_for() {
+    let world = World::sandbox("it is never reached");
+    let job = Job::gitlab(&world);
+    let refusing = doors::refusing();
+    // The kernel takes the connection, and nobody answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    for (server, told) in [
+        (refusing.local_addr().expect("bound"), "trying again for at most 5s"),
+        (silent.local_addr().expect("bound"), "trying for at most 2m"),
+    ] {
+        let running = job.request().args(["--server", &server.to_string(), "--timeout", "2m"]).start();
+        running.said(told);
+        running.signal(Signal::TERM);
+        let ran = running.wait();
+        assert_snapshot!(ran.said());
+        assert_eq!(job.places().len(), 0);
+    }
 }
 
 #[test]

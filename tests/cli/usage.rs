@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use insta::assert_snapshot;
 
-use crate::harness::{End, Job, Ran, World, doors};
+use crate::harness::{Command, End, Job, Ran, World, doors};
 
 /// Runs one call of its own world, which must be refused before any connection.
 fn refused(on: impl FnOnce(&World) -> Job<'_>, call: impl FnOnce(&Job<'_>) -> Ran) -> String {
@@ -66,6 +66,12 @@ refused! {
     a_flag_without_its_value: local, |job| job.request().arg("--ttl").run();
     a_switch_with_a_value: local, |job| job.request().arg("--no-variable=true").run();
     a_flag_that_is_given_twice: local, |job| job.request().args(["--ttl", "1h", "--ttl", "2h"]).run();
+    a_flag_of_another_tool: local, |job| job.request().args(["--cacert", "/ca.crt"]).run();
+    a_flag_with_one_dash: local, |job| job.jobpass().args(["request", "-serviceaccount", "ci/x"]).run();
+    a_flag_before_the_verb: local, |job| job.jobpass().args(["--timeout", "3s", "request"]).run();
+    a_service_account_without_its_flag: local, |job| job.jobpass().args(["request", "ci/deploy-bot"]).run();
+    a_verb_of_another_tool: local, |job| job.jobpass().arg("logout").run();
+    a_flag_of_an_operators_verb: local, |job| job.jobpass().args(["leases", "list", "--namespaces", "ci"]).run();
     a_verb_that_is_unknown: local, |job| job.jobpass().arg("login").run();
     a_secret_as_a_flag_is_not_repeated: local, |job| {
         job.world.secret("hunter2-hunter2");
@@ -99,6 +105,38 @@ refused! {
         job.world.names_exact(&path, "DISK");
         job.request().env("JOBPASS_DIR", path).run()
     };
+}
+
+// What was made for other tools.
+refused! {
+    the_variables_of_oc: gitlab, |job| {
+        let job = job.request().without("JOBPASS_KUBECONFIG").env("OPENSHIFT_TOKEN", job.world.identity_token());
+        job.env("OPENSHIFT_SERVER", "https://api.example.com:6443").env("OPENSHIFT_CA", "/ca.crt").run()
+    };
+    a_token_of_kubernetes_without_a_server: local, |job| {
+        job.request().without("KUBECONFIG").env("K8S_TOKEN", job.world.identity_token()).run()
+    };
+    a_kubeconfig_under_another_name: github, |job| {
+        job.unset("JOBPASS_IDENTITY_KUBECONFIG");
+        job.request().env("KUBE_CONFIG_DATA", job.world.kubeconfig()).run()
+    };
+    an_identity_token_beside_the_server_of_oc: gitlab, |job| {
+        let job = job.request().without("JOBPASS_KUBECONFIG").env("JOBPASS_IDENTITY_TOKEN", job.world.identity_token());
+        job.env("OPENSHIFT_SERVER", "https://api.example.com:6443").run()
+    };
+}
+
+#[test]
+fn help_and_version_are_verbs_too() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::local(&world);
+    let shown = |line: &str| line.split(' ').fold(job.jobpass(), Command::arg).succeed().stdout;
+    for (verb, flag) in
+        [("help", "--help"), ("help run", "run --help"), ("version", "--version"), ("help leases list", "leases list --help")]
+    {
+        assert_eq!(shown(verb), shown(flag));
+    }
+    assert_eq!(job.jobpass().args(["help", "nothing"]).run().end, End::Code(2));
 }
 
 // The CI identity.

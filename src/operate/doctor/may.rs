@@ -15,11 +15,7 @@ use crate::{
     cluster::{Attempted, Cluster},
     lease::object,
     name::{PREFIX, random_hex},
-    operate::{
-        finding::{Finding, Id},
-        rights::Rule,
-    },
-    options::unknown::distance,
+    operate::finding::{Finding, Id},
     spec::ServiceAccount,
 };
 
@@ -214,36 +210,26 @@ async fn not_granted(cluster: &mut Cluster, account: &ServiceAccount, report: &m
     let text = format!("this identity may have no pass of `{account}`");
     let finding = |text: String| Finding::new(Id::AccountNotGranted, text);
     let ask = format!("check the name, or ask a cluster admin for what `jobpass setup {account}` gives");
-    let Ok(rules) = cluster.rules(namespace).await else {
+    let Ok(allowed) = cluster.allowed(namespace).await else {
         report.found(Area::Account, finding(text).fix(ask));
         return;
     };
-    let granted: Vec<String> = rules
-        .resource_rules
-        .into_iter()
-        .map(Rule::from)
-        .filter(|rule| rule.lets(&["create"], "", "serviceaccounts/token"))
-        .flat_map(|rule| rule.names().to_vec())
-        .collect();
     // An authorizer that cannot list its rules may grant more.
-    if rules.incomplete {
+    if allowed.is_incomplete {
         report.found(Area::Account, finding(text).fix(ask));
         return;
     }
-    if granted.is_empty() {
+    if allowed.names.is_empty() {
         report.found(Area::Account, finding(format!("{text}, nor of any other service account in `{namespace}`")).fix(ask));
         return;
     }
-    let nearest = granted.iter().map(|known| (distance(name, known), known)).min();
-    let nearest = nearest.filter(|(far, known)| *far <= (known.len() / 3).max(1)).map(|(_, known)| known.clone());
-    let mut listed: Vec<_> =
-        granted.iter().filter(|known| Some(*known) != nearest.as_ref()).map(|name| format!("{namespace}/{name}")).collect();
-    listed.truncate(10);
-    if let Some(nearest) = &nearest {
-        listed.insert(0, format!("{namespace}/{nearest} (did you mean that?)"));
+    let nearest = allowed.nearest(name);
+    let mut listed = allowed.listed(nearest);
+    if let Some(first) = listed.first_mut().filter(|_| nearest.is_some()) {
+        first.push_str(" (did you mean that?)");
     }
     let fix = nearest.map_or(ask, |nearest| format!("jobpass doctor -s {namespace}/{nearest}"));
-    let evidence = Value::from(granted.clone());
+    let evidence = Value::from(allowed.names.clone());
     report.found(Area::Account, finding(format!("{text}; it may have: {}", listed.join(", "))).fix(fix)).evidence =
         json!({"granted": evidence});
 }

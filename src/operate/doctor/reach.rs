@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::length,
     cluster::Cluster,
-    identity::Identity,
+    identity::{Identity, server::path_of},
     net::{WRONG_SERVER, leaf},
     operate::finding::{Finding, Id},
     out::instant,
@@ -71,12 +71,6 @@ pub(super) async fn check(patient: &Patient<'_>, identity: Identity, report: &mu
     trust(&cluster, is_checked, &authority, report).await;
     clock(&cluster, report);
     Some(cluster)
-}
-
-/// The path of an address, if it has one.
-fn path_of(server: &str) -> Option<&str> {
-    let (_, rest) = server.split_once("://")?;
-    rest.find('/').map(|at| &rest[at..])
 }
 
 async fn trust(cluster: &Cluster, is_checked: bool, authority: &str, report: &mut Report) {

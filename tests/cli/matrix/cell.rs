@@ -198,14 +198,19 @@ first=$(token); while [ \"$(token)\" = \"$first\" ]; do sleep 0.05; done; exit 7
     fn why(&self, ran: &Ran) -> String {
         let said = ran.said();
         let (hints, said): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.starts_with("hint: "));
-        let is_aside = |line: &str| self.call != Call::Renewal && (line.ends_with("; trying again") || line.ends_with("; still trying"));
+        let is_aside = |line: &str| {
+            self.call != Call::Renewal && (line.contains("; trying again for at most ") || line.contains("; trying for at most "))
+        };
         let said: Vec<_> = said.into_iter().filter(|line| !is_aside(line)).collect();
         let said = said.join("\n").replace("\n  caused by: ", ": ").replace("%0A", "\n");
         let what = self.call.what();
-        let (_, why) = said.rsplit_once(what).unwrap_or_else(|| panic!("`{what}` is not said: {}", ran.transcript()));
+        // Before there is a pass, nothing else is said than that nobody is there.
+        let split = said.rsplit_once(what).or_else(|| said.rsplit_once("error: cannot reach "));
+        let (_, why) = split.unwrap_or_else(|| panic!("`{what}` is not said: {}", ran.transcript()));
         let why = why.lines().next().unwrap_or_default();
-        let why =
-            [": its token stays", ": the lease `", "; trying again"].iter().fold(why, |why, end| why.split(end).next().unwrap_or_default());
+        let why = [": its token stays", ": the lease `", "; trying again for at most "]
+            .iter()
+            .fold(why, |why, end| why.split(end).next().unwrap_or_default());
         // A server that stops ends a connection in one of these ways.
         let why = pattern("tls handshake eof|connection reset by peer|broken pipe").replace_all(why, "WHY");
         let why = pattern(r"\b\d+s$").replace_all(&why, "N s");

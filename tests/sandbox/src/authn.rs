@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -15,6 +17,9 @@ use crate::world::{World, uid};
 
 /// The issuer of service-account tokens, which is also the API server's own audience.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// The issuer of the tokens that Secrets hold.
+pub(crate) const LEGACY: &str = "kubernetes/serviceaccount";
 /// The audience that the server accepts in an identity token ([`crate::Sandbox::add_jwt_user`]).
 pub const IDENTITY_AUDIENCE: &str = "jobpass-sandbox";
 pub(crate) const IDENTITY_ISSUER: &str = "https://identity.example";
@@ -159,7 +164,7 @@ pub(crate) fn judge(world: &World, now: Timestamp, token: &str) -> Option<User> 
         return oauth.user(now, token);
     }
     if let Some(claims) = world.people.accounts.verify(token) {
-        return service_account(world, now, &claims);
+        return if claims["iss"] == LEGACY { stored(world, token, &claims) } else { service_account(world, now, &claims) };
     }
     if let Some(claims) = world.people.identities.verify(token) {
         return identity(world, now, &claims);
@@ -180,6 +185,19 @@ fn identity(world: &World, now: Timestamp, claims: &Value) -> Option<User> {
         Some(jti) => user.credential(format!("JTI={jti}")),
         None => user,
     })
+}
+
+/// A token that a Secret holds: it has no end, and lives as long as the Secret.
+fn stored(world: &World, token: &str, claims: &Value) -> Option<User> {
+    let claim = |name: &str| claims[format!("kubernetes.io/serviceaccount/{name}")].as_str();
+    let (namespace, name) = (claim("namespace")?.to_owned(), claim("service-account.name")?.to_owned());
+    let secret = world.secrets.get(&(namespace.clone(), claim("secret.name")?.to_owned()))?;
+    let is_held = secret["type"] == "kubernetes.io/service-account-token" && secret["data"]["token"] == STANDARD.encode(token);
+    if !is_held || Some(world.service_accounts.get(&(namespace.clone(), name.clone()))?.uid.as_str()) != claim("service-account.uid") {
+        return None;
+    }
+    let groups = vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    Some(User::authenticated(&format!("system:serviceaccount:{namespace}:{name}"), groups))
 }
 
 fn service_account(world: &World, now: Timestamp, claims: &Value) -> Option<User> {

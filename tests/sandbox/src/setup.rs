@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::api::{Bound, mint};
-use crate::authn::{IDENTITY_AUDIENCE, IDENTITY_ISSUER, ISSUER};
+use crate::authn::{IDENTITY_AUDIENCE, IDENTITY_ISSUER, ISSUER, LEGACY};
 use crate::eks;
 use crate::jwt;
 use crate::rbac::{Rule, Subject};
@@ -232,6 +232,28 @@ impl Sandbox {
     #[must_use]
     pub fn service_account_token(&self, namespace: &str, name: &str) -> String {
         self.mint(&key(namespace, name), None)
+    }
+
+    /// A token of a service account without an end, held by a Secret, as guides have it made by hand.
+    ///
+    /// # Panics
+    /// If there is no such service account.
+    #[must_use]
+    pub fn eternal_token(&self, namespace: &str, name: &str, secret: &str) -> String {
+        let world = self.shared.world();
+        let account = world.service_accounts.get(&key(namespace, name)).expect("the service account was added");
+        let prefix = "kubernetes.io/serviceaccount";
+        let token = world.people.accounts.sign(&json!({
+            "iss": LEGACY,
+            format!("{prefix}/namespace"): namespace,
+            format!("{prefix}/secret.name"): secret,
+            format!("{prefix}/service-account.name"): name,
+            format!("{prefix}/service-account.uid"): account.uid,
+            "sub": format!("system:serviceaccount:{namespace}:{name}"),
+        }));
+        drop(world);
+        self.put_secret(namespace, secret, "kubernetes.io/service-account-token", &[("token", &token)]);
+        token
     }
 
     /// A token of a pod's service account for one hour, bound to the pod as the kubelet's are.

@@ -95,7 +95,7 @@ impl Server for Sandboxed {
     fn own_token(&self) -> String {
         let namespace = &self.place.namespace;
         self.sandbox.grant_jobpass(&format!("system:serviceaccount:{namespace}:{TARGET}"), namespace, TARGET);
-        self.sandbox.service_account_token(namespace, TARGET)
+        self.sandbox.eternal_token(namespace, TARGET, "legacy")
     }
 
     fn add_pod(&self, name: &str) -> String {
