@@ -12,10 +12,15 @@ mod addresses;
 mod connect;
 pub mod error;
 pub mod fetch;
+mod key;
 pub mod leaf;
+mod no_proxy;
 mod roots;
 mod tls;
+mod tls_words;
 mod transport;
+mod tunnel;
+mod verify;
 pub mod way;
 
 pub use connect::{Connector, Line};

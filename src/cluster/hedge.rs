@@ -160,7 +160,7 @@ impl Tries {
         if sent.is_ok() {
             connector.line = self.lines[copy].clone();
         }
-        if let Err(unreachable @ TransportError::Unreachable(_)) = &sent {
+        if let Err(unreachable @ (TransportError::Unreachable(_) | TransportError::Proxy(_))) = &sent {
             self.unreachable = Some(unreachable.clone());
         }
         let passing = is_passing(&sent);

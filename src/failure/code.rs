@@ -162,6 +162,9 @@ codes! {
     NetworkUnreachable "network.unreachable" Failed:
         "No connection to the API server.",
         "Check the address, `HTTPS_PROXY` and `NO_PROXY`, and that this runner may reach it.";
+    NetworkProxy "network.proxy" Failed:
+        "The proxy on the way does not lead to the API server, or cannot be reached.",
+        "Check `HTTPS_PROXY`, or the kubeconfig's `proxy-url`, and what its proxy allows; `NO_PROXY` names servers that are reached without.";
     NetworkTimeout "network.timeout" Failed:
         "The API server did not answer in time.",
         "Try again, or give it more time by `--timeout`.";
