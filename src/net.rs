@@ -15,6 +15,7 @@ pub mod fetch;
 mod key;
 pub mod leaf;
 mod no_proxy;
+mod pair;
 mod roots;
 mod tls;
 mod tls_words;
@@ -25,6 +26,7 @@ pub mod way;
 
 pub use connect::{Connector, Line};
 pub use error::TransportError;
+pub use pair::{Fault, pair};
 pub use roots::certificates;
 pub use way::Way;
 

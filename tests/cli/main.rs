@@ -25,6 +25,7 @@ mod exhausted;
 mod faults;
 mod filtering;
 mod foreseen;
+mod forms;
 mod generated;
 mod gitlab;
 mod hiding;
