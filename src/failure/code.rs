@@ -180,6 +180,9 @@ codes! {
     NetworkRequest "network.request" Failed:
         "The request cannot be made.",
         "Report it: no setting should lead here.";
+    ApiForeign "api.foreign" Failed:
+        "What answers is no API server: a proxy, a firewall or a login page on the way.",
+        "Check what stands between this job and the API server, and the server's address.";
     ApiRbac "api.forbidden.rbac" Failed:
         "403: the CI identity lacks a right.",
         "Grant it with `jobpass setup`, or ask a cluster admin for the right that the message names.";
