@@ -88,10 +88,12 @@ pub struct Cluster {
     stale: Option<Instant>,
     trouble: Trouble,
     clock: ServerClock,
-    /// Whether something of ours may exist on the server.
-    left_something: bool,
+    /// Whether something of ours may exist on the server; only then there is something to undo.
+    pub left_something: bool,
     /// Whether a request is under way that creates something.
     is_creating: bool,
+    /// Whether a token of the lease may exist: one was asked for, or the lease was there before.
+    pub may_have_token: bool,
 }
 
 impl Cluster {
@@ -116,6 +118,7 @@ impl Cluster {
             clock: ServerClock::default(),
             left_something: false,
             is_creating: false,
+            may_have_token: false,
         })
     }
 
@@ -241,6 +244,12 @@ fn parsed<T: for<'de> Deserialize<'de>>(answer: &Answer, request: &Request) -> R
 
 /// The failure that a successful answer is not about what was asked.
 fn unasked(answer: &Answer, request: &Request) -> Failure {
+    if answer.is_page() {
+        return Failure::new(Code::ApiAnswer, request.what())
+            .cause(format!("{} with a web page", answer.status))
+            .cause("the answer is not a Kubernetes API server's: it is a page, as a console or a login page is")
+            .hint(WRONG_SERVER);
+    }
     Failure::new(Code::ApiAnswer, request.what())
         .cause(format!("the API server answered {} with a body that is not what was asked for", answer.status))
         .hint(WRONG_SERVER)

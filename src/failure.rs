@@ -91,6 +91,13 @@ impl Failure {
         self
     }
 
+    /// Adds a line of what a program has said: as a cause, also where a part of another one is the same.
+    #[must_use]
+    pub fn said(mut self, line: &str) -> Self {
+        self.causes.push(one_line(line));
+        self
+    }
+
     /// Adds every error of a chain as a cause, outermost first.
     #[must_use]
     pub fn chain(self, error: &anyhow::Error) -> Self {

@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     files,
+    kubeconfig_text::decoded,
     net::{
         API_SERVER, Target, Trust, Way,
         way::{Address, Ways},
@@ -25,6 +26,7 @@ use crate::{
 pub mod bearer;
 mod credential;
 mod exchange;
+mod form;
 pub mod held;
 pub mod in_cluster;
 pub mod issuer;
@@ -217,7 +219,10 @@ impl Identity {
             });
             let pem = pem.map_err(|cause| {
                 let what = format!("cannot use {}", self.authority);
-                let hint = "give the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace";
+                let hint = match self.cluster.certificate_authority_data {
+                    Some(_) => "give the API server's own, as in the ConfigMap `kube-root-ca.crt` of any namespace",
+                    None => form::WHOLE,
+                };
                 Failure::new(Code::IdentityAuthority, what).chain(&cause).hint(hint)
             })?;
             if pem.is_none() {
@@ -263,7 +268,7 @@ impl Identity {
         let trust = match &cluster.certificate_authority_data {
             _ if cluster.insecure_skip_tls_verify == Some(true) => Trust::Everybody,
             // An authority that cannot be decoded trusts nobody.
-            Some(data) => Trust::Authority(STANDARD.decode(data).unwrap_or_default()),
+            Some(data) => Trust::Authority(decoded(data).map(|pem| pem.to_vec()).unwrap_or_default()),
             None => Trust::System,
         };
         Target {

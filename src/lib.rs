@@ -27,6 +27,7 @@
 //! - `processes`: what the kernel says about the processes around us.
 //! - `context`: where we run, resolved once for every verb.
 //! - `origin`: where a CI identity was found, as a lease remembers it.
+//! - `kubeconfig_text`: the text of a kubeconfig, read as kubectl reads it.
 //! - `pass_extension`: the mark by which the kubeconfig of a pass is recognised.
 //! - `registry_auth`: the docker configuration of a pass, for a registry that takes its token.
 //! - `net`: how a server is reached; it knows no identity.
@@ -93,6 +94,7 @@ mod handover;
 pub mod identity;
 mod job;
 pub mod jwt;
+mod kubeconfig_text;
 pub mod lease;
 mod limits;
 pub mod name;

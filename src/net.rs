@@ -12,14 +12,21 @@ mod addresses;
 mod connect;
 pub mod error;
 pub mod fetch;
+mod key;
 pub mod leaf;
+mod no_proxy;
+mod pair;
 mod roots;
 mod tls;
+mod tls_words;
 mod transport;
+mod tunnel;
+mod verify;
 pub mod way;
 
 pub use connect::{Connector, Line};
 pub use error::TransportError;
+pub use pair::{Fault, pair};
 pub use roots::certificates;
 pub use way::Way;
 

@@ -304,8 +304,8 @@ impl Pass {
         };
         // The lease file stays, so that `revoke` can still end the pass; the secret files go.
         let _ = self.store.remove(store::SECRETS);
-        let valid = self.lease.validity();
-        failure.cause(format!("the lease `{}` may be left behind, and a token of it {valid}: {why}", self.lease.id()))
+        let token = if self.cluster.may_have_token { format!(", and a token of it {}", self.lease.validity()) } else { String::new() };
+        failure.cause(format!("the lease `{}` may be left behind{token}: {why}", self.lease.id()))
     }
 }
 

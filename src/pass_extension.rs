@@ -5,7 +5,7 @@ use std::path::Path;
 use kube::config::{Kubeconfig, NamedExtension};
 use serde::{Deserialize, Serialize};
 
-use crate::{files, origin::Origin};
+use crate::{files, kubeconfig_text, origin::Origin};
 
 /// The name of the extension.
 const NAME: &str = "jobpass.dev/pass";
@@ -53,7 +53,7 @@ impl PassExtension {
         match serde_json::from_str::<Document>(text) {
             Ok(document) => document.extensions.into_iter().find(|named| named.name == NAME).map(|named| named.extension),
             // kubectl and oc rewrite the file as YAML when a user changes a context; they keep the extension.
-            Err(_) => Self::of_config(&Kubeconfig::from_yaml(text).ok()?),
+            Err(_) => Self::of_config(&kubeconfig_text::parse(text).ok()?),
         }
     }
 

@@ -174,10 +174,7 @@ fn unextended(ttl: Duration) -> Duration {
 pub fn service_account(options: &Options) -> Result<Option<ServiceAccount>, Failure> {
     let namespace = options.get(&o::NAMESPACE);
     let Some(given) = options.get(&o::SERVICE_ACCOUNT) else { return Ok(None) };
-    let (named, name) = match given.text.split_once('/') {
-        Some((namespace, name)) => (Some(namespace), name),
-        None => (None, given.text.as_str()),
-    };
+    let (named, name) = parts(&given.text);
     if let (Some(named), Some(other)) = (named, namespace)
         && named != other.text
     {
@@ -193,6 +190,14 @@ pub fn service_account(options: &Options) -> Result<Option<ServiceAccount>, Fail
         return Err(Failure::new(Code::UsageValue, format!("{} names no service account", given.source)).hint(hint));
     }
     Ok(Some(ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }))
+}
+
+/// Namespace and name as people write them: `ci/deploy-bot`; `ci:deploy-bot`, as kubectl takes it in bindings; or the user's name,
+/// as messages and audit logs have it.
+#[must_use]
+pub fn parts(text: &str) -> (Option<&str>, &str) {
+    let text = text.strip_prefix("system:serviceaccount:").unwrap_or(text);
+    text.split_once(['/', ':']).map_or((None, text), |(namespace, name)| (Some(namespace), name))
 }
 
 /// Whether it is a valid name of a namespace: an RFC 1123 label.
@@ -297,6 +302,13 @@ mod tests {
         assert_eq!(name(&[("service-account", "ci/x")]), "ci/x");
         assert_eq!(name(&[("service-account", "x"), ("namespace", "ci")]), "ci/x");
         assert_eq!(name(&[("service-account", "ci/x"), ("namespace", "ci")]), "ci/x");
+        for given in ["ci:x", "system:serviceaccount:ci:x"] {
+            assert_eq!(name(&[("service-account", given)]), "ci/x");
+            assert!(refusal(&[("service-account", given), ("namespace", "other")]).contains("name two namespaces"));
+        }
+        for given in ["system:serviceaccount:x", "a:b:c", "a/b/c", "ci/b:c", ":x", "ci:", "system:serviceaccounts:ci"] {
+            assert!(spec(&[("service-account", given)]).is_err(), "{given}");
+        }
         assert!(refusal(&[("service-account", "ci/x"), ("namespace", "other")]).contains("name two namespaces"));
         assert!(refusal(&[("service-account", "x")]).contains("names no namespace"));
     }
@@ -359,7 +371,18 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_refused() {
-        for name in ["ci/", "/x", "ci/X", "ci/a/b", "../x", "ci/x y", "ci/-x", "system:serviceaccount:ci:x", "ci/x?dryRun=All"] {
+        for name in [
+            "ci/",
+            "/x",
+            "ci/X",
+            "ci/a/b",
+            "../x",
+            "ci/x y",
+            "ci/-x",
+            "system:serviceaccount:x",
+            "system:serviceaccount:ci:X",
+            "ci/x?dryRun=All",
+        ] {
             assert!(refusal(&[("service-account", name)]).contains("`--service-account` names no"), "{name}");
         }
         assert!(is_subdomain("a.b-c.d") && !is_subdomain("a..b") && !is_label(&"a".repeat(64)));

@@ -39,6 +39,10 @@ fn parents() -> [String; 2] {
     [PARENT.to_owned(), format!("{PARENT}-{}", geteuid().as_raw())]
 }
 
+/// What to do where the place of passes cannot be used.
+const ANOTHER_PLACE: &str =
+    "name a directory of your own by `--dir`; on a plain shell it is the one that `XDG_RUNTIME_DIR` names, where that is set";
+
 /// What to do where the files of a pass must be in memory, and are not.
 const IN_MEMORY: &str = "mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`";
 
@@ -310,7 +314,7 @@ impl Store {
         let make = if self.base.private { files::make } else { files::make_with_parents };
         make(path).map_err(|error| {
             let failure = Failure::new(Code::StoreUnwritable, format!("cannot make `{}`", path.display())).cause(plain(&error));
-            if self.base.must_be_in_memory { failure.hint(IN_MEMORY) } else { failure }
+            failure.hint(if self.base.must_be_in_memory { IN_MEMORY } else { ANOTHER_PLACE })
         })?;
         self.open_base()
     }
@@ -318,7 +322,9 @@ impl Store {
     /// Opens the base. The user or the platform has chosen its path, so links in it are followed, unless we create it ourselves.
     fn open_base(&self) -> Result<OwnedFd, Failure> {
         let path = &self.base.path;
-        let failed = |error| Failure::new(Code::StoreUnwritable, format!("cannot open `{}`", path.display())).cause(reason(error));
+        let failed = |error| {
+            Failure::new(Code::StoreUnwritable, format!("cannot open `{}`", path.display())).cause(reason(error)).hint(ANOTHER_PLACE)
+        };
         let open = if self.base.private { files::open_unlinked } else { files::open_named };
         let base = open(path).map_err(failed)?;
         if self.base.private {

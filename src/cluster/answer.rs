@@ -71,6 +71,8 @@ pub enum Refusal {
     Invalid,
     /// 429: too many requests.
     TooManyRequests,
+    /// Another 4xx that no API server gives: of a login page, a proxy, a firewall.
+    Foreign,
     /// 5xx: an error of the server.
     Server,
     /// Any other status.
@@ -97,6 +99,7 @@ impl Refusal {
             Self::Busy => Code::ApiBusy,
             Self::Invalid => Code::ApiInvalid,
             Self::TooManyRequests => Code::ApiTooMany,
+            Self::Foreign => Code::ApiForeign,
             Self::Server => Code::ApiServer,
             Self::Other => Code::ApiOther,
         }
@@ -123,6 +126,12 @@ impl Answer {
         self.date.filter(|_| serde_json::from_slice(&self.body).is_ok_and(is_objects))
     }
 
+    /// Whether it is a web page, which no API server gives.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        self.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<')
+    }
+
     /// The Status in the body; an empty one if there is none.
     fn message(&self) -> Status {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -145,6 +154,9 @@ impl Answer {
         }
         match self.status {
             300..=399 => Refusal::Elsewhere,
+            // 404 of the server itself is no Status everywhere, 409 and 429 are not what a page says.
+            400..=403 | 405..=408 | 410..=428 | 430..=499 if self.is_page() => Refusal::Foreign,
+            405 | 407 if status.message.is_none() => Refusal::Foreign,
             401 => Refusal::Unauthorized,
             403 if terminating || text.contains("because it is being terminated") => Refusal::Terminating,
             403 if text.contains("exceeded quota") => Refusal::Quota,
@@ -202,8 +214,23 @@ impl Answer {
             Refusal::LeaseMissing => failure.hint(
                 "request again: somebody deleted the lease, or on Tekton `JOBPASS_POD_NAME` and `JOBPASS_POD_UID` are not this pod's",
             ),
-            Refusal::NoSuchPath if status.message.is_none() => foreign(failure),
-            Refusal::Elsewhere => foreign(failure),
+            Refusal::NoSuchPath if status.message.is_none() => foreign(failure, "", WRONG_SERVER),
+            Refusal::Elsewhere => foreign(failure, ": it leads elsewhere, as consoles and login pages do", WRONG_SERVER),
+            Refusal::Foreign if self.status == 407 => foreign(
+                failure,
+                ": a proxy on the way wants a user and a password",
+                "name the proxy with both by `HTTPS_PROXY`, or ask for a way to the API server without it",
+            ),
+            Refusal::Foreign => foreign(
+                failure,
+                ": something on the way answers in its place, as a proxy, a firewall or a login page does",
+                "check that what stands between this job and the API server lets requests through, and that `--server`, or the kubeconfig's `server`, is the API server's address",
+            ),
+            Refusal::Server if self.is_page() => foreign(
+                failure,
+                ": it is a web page, as a router or a load balancer has it for a server that it does not reach",
+                "check that the API server runs, and that `--server`, or the kubeconfig's `server`, is its address and not that of a route",
+            ),
             Refusal::TooManyRequests => match self.retry_after {
                 // A wait of more than an hour is not worth a hint.
                 Some(seconds @ 1..=3600) => failure.hint(format!("try again in {seconds} s, as the server asks")),
@@ -221,8 +248,8 @@ impl Answer {
 }
 
 /// Adds to a failure that the answer came from something else than an API server.
-fn foreign(failure: Failure) -> Failure {
-    failure.cause("the answer is not a Kubernetes API server's").hint(WRONG_SERVER)
+fn foreign(failure: Failure, how: &str, hint: &str) -> Failure {
+    failure.cause(format!("the answer is not a Kubernetes API server's{how}")).hint(hint)
 }
 
 /// What a message may use of the CI identity.

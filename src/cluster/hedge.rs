@@ -172,7 +172,7 @@ impl Tries {
         if sent.is_ok() {
             connector.line = self.lines[copy].clone();
         }
-        if let Err(unreachable @ TransportError::Unreachable(_)) = &sent {
+        if let Err(unreachable @ (TransportError::Unreachable(_) | TransportError::Proxy(_))) = &sent {
             self.unreachable = Some(unreachable.clone());
         }
         let passing = is_passing(&sent);
@@ -235,8 +235,10 @@ impl Tries {
             (None, None, Some(last)) if last.is_ok() || !is_silent => last,
             (None, None, _) => Err(late),
         };
-        let may_have_arrived =
-            others || sent.as_ref().map_or_else(TransportError::may_have_arrived, |answer| answer.is_success() || answer.status >= 500);
+        let may_have_arrived = others
+            || sent.as_ref().map_or_else(TransportError::may_have_arrived, |answer| {
+                (answer.is_success() && (answer.status == 201 || !answer.is_page())) || answer.status >= 500
+            });
         let sent = sent.map(|answer| Answer { after_another: others, ..answer });
         self.under_way.abort_all();
         Tried { sent, may_have_arrived }

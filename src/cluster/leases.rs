@@ -57,6 +57,7 @@ impl Cluster {
             if answer.refusal() == Refusal::AlreadyExists && !replaced {
                 replaced = true;
                 self.left_something = true;
+                self.may_have_token = true;
                 let deleted = self.delete_lease(lease, None).await;
                 deleted.map_err(|failure| failure.within(request.what()).cause("its name is taken, and what has it cannot be deleted"))?;
                 continue;

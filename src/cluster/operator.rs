@@ -52,6 +52,7 @@ impl Cluster {
             }
             Refusal::Rbac | Refusal::Anonymous => Ok(None),
             Refusal::Elsewhere
+            | Refusal::Foreign
             | Refusal::Unauthorized
             | Refusal::Quota
             | Refusal::Terminating

@@ -74,7 +74,7 @@ impl Cluster {
         let request = Request::new(method, path, "cannot see whether the API server refuses what it must".to_owned(), String::new());
         let answer = self.ask(&request, body).await?;
         match answer.refusal() {
-            Refusal::Unauthorized | Refusal::Anonymous | Refusal::Server | Refusal::Elsewhere => {
+            Refusal::Unauthorized | Refusal::Anonymous | Refusal::Server | Refusal::Elsewhere | Refusal::Foreign => {
                 Err(answer.failure(&request, &self.shown()))
             }
             Refusal::Rbac
@@ -119,6 +119,7 @@ impl Attempted {
             // What it is bound to is looked for when every policy has let it through.
             Refusal::LeaseMissing => Self::LetThrough,
             Refusal::Elsewhere
+            | Refusal::Foreign
             | Refusal::Unauthorized
             | Refusal::Anonymous
             | Refusal::Quota

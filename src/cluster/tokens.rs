@@ -80,6 +80,7 @@ impl Cluster {
             }),
             ..TokenRequest::default()
         };
+        self.may_have_token = true;
         let answer = self.ask(&request, &body).await?;
         if !answer.is_success() {
             return Err(answer.failure(&request, &self.shown()));
@@ -101,6 +102,7 @@ impl Cluster {
         let shown = credential.header.is_some().then(|| Connector::new(self.connector.target.clone(), credential));
         let Some(Ok(mut connector)) = shown else { return Probed::Unknown("the token cannot be shown".into()) };
         match review::sent(&mut connector, self.deadline, |_, _| {}).await {
+            Ok(answer) if answer.is_page() => Probed::Unknown(format!("a web page answered {}, and not the API server", answer.status)),
             Ok(answer) if answer.status == 401 => Probed::Dead,
             Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
             Ok(answer) => Probed::Unknown(format!("the API server answered {}", answer.status)),

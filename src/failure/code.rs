@@ -162,6 +162,9 @@ codes! {
     NetworkUnreachable "network.unreachable" Failed:
         "No connection to the API server.",
         "Check the address, `HTTPS_PROXY` and `NO_PROXY`, and that this runner may reach it.";
+    NetworkProxy "network.proxy" Failed:
+        "The proxy on the way does not lead to the API server, or cannot be reached.",
+        "Check `HTTPS_PROXY`, or the kubeconfig's `proxy-url`, and what its proxy allows; `NO_PROXY` names servers that are reached without.";
     NetworkTimeout "network.timeout" Failed:
         "The API server did not answer in time.",
         "Try again, or give it more time by `--timeout`.";
@@ -177,6 +180,9 @@ codes! {
     NetworkRequest "network.request" Failed:
         "The request cannot be made.",
         "Report it: no setting should lead here.";
+    ApiForeign "api.foreign" Failed:
+        "What answers is no API server: a proxy, a firewall or a login page on the way.",
+        "Check what stands between this job and the API server, and the server's address.";
     ApiRbac "api.forbidden.rbac" Failed:
         "403: the CI identity lacks a right.",
         "Grant it with `jobpass setup`, or ask a cluster admin for the right that the message names.";

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use kube::config::AuthInfo;
 
 use super::{
-    Identity, migrating, mounted, oidc,
+    Identity, form, migrating, mounted, oidc,
     rank::Rank,
     source::{AGAIN, Kind as IdentityKind, Ranked, Source, counts},
     token_of,
@@ -116,6 +116,11 @@ fn identity(token: &Secret, source: &str, origin: Origin, options: &Options) -> 
     if token.is_blank() {
         return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is empty"))
             .hint("check the secret's name; secrets are not given to pull requests from forks or by Dependabot"));
+    }
+    if let Some((cause, hint)) = form::misshapen(token) {
+        return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is in a form that no API server takes"))
+            .cause(cause)
+            .hint(hint));
     }
     if !token.trimmed().expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is no token"))

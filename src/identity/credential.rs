@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::AuthInfo;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
     Identity,
+    form::WHOLE,
     issuer::{Asking, When},
     mounted, plugin,
 };
 use crate::{
     failure::{Code, Failure},
     files,
-    net::{Credential, fetch::Limit, header},
+    kubeconfig_text::decoded,
+    net::{self, Credential, Fault, fetch::Limit, header},
     secret::Secret,
 };
 
@@ -89,27 +91,38 @@ impl Identity {
 
 /// The client certificate that the kubeconfig contains or names.
 fn of_kubeconfig(user: &AuthInfo, what: &str) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, Failure> {
-    let pem = |data: Option<&str>, path: Option<&str>| match (data, path) {
-        (Some(data), _) => Some(STANDARD.decode(data.trim()).ok()),
-        (None, Some(path)) => Some(files::read_bytes(path.as_ref()).ok().map(|bytes| bytes.to_vec())),
-        (None, None) => None,
-    };
-    let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref());
     let key_data = user.client_key_data.clone().map(Secret::from);
-    let key = pem(key_data.as_ref().map(Secret::expose), user.client_key.as_deref()).map(|key| key.map(Zeroizing::new));
-    let missing = |which: &str| Failure::new(Code::IdentityCredential, what).cause(format!("{which} is missing or cannot be read"));
-    match (certificate, key) {
+    let certificate = (user.client_certificate_data.as_deref(), user.client_certificate.as_deref());
+    let key = (key_data.as_ref().map(Secret::expose), user.client_key.as_deref());
+    let missing = |which: &str| {
+        let failure = Failure::new(Code::IdentityCredential, what).cause(format!("{which} is missing"));
+        failure.hint("a client certificate is two parts, with the same key: give both")
+    };
+    let pem = |(data, path), which| pem(data, path, which, what);
+    match (pem(certificate, "its client certificate")?, pem(key, "the key of its client certificate")?) {
         (None, None) => Ok(None),
-        (Some(Some(certificate)), Some(Some(key))) => pair(&certificate, &key, what).map(Some),
-        (Some(Some(_)), _) => Err(missing("the key of its client certificate")),
-        (Some(None) | None, _) => Err(missing("its client certificate")),
+        (Some(certificate), Some(key)) => pair(&certificate, &key, what).map(Some),
+        (Some(_), None) => Err(missing("the key of its client certificate")),
+        (None, Some(_)) => Err(missing("its client certificate")),
+    }
+}
+
+/// What a kubeconfig holds of it, or the file that it names.
+fn pem(data: Option<&str>, path: Option<&str>, which: &str, what: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    let failed = |cause: String| Failure::new(Code::IdentityCredential, what).cause(cause);
+    match (data, path) {
+        (Some(data), _) => decoded(data).map(Some).ok_or_else(|| {
+            let is_pem = data.contains("-----BEGIN");
+            let cause = if is_pem { "is PEM text, where its base64 belongs" } else { "is no base64" };
+            failed(format!("{which} {cause}")).hint(WHOLE)
+        }),
+        (None, Some(path)) => files::read_bytes(path.as_ref())
+            .map(Some)
+            .map_err(|cause| failed(format!("{which} cannot be read from `{path}`")).cause(cause).hint(WHOLE)),
+        (None, None) => Ok(None),
     }
 }
 
 fn pair(certificate: &[u8], key: &[u8], what: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().unwrap_or_default();
-    match PrivateKeyDer::from_pem_slice(key) {
-        Ok(key) if !chain.is_empty() => Ok((chain, key)),
-        _ => Err(Failure::new(Code::IdentityCredential, what).cause("its client certificate and key are not valid")),
-    }
+    net::pair(certificate, key).map_err(|Fault { cause, hint }| Failure::new(Code::IdentityCredential, what).cause(cause).hint(hint))
 }

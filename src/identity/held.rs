@@ -7,10 +7,16 @@ use base64::{
     alphabet::{STANDARD, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use kube::config::{AuthInfo, Kubeconfig};
+use kube::config::{AuthInfo, ExecConfig};
 
-use super::{Identity, kubeconfig::text_of};
-use crate::{files, jwt::Claims, origin::Origin, secret::Secret};
+use super::Identity;
+use crate::{
+    files,
+    jwt::Claims,
+    kubeconfig_text::{self, text_of},
+    origin::Origin,
+    secret::Secret,
+};
 
 /// A secret that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +91,7 @@ fn is_kubeconfig(text: &str) -> bool {
     if LISTS[..2].iter().all(has) && ["contexts", "current-context"].iter().any(has) {
         return true;
     }
-    let config = || Kubeconfig::from_yaml(text).ok();
+    let config = || kubeconfig_text::parse(text).ok();
     LISTS.iter().any(has)
         && config().is_some_and(|config| {
             config.clusters.iter().any(|named| named.cluster.as_ref().is_some_and(|cluster| cluster.server.is_some()))
@@ -104,7 +110,7 @@ fn values<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
 
 /// Every secret of every user of a kubeconfig.
 fn of_kubeconfig(text: &str, directory: &Path) -> Vec<Held> {
-    let config = Kubeconfig::from_yaml(text).ok().filter(|config| !config.auth_infos.is_empty());
+    let config = kubeconfig_text::parse(text).ok().filter(|config| !config.auth_infos.is_empty());
     if let Some(config) = config {
         let users = config.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
         return users.flat_map(|user| of_user(user, directory)).collect();
@@ -129,13 +135,25 @@ fn of_user(user: &AuthInfo, directory: &Path) -> Vec<Held> {
     held.extend(user.password.iter().map(in_clear).map(Held::Value));
     let provider = user.auth_provider.iter().flat_map(|provider| &provider.config);
     let provider = provider.filter(|(name, _)| SECRETS.contains(&name.as_str())).map(|(_, value)| value);
-    let variables = user.exec.iter().flat_map(|exec| exec.env.iter().flatten());
-    let variables = variables.filter_map(|variable| {
-        let name = variable.get("name")?.to_uppercase();
-        SECRET_NAMES.iter().any(|part| name.contains(part)).then(|| variable.get("value")).flatten()
-    });
+    let variables = user.exec.iter().flat_map(secret_variables);
     held.extend(provider.chain(variables).map(|value| Held::Value(Secret::new(value.clone()))));
     held
+}
+
+/// The values that a kubeconfig gives its plugin under names of secrets.
+fn secret_variables(exec: &ExecConfig) -> impl Iterator<Item = &String> {
+    exec.env.iter().flatten().filter_map(|variable| {
+        let name = variable.get("name")?.to_uppercase();
+        SECRET_NAMES.iter().any(|part| name.contains(part)).then(|| variable.get("value")).flatten()
+    })
+}
+
+/// The secrets that a plugin may repeat in what it says: what its kubeconfig gives it, and tokens.
+pub(super) fn of_said(said: &str, exec: &ExecConfig) -> Vec<Secret> {
+    let given = secret_variables(exec).map(|value| Secret::new(value.clone()));
+    let is_token = |word: &&str| word.starts_with("eyJ") || word.starts_with("sha256~");
+    let words = said.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.' | '~'));
+    given.chain(words.filter(is_token).map(|word| Secret::new(word.to_owned()))).collect()
 }
 
 /// A key, and each of its lines except the first and last, which are the same in all PEM keys.

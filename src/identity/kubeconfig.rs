@@ -6,11 +6,12 @@ use std::{
 };
 
 use anyhow::anyhow;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
 
 use super::{
-    Identity, mounted,
+    Identity,
+    form::{self, WHOLE},
+    mounted,
     rank::Rank,
     source::{self, AGAIN, Kind as IdentityKind, Source, counts},
     token_of,
@@ -19,6 +20,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     files::{self, Unusual},
+    kubeconfig_text::{self, text_of},
     name::is_name,
     options::{self as o, Setting},
     origin::{Origin, Word},
@@ -235,7 +237,7 @@ fn from_files(paths: &[PathBuf], context: Option<&str>, source: &str) -> Result<
 /// Reads a kubeconfig file. As for kubectl, relative paths in it start from the file's directory.
 fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
     let text = text_of(files::read_bytes(path)?.to_vec()).map(Secret::new)?;
-    let mut config = Kubeconfig::from_yaml(text.expose()).map_err(|error| anyhow!(why(&error)))?;
+    let mut config = kubeconfig_text::parse(text.expose()).map_err(|error| anyhow!(why(&error)))?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let seen = |field: &mut Option<String>| {
         if let Some(named) = field.as_mut().filter(|named| !named.is_empty() && Path::new(named.as_str()).is_relative()) {
@@ -255,31 +257,12 @@ fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
     Ok(config)
 }
 
-/// The text of a file, decoded by its byte order mark: editors and shells of Windows may write UTF-16.
-pub fn text_of(mut bytes: Vec<u8>) -> anyhow::Result<String> {
-    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units: Vec<_> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-        String::from_utf16(&units).map_err(|_| anyhow!("it is no UTF-16, which it begins as"))
-    };
-    match bytes.as_slice() {
-        [0xFF, 0xFE, rest @ ..] => wide(rest, u16::from_le_bytes),
-        [0xFE, 0xFF, rest @ ..] => wide(rest, u16::from_be_bytes),
-        _ => {
-            if bytes.starts_with(b"\xEF\xBB\xBF") {
-                bytes.drain(..3);
-            }
-            String::from_utf8(bytes).map_err(|_| anyhow!("it is not UTF-8"))
-        }
-    }
-}
-
 /// A kubeconfig from its text, plain or in base64.
 fn parsed(text: &Secret, source: &str) -> Result<Kubeconfig, Failure> {
     let what = format!("cannot use the kubeconfig of {source}");
-    let compact: String = text.expose().split_whitespace().collect();
-    let decoded = STANDARD.decode(compact).ok().and_then(|bytes| text_of(bytes).ok()).map(Secret::new);
+    let decoded = kubeconfig_text::decoded(text.expose()).and_then(|bytes| text_of(bytes.to_vec()).ok()).map(Secret::new);
     let text = decoded.as_ref().unwrap_or(text);
-    let config = Kubeconfig::from_yaml(text.expose()).map_err(|error| {
+    let config = kubeconfig_text::parse(text.expose()).map_err(|error| {
         let hint = "hand over the whole kubeconfig, as it is or in base64; a path goes to `--kubeconfig`";
         Failure::new(Code::IdentityKubeconfig, what.clone()).cause(why(&error)).hint(hint)
     })?;
@@ -346,6 +329,7 @@ fn select(config: &Kubeconfig, context: Option<&str>, origin: Origin, why: impl 
         // kube and kubectl would go on without a credential, and the error would be about `system:anonymous`.
         Failure::new(Code::IdentityKubeconfig, format!("its context `{name}` names the user `{user}`, which is not there"))
     })?;
+    form::refuse_omitted(&cluster, &user)?;
     let why = why(name);
     let authority = format!("the certificate authority of {why}");
     Ok(Identity { authority, cluster, user: usable(user)?, ..Identity::new(origin, why) })
@@ -364,9 +348,12 @@ fn usable(mut user: AuthInfo) -> Result<AuthInfo, Failure> {
         && let Some(path) = &user.token_file
     {
         let text = files::read_text(path.as_ref())
-            .map_err(|error| Failure::new(Code::IdentityToken, format!("cannot read its token file `{path}`")).cause(error))?;
+            .map_err(|error| Failure::new(Code::IdentityToken, format!("cannot read its token file `{path}`")).cause(error).hint(WHOLE))?;
         // kube would send the file's trailing newline as part of the token.
         user.token = Some(token_of(&Secret::new(text)));
+    }
+    if let Some((cause, hint)) = user.token.clone().map(Secret::from).as_ref().and_then(form::misshapen) {
+        return Err(Failure::new(Code::IdentityToken, "its token is in a form that no API server takes").cause(cause).hint(hint));
     }
     Ok(user)
 }

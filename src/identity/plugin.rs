@@ -5,20 +5,39 @@
 
 use std::{
     io,
-    process::Stdio,
+    pin::pin,
+    process::{ExitStatus, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use kube::config::{Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Command,
+    time::timeout,
+};
 use zeroize::Zeroizing;
 
+use super::held;
 use crate::{
     failure::{Code, Failure, words},
     secret::Secret,
 };
+
+/// How many lines of a plugin's stderr are repeated: the reason is often not in the last one.
+const LINES: usize = 20;
+
+/// In bytes: a shorter value is a word as any other.
+const SHORTEST: usize = 8;
+
+/// In bytes: more of its output is not kept.
+const LARGEST: usize = 1 << 20;
+
+/// For so long what a plugin has printed is still read after its end.
+const DRAINED: Duration = Duration::from_millis(100);
 
 /// The credential that a plugin prints.
 #[derive(Deserialize)]
@@ -40,7 +59,7 @@ struct ExecCredential {
 /// Runs the plugin, without a terminal and stdin, as nobody in a job can answer questions. It is killed if the future is dropped.
 ///
 /// # Errors
-/// When it cannot be started, fails, or prints no credential. The message repeats only the last line of its stderr: its stdout may
+/// When it cannot be started, fails, or prints no credential. The message repeats only the last lines of its stderr: its stdout may
 /// contain the credential.
 pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Result<Status, Failure> {
     let program = exec.command.as_deref().unwrap_or_default();
@@ -59,12 +78,11 @@ pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Res
     command.env("KUBERNETES_EXEC_INFO", info(exec, cluster).to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let _asking = Asking::new();
-    let output = command.output().await.map_err(|error| unstarted(&error, Failure::new(Code::IdentityPlugin, what), &plugin, exec))?;
-    let stdout = Zeroizing::new(output.stdout);
-    if !output.status.success() {
-        let failure = Failure::new(Code::IdentityPlugin, what).cause(format!("{plugin} failed: {}", output.status));
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(said.lines().rfind(|line| !line.trim().is_empty()).map_or(failure.clone(), |line| failure.cause(line)));
+    let unstarted = |error: io::Error| unstarted(&error, Failure::new(Code::IdentityPlugin, what), &plugin, exec);
+    let Output { status, stdout, stderr } = output(command).await.map_err(unstarted)?;
+    if !status.success() {
+        let failure = Failure::new(Code::IdentityPlugin, what).cause(format!("{plugin} failed: {status}"));
+        return Err(last_words(&stderr, exec).iter().fold(failure, |failure, line| failure.said(line)));
     }
     let answer: Option<ExecCredential> = serde_json::from_slice(&stdout).ok();
     let status = answer.and_then(|answer| answer.status);
@@ -72,6 +90,65 @@ pub(super) async fn run(exec: &ExecConfig, cluster: &Cluster, what: &str) -> Res
     status.filter(holds).ok_or_else(|| {
         Failure::new(Code::IdentityPlugin, what)
             .cause(format!("{plugin} printed no ExecCredential with a token, or a certificate and its key"))
+    })
+}
+
+/// What a program has printed, and how it ended.
+struct Output {
+    status: ExitStatus,
+    stdout: Zeroizing<Vec<u8>>,
+    stderr: Zeroizing<Vec<u8>>,
+}
+
+/// Runs a program to its end. What it leaves running may hold its stdout and stderr open: that is not waited for.
+async fn output(mut command: Command) -> io::Result<Output> {
+    let mut child = command.spawn()?;
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Zeroizing::default(), Zeroizing::default());
+    let status = {
+        let mut reading = pin!(async { tokio::join!(all_of(out.as_mut(), &mut stdout), all_of(err.as_mut(), &mut stderr)) });
+        let ended = tokio::select! {
+            status = child.wait() => Some(status?),
+            _ = &mut reading => None,
+        };
+        match ended {
+            // What it has printed is in the pipes by now.
+            Some(status) => {
+                let _ = timeout(DRAINED, reading).await;
+                status
+            }
+            None => child.wait().await?,
+        }
+    };
+    Ok(Output { status, stdout, stderr })
+}
+
+/// Reads a stream to its end, as far as a credential or a reason may be long.
+async fn all_of(stream: Option<&mut (impl AsyncRead + Unpin)>, into: &mut Zeroizing<Vec<u8>>) {
+    let Some(stream) = stream else { return };
+    let mut buffer = Zeroizing::new(vec![0; 8 << 10]);
+    while let Ok(read @ 1..) = stream.read(buffer.as_mut_slice()).await {
+        if into.len() < LARGEST {
+            into.extend_from_slice(&buffer[..read]);
+        }
+    }
+}
+
+/// The last lines of what a plugin has said, without the secrets that it may repeat.
+fn last_words(said: &[u8], exec: &ExecConfig) -> Vec<String> {
+    let said = Secret::new(String::from_utf8_lossy(said).into_owned());
+    let hidden: Vec<_> = held::of_said(said.expose(), exec).into_iter().filter(|secret| secret.size() >= SHORTEST).collect();
+    let said = hidden.iter().fold(without_colours(said.expose()), |said, secret| said.replace(secret.expose(), "***"));
+    let lines: Vec<_> = said.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// A text without the codes by which a terminal is told to change the colour.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |kept, part| {
+        kept + part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').strip_prefix('m').unwrap_or(part)
     })
 }
 

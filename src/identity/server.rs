@@ -1,7 +1,6 @@
 //! Normalises the API server's URL, and reads its certificate authority in any form.
 
 use anyhow::{Context, anyhow, ensure};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Uri, uri::PathAndQuery};
 use kube::config::Cluster;
 use rustls::{
@@ -13,6 +12,7 @@ use crate::{
     env::Env,
     failure::{Code, Failure},
     files,
+    kubeconfig_text::decoded,
     out::one_line,
     shown::Kind,
 };
@@ -91,14 +91,31 @@ pub(super) fn authority(given: &str, source: &str, env: &Env) -> Result<Vec<u8>,
     let refused = |cause: anyhow::Error| refused(source, &cause);
     let path = env.absolute(given.as_ref());
     let pem = if given.contains("-----BEGIN") {
-        given.as_bytes().to_vec()
+        unfolded(given)
     } else if !given.contains('\n') && path.exists() {
         files::read_bytes(&path).with_context(|| format!("cannot read `{}`", path.display())).map_err(refused)?.to_vec()
     } else {
-        let compact: String = given.split_whitespace().collect();
-        STANDARD.decode(compact).map_err(|_| refused(anyhow!("it is neither a file that exists, nor PEM text, nor base64")))?
+        let none = || refused(anyhow!("it is neither a file that exists, nor PEM text, nor base64"));
+        let quoted = given.trim().trim_matches(['"', '\'']);
+        let pem = decoded(quoted).ok_or_else(none)?;
+        // Secrets of CI systems are often base64 by themselves, and what is put in is, too.
+        let again = std::str::from_utf8(&pem).ok().filter(|text| !text.contains("-----BEGIN")).and_then(decoded);
+        again.filter(|pem| pem.starts_with(b"-----BEGIN")).unwrap_or(pem).to_vec()
     };
     authority_in(pem, source)
+}
+
+/// PEM text with its line breaks, where a variable has lost them: they are blanks, or `\n` in two characters, or indented.
+fn unfolded(text: &str) -> Vec<u8> {
+    const LABEL: &str = "CERTIFICATE-----";
+    let text = text.replace("\\r", "").replace("\\n", "\n");
+    let mut unfolded = Vec::new();
+    for block in text.split(&format!("-----BEGIN {LABEL}")).skip(1) {
+        let (body, _) = block.split_once(&format!("-----END {LABEL}")).unwrap_or((block, ""));
+        let body: String = body.split_whitespace().collect();
+        unfolded.push(format!("-----BEGIN {LABEL}\n{body}\n-----END {LABEL}\n"));
+    }
+    unfolded.concat().into_bytes()
 }
 
 /// Checks a certificate authority that is known to be PEM.
@@ -110,7 +127,9 @@ pub(super) fn authority_in(pem: Vec<u8>, source: &str) -> Result<Vec<u8>, Failur
 /// The certificate authority in a kubeconfig's cluster, as PEM; none if it has none.
 pub(super) fn pem_of(cluster: &Cluster) -> anyhow::Result<Option<Vec<u8>>> {
     match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
-        (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|_| anyhow!("its base64 cannot be read")),
+        (Some(data), _) => decoded(data).map(|pem| Some(pem.to_vec())).ok_or_else(|| {
+            anyhow!(if data.contains("-----BEGIN") { "it is PEM text, where its base64 belongs" } else { "its base64 cannot be read" })
+        }),
         (None, Some(path)) => {
             let bytes = files::read_bytes(path.as_ref()).with_context(|| format!("cannot read `{path}`"))?;
             Ok(Some(bytes.to_vec()))
@@ -130,7 +149,7 @@ pub(super) fn checked_authority(pem: &[u8]) -> anyhow::Result<()> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| anyhow!("its PEM text cannot be read"))?;
-        roots.add(certificate).context("a certificate in it is not valid")?;
+        roots.add(certificate).map_err(|_| anyhow!("a certificate in it is not valid"))?;
     }
     ensure!(!roots.is_empty(), "it holds no certificate");
     Ok(())
@@ -193,6 +212,7 @@ mod tests {
         let refused = |given: &str| authority(given, "`--certificate-authority`", &Env::default()).expect_err(given).to_string();
         assert!(refused("/nowhere/ca.crt").contains("neither a file that exists, nor PEM text, nor base64"));
         assert!(refused("aGVsbG8=").contains("it holds no certificate"));
+        assert!(refused("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").contains("it holds no certificate"));
         assert!(refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").contains("not valid"));
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     files::Pipe,
-    identity::kubeconfig::text_of,
+    kubeconfig_text::text_of,
     options::{self as o, Setting},
     secret::Secret,
     signals::Signals,

@@ -26,6 +26,7 @@ use super::{
     leaf::Witness,
     tls,
     transport::{Transport, transport},
+    verify,
 };
 use crate::{
     failure::{Code, Failure},
@@ -120,7 +121,7 @@ impl Connector {
     pub async fn presented(&self) -> Option<CertificateDer<'static>> {
         let seen = Arc::new(Mutex::new(None));
         let mut settings = self.settings.clone();
-        let schemes = settings.crypto_provider().signature_verification_algorithms.supported_schemes();
+        let schemes = verify::schemes(settings.crypto_provider());
         settings.dangerous().set_certificate_verifier(Arc::new(Witness { seen: seen.clone(), schemes }));
         let mut connector = https(settings, self.server_name.clone(), self.transport.clone());
         drop(connector.call(self.server.clone()).await);

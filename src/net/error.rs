@@ -2,9 +2,7 @@
 
 use std::{error::Error, io, time::Duration};
 
-use rustls::CertificateError;
-
-use super::{API_SERVER, Target, Trust, WRONG_SERVER};
+use super::{API_SERVER, Target, Trust, WRONG_SERVER, key, tls_words, tunnel::Blocked};
 use crate::{
     failure::{Code, Failure, words},
     options::human,
@@ -16,8 +14,12 @@ use crate::{
 pub enum TransportError {
     /// No connection could be made; the text says why.
     Unreachable(String),
+    /// The proxy on the way does not lead to the server, or cannot be reached.
+    Proxy(Blocked),
     /// The server's certificate is not trusted.
     Certificate(String),
+    /// Our cryptography cannot check the server's certificate.
+    Unchecked(String),
     /// The TLS handshake failed for another reason.
     Tls(String),
     /// The connection ended before the whole answer was there.
@@ -36,27 +38,12 @@ impl TransportError {
     /// Finds the reason in the error chain of kube, hyper and rustls.
     #[must_use]
     pub fn of(error: &kube::Error) -> Self {
-        let mut connecting = false;
-        let mut innermost = String::new();
-        let mut next: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(error) = next {
-            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-                return match tls {
-                    rustls::Error::InvalidCertificate(reason) => Self::Certificate(certificate(reason)),
-                    other => Self::Tls(one_line(&other.to_string())),
-                };
-            }
-            if let Some(client) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-                connecting |= client.is_connect();
-            }
-            innermost = error.to_string();
-            // `io::Error::source` skips the error that it wraps; `get_ref` returns it.
-            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                Some(inner) => Some(inner as &(dyn Error + 'static)),
-                None => error.source(),
-            };
+        match innermost(error) {
+            Innermost::Proxy(blocked) => Self::Proxy(blocked),
+            Innermost::Tls(told) => told,
+            Innermost::Other { text, is_connecting: true } => Self::Unreachable(text),
+            Innermost::Other { .. } => Self::Cut,
         }
-        if connecting { Self::Unreachable(one_line(&words(innermost).to_lowercase())) } else { Self::Cut }
     }
 
     /// Whether the same request may succeed later.
@@ -64,7 +51,8 @@ impl TransportError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Cut | Self::TooLarge => true,
-            Self::Certificate(_) | Self::Tls(_) | Self::Unconnected | Self::Late | Self::Unsendable => false,
+            Self::Proxy(blocked) => blocked.is_passing,
+            Self::Certificate(_) | Self::Unchecked(_) | Self::Tls(_) | Self::Unconnected | Self::Late | Self::Unsendable => false,
         }
     }
 
@@ -73,14 +61,20 @@ impl TransportError {
     pub fn may_have_arrived(&self) -> bool {
         match self {
             Self::Cut | Self::TooLarge | Self::Late => true,
-            Self::Unreachable(_) | Self::Certificate(_) | Self::Tls(_) | Self::Unconnected | Self::Unsendable => false,
+            Self::Unreachable(_)
+            | Self::Proxy(_)
+            | Self::Certificate(_)
+            | Self::Unchecked(_)
+            | Self::Tls(_)
+            | Self::Unconnected
+            | Self::Unsendable => false,
         }
     }
 
     /// Whether the server's certificate was the reason.
     #[must_use]
     pub fn is_about_certificate(&self) -> bool {
-        matches!(self, Self::Certificate(_))
+        matches!(self, Self::Certificate(_) | Self::Unchecked(_))
     }
 
     /// The reason in a few words; `who` is the server, and `timeout` is named where the time was up.
@@ -88,7 +82,9 @@ impl TransportError {
     pub fn brief(&self, who: &str, timeout: Duration) -> String {
         match self {
             Self::Unreachable(why) => format!("{who} cannot be reached: {why}"),
+            Self::Proxy(blocked) => blocked.why.clone(),
             Self::Certificate(why) => format!("{who}'s certificate is not trusted: {why}"),
+            Self::Unchecked(why) => format!("{who}'s certificate cannot be checked: {why}"),
             Self::Tls(why) => format!("the TLS handshake failed: {why}"),
             Self::Cut => "the connection ended in the middle of the answer".into(),
             Self::TooLarge if who == API_SERVER => "the answer is larger than any of an API server to jobpass".into(),
@@ -102,7 +98,8 @@ impl TransportError {
     fn code(&self) -> Code {
         match self {
             Self::Unreachable(_) | Self::Unconnected => Code::NetworkUnreachable,
-            Self::Certificate(_) => Code::NetworkCertificate,
+            Self::Proxy(_) => Code::NetworkProxy,
+            Self::Certificate(_) | Self::Unchecked(_) => Code::NetworkCertificate,
             Self::Tls(_) => Code::NetworkTls,
             Self::Cut | Self::TooLarge => Code::NetworkAnswer,
             Self::Late => Code::NetworkTimeout,
@@ -116,7 +113,14 @@ impl TransportError {
         let why = match self {
             Self::Unreachable(why) => why.clone(),
             Self::Unconnected => format!("no connection within {}", human(timeout)),
-            Self::Certificate(_) | Self::Tls(_) | Self::Cut | Self::TooLarge | Self::Late | Self::Unsendable => return None,
+            Self::Proxy(_)
+            | Self::Certificate(_)
+            | Self::Unchecked(_)
+            | Self::Tls(_)
+            | Self::Cut
+            | Self::TooLarge
+            | Self::Late
+            | Self::Unsendable => return None,
         };
         let failure = Failure::new(self.code(), format!("cannot reach {} at `{}`", target.noun, target.server));
         Some(failure.cause(why).hint(unreached(target)))
@@ -129,12 +133,15 @@ impl TransportError {
         let failure = Failure::new(self.code(), what).cause(format!("`{server}`: {}", self.brief(target.noun, timeout)));
         match self {
             Self::Unreachable(_) | Self::Unconnected => failure.hint(unreached(target)),
+            Self::Proxy(_) => {
+                let setting = if target.has_own_proxy { "the kubeconfig's `proxy-url`" } else { "`HTTPS_PROXY`" };
+                let otherwise = if target.has_own_proxy { "" } else { ", or name the server in `NO_PROXY` if it is reached without one" };
+                failure.hint(format!("check {setting} and what its proxy allows{otherwise}"))
+            }
+            Self::Unchecked(_) => presented(failure, leaf)
+                .hint(format!("ask for a certificate, and an authority, with a key of {}, signed with SHA-256 or SHA-384", key::USABLE)),
             Self::Certificate(_) => {
-                let failure = match leaf {
-                    Some(leaf) => failure.cause(format!("it presented a certificate with {leaf}")),
-                    None => failure,
-                };
-                failure.cause(format!("it was checked against {}", target.authority)).hint(match target.trust {
+                presented(failure, leaf).cause(format!("it was checked against {}", target.authority)).hint(match target.trust {
                     Trust::System if target.noun != API_SERVER => {
                         "name a file with its authority and the system's roots by `SSL_CERT_FILE`, or add it to the system's roots"
                     }
@@ -166,16 +173,55 @@ fn unreached(target: &Target) -> &'static str {
     }
 }
 
-fn certificate(reason: &CertificateError) -> String {
-    match reason {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => "it is signed by an unknown authority".into(),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name".into(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired, by this machine's clock".into(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet, by this machine's clock".into()
+/// Adds which certificate it was.
+fn presented(failure: Failure, leaf: Option<String>) -> Failure {
+    match leaf {
+        Some(leaf) => failure.cause(format!("it presented a certificate with {leaf}")),
+        None => failure,
+    }
+}
+
+/// What stands at the end of a chain of errors.
+enum Innermost {
+    Proxy(Blocked),
+    Tls(TransportError),
+    Other { text: String, is_connecting: bool },
+}
+
+/// Finds the reason in the error chain of kube, hyper and rustls.
+fn innermost(error: &(dyn Error + 'static)) -> Innermost {
+    let mut is_connecting = false;
+    let mut innermost = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // What a proxy says is its own, also where it is about TLS.
+        if let Some(blocked) = error.downcast_ref::<Blocked>() {
+            return Innermost::Proxy(blocked.clone());
         }
-        CertificateError::Revoked => "it was revoked".into(),
-        other => one_line(&other.to_string()),
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Innermost::Tls(tls_words::told(tls));
+        }
+        if let Some(client) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            is_connecting |= client.is_connect();
+        }
+        innermost = error.to_string();
+        // `io::Error::source` skips the error that it wraps; `get_ref` returns it.
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    Innermost::Other { text: one_line(&words(innermost).to_lowercase()), is_connecting }
+}
+
+/// Why a proxy cannot be used, and whether that may pass.
+pub(super) fn reason(error: &(dyn Error + 'static), blocked: impl Fn(&str, bool) -> Blocked) -> Blocked {
+    match innermost(error) {
+        Innermost::Proxy(inner) => inner,
+        Innermost::Tls(TransportError::Certificate(why)) => blocked(&format!("its certificate is not trusted: {why}"), false),
+        Innermost::Tls(TransportError::Unchecked(why)) => blocked(&format!("its certificate cannot be checked: {why}"), false),
+        Innermost::Tls(told) => blocked(&told.brief("it", Duration::ZERO), false),
+        Innermost::Other { text, .. } => blocked(text.trim_start_matches("socks error: "), true),
     }
 }
 
@@ -186,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_tls_error_is_found_below_what_wraps_it() {
-        let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let wrapped = kube::Error::Service(Box::new(io::Error::other(tls)));
         assert_eq!(TransportError::of(&wrapped), TransportError::Certificate("it is signed by an unknown authority".into()));
     }

@@ -37,6 +37,8 @@ const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 pub struct Roots {
     /// The certificates, as rustls uses them.
     pub store: Arc<RootCertStore>,
+    /// The same as they stand in the files.
+    pub(super) certificates: Arc<[CertificateDer<'static>]>,
     /// SHA-256 over all certificates, in hex.
     pub(super) sha256: String,
 }
@@ -86,8 +88,12 @@ impl Roots {
         certificates.iter().map(CertificateDer::as_ref).for_each(|certificate| hash.update(certificate));
         let mut store = RootCertStore::empty();
         // A system may have certificates that rustls cannot parse; they are left out.
-        let (taken, _) = store.add_parsable_certificates(certificates);
-        (ARE_FILES && taken > 0).then(|| Self { store: Arc::new(store), sha256: hex(hash.finish().as_ref()) })
+        let (taken, _) = store.add_parsable_certificates(certificates.iter().cloned());
+        (ARE_FILES && taken > 0).then(|| Self {
+            store: Arc::new(store),
+            certificates: certificates.into(),
+            sha256: hex(hash.finish().as_ref()),
+        })
     }
 }
 

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
-    client::{
-        WantsClientCert,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    client::WantsClientCert,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use super::{Credential, Target, Trust, Way};
+use super::{
+    Credential, Target, Trust, Way,
+    roots::Roots,
+    verify::{Everybody, Vouched},
+};
 use crate::failure::{Code, Failure};
 
 /// ring's cryptography. AES-128 comes first, as it costs least, where the server leaves the choice to us.
@@ -32,9 +34,10 @@ pub(super) fn settings(target: &Target, credential: &Credential) -> Result<Clien
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|_| refused("its TLS settings do not fit together"))?;
     let builder = match &target.trust {
-        Trust::Everybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Everybody(provider))),
+        Trust::Everybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Everybody(provider.clone()))),
         Trust::Authority(pem) => {
-            builder.with_root_certificates(roots(pem).ok_or_else(|| refused("its certificate authority cannot be read"))?)
+            let unread = || refused("its certificate authority cannot be read");
+            vouched(builder, &authorities(pem).ok_or_else(unread)?, None).ok_or_else(unread)?
         }
         Trust::System => by_system(builder, &target.way, None)
             .ok_or_else(|| refused("the system has no root certificates, and no certificate authority is given"))?,
@@ -43,9 +46,12 @@ pub(super) fn settings(target: &Target, credential: &Credential) -> Result<Clien
         }
     };
     match &credential.certificate {
-        Some((chain, key)) => builder
-            .with_client_auth_cert(chain.clone(), key.clone_key())
-            .map_err(|_| refused("its client certificate and key are not valid")),
+        Some((chain, key)) => {
+            let key = provider.key_provider.load_private_key(key.clone_key());
+            let key = key.map_err(|_| refused("the key of its client certificate is none that jobpass can use"))?;
+            // Whether they belong together was looked at when they were read: rustls would look only at certificates of version 3.
+            Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain.clone(), key)))))
+        }
         None => Ok(builder.with_no_client_auth()),
     }
 }
@@ -61,16 +67,11 @@ type Trusting<State> = ConfigBuilder<ClientConfig, State>;
 /// Trusts the system's roots, as they were read when the way to the server was chosen, and this authority.
 #[cfg(target_os = "linux")]
 fn by_system(builder: Trusting<WantsVerifier>, way: &Way, authority: Option<&[u8]>) -> Option<Trusting<WantsClientCert>> {
-    let systems = way.roots.as_ref().map(|roots| roots.store.clone());
-    let store = match (authority, systems) {
-        (None, systems) => systems?,
-        (Some(authority), systems) => {
-            let mut store = roots(authority)?;
-            store.roots.extend(systems.iter().flat_map(|systems| systems.roots.iter().cloned()));
-            Arc::new(store)
-        }
-    };
-    Some(builder.with_root_certificates(store))
+    let systems = way.roots.as_ref();
+    match authority {
+        None => vouched(builder, &[], Some(systems?)),
+        Some(authority) => vouched(builder, &authorities(authority)?, systems),
+    }
 }
 
 /// Lets the system verify the certificate, with this authority beside its own.
@@ -81,51 +82,28 @@ fn by_system(builder: Trusting<WantsVerifier>, _: &Way, authority: Option<&[u8]>
     Some(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
-fn roots(pem: &[u8]) -> Option<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        roots.add(certificate.ok()?).ok()?;
-    }
-    (!roots.is_empty()).then_some(roots)
+/// Trusts these authorities, and those of the system if they are given.
+fn vouched(
+    builder: Trusting<WantsVerifier>,
+    given: &[CertificateDer<'static>],
+    systems: Option<&Roots>,
+) -> Option<Trusting<WantsClientCert>> {
+    let verifier = match systems {
+        Some(systems) if given.is_empty() => Vouched::by(systems.store.clone(), systems.certificates.clone(), provider())?,
+        Some(_) | None => {
+            let mut store = RootCertStore::empty();
+            given.iter().try_for_each(|certificate| store.add(certificate.clone())).ok()?;
+            store.roots.extend(systems.iter().flat_map(|systems| systems.store.roots.iter().cloned()));
+            let all = given.iter().chain(systems.iter().flat_map(|systems| systems.certificates.iter()));
+            Vouched::by(Arc::new(store), all.cloned().collect(), provider())?
+        }
+    };
+    Some(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
-/// Accepts every certificate: `--insecure-skip-tls-verify`.
-#[derive(Debug)]
-struct Everybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Everybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+/// The certificates in a PEM text; none if one of them cannot be read.
+fn authorities(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().ok().filter(|all| !all.is_empty())
 }
 
 #[cfg(test)]

@@ -10,13 +10,16 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri};
 use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::connect::{
-    Connected, Connection, HttpConnector,
-    proxy::{SocksV5, Tunnel},
-};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector, proxy::SocksV5};
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
-use super::{Way, addresses::Addresses, tls};
+use super::{
+    Way,
+    addresses::Addresses,
+    error::reason,
+    tls,
+    tunnel::{Blocked, Tunnel},
+};
 
 /// The transport, whether direct or through a proxy. It is one boxed type so that the client is compiled only once.
 pub(super) type Transport = BoxCloneSyncService<Uri, Stream, BoxError>;
@@ -62,23 +65,45 @@ pub(super) fn transport(way: &Way) -> Option<Transport> {
     // With Nagle's delay the first request waits for the answer to the last packet of the handshake: one round trip in every run.
     tcp.set_nodelay(true);
     let Some(proxy) = &way.proxy else { return Some(erased(tcp)) };
+    let name = way.proxy_name();
     let user = proxy.authority().and_then(|authority| authority.as_str().rsplit_once('@')).map(|(user, _)| user);
+    let login = user.map(|user| HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(decoded(user)))));
+    let login = login.and_then(Result::ok).map(|mut login| {
+        login.set_sensitive(true);
+        login
+    });
+    let to_proxy = reached(tcp, name.clone());
     Some(match proxy.scheme_str() {
         Some("socks5" | "socks5h") => {
-            let socks = SocksV5::new(proxy.clone(), tcp);
+            let socks = SocksV5::new(proxy.clone(), to_proxy);
             match user.and_then(|user| user.split_once(':')) {
-                Some((name, password)) => erased(socks.with_auth(decoded(name), decoded(password))),
-                None => erased(socks),
+                Some((user, password)) => reached(socks.with_auth(decoded(user), decoded(password)), name),
+                None => reached(socks, name),
             }
         }
         Some("https") => {
             // The proxy is not the API server: it is checked against the system's roots, and gets none of our credentials.
             let tls = HttpsConnectorBuilder::new().with_tls_config(tls::of_proxy(way)?).https_only();
-            let tls = tls.enable_http1().wrap_connector(erased(tcp));
-            erased(with_credentials(Tunnel::new(proxy.clone(), tls), user))
+            let to_proxy = reached(tls.enable_http1().wrap_connector(to_proxy), name.clone());
+            erased(Tunnel { to_proxy, proxy: proxy.clone(), name, login })
         }
-        Some(_) | None => erased(with_credentials(Tunnel::new(proxy.clone(), tcp), user)),
+        Some(_) | None => erased(Tunnel { to_proxy, proxy: proxy.clone(), name, login }),
     })
+}
+
+/// The same, where what fails is the proxy's.
+fn reached<C>(connector: C, name: String) -> Transport
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Io + 'static,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError>,
+{
+    let blocked = move |error: C::Error| -> BoxError {
+        let error = error.into();
+        Box::new(reason(&*error, |why, is_passing| Blocked { why: format!("{name} cannot be used: {why}"), is_passing }))
+    };
+    erased(connector.map_err(blocked))
 }
 
 fn erased<C>(connector: C) -> Transport
@@ -93,14 +118,4 @@ where
 
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-fn with_credentials<C>(tunnel: Tunnel<C>, user: Option<&str>) -> Tunnel<C> {
-    match user.map(|user| HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(decoded(user))))) {
-        Some(Ok(mut header)) => {
-            header.set_sensitive(true);
-            tunnel.with_auth(header)
-        }
-        Some(Err(_)) | None => tunnel,
-    }
 }

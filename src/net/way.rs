@@ -1,10 +1,12 @@
 //! The way to a server as the environment gives it: the proxy and the root certificates.
 
 use http::Uri;
-use hyper_util::client::proxy::matcher::Matcher;
 use serde::{Deserialize, Serialize};
 
-use super::roots::{ARE_FILES, Roots};
+use super::{
+    no_proxy::is_direct,
+    roots::{ARE_FILES, Roots},
+};
 use crate::{
     env::Env,
     failure::{Code, Failure},
@@ -15,6 +17,8 @@ use crate::{
 pub struct Way {
     /// The proxy's address, if there is one.
     pub proxy: Option<Uri>,
+    /// The setting that it comes from, in words.
+    pub proxy_source: &'static str,
     /// The system's roots, where they are needed and are files.
     pub roots: Option<Roots>,
     /// What is saved to recognise the same way later.
@@ -62,7 +66,14 @@ impl Way {
         let roots = if needs_roots(address, proxy.as_ref()) { Roots::of(env)? } else { None };
         let environments = proxy.as_ref().filter(|_| address.proxy.is_none());
         let fingerprint = Fingerprint { proxy: environments.map(known), roots: roots.as_ref().map(|roots| roots.sha256.clone()) };
-        Ok(Self { proxy, roots, fingerprint })
+        Ok(Self { proxy_source: source(address, env), proxy, roots, fingerprint })
+    }
+
+    /// The proxy in words: its address without user and password, and the setting that it comes from.
+    #[must_use]
+    pub fn proxy_name(&self) -> String {
+        let address = self.proxy.as_ref().map(known).unwrap_or_default();
+        format!("the proxy `{address}` of {}", self.proxy_source)
     }
 
     /// The same way again for the post step, and warnings about what the environment says now and is ignored.
@@ -86,7 +97,7 @@ impl Way {
             passed_over.extend(others);
             roots = Some(same);
         }
-        Ok((Self { proxy, roots, fingerprint: fingerprint.clone() }, passed_over))
+        Ok((Self { proxy_source: source(address, env), proxy, roots, fingerprint: fingerprint.clone() }, passed_over))
     }
 }
 
@@ -162,11 +173,20 @@ fn known(proxy: &Uri) -> String {
     format!("{}://{}{port}", proxy.scheme_str().unwrap_or_default(), proxy.host().unwrap_or_default().to_ascii_lowercase())
 }
 
-/// The proxy, if any: the kubeconfig's own, else `HTTPS_PROXY` unless `NO_PROXY` names the API server. We choose it ourselves
-/// because kube fails on forms of `NO_PROXY` that curl and Go accept, and compares it with the proxy's own address.
+/// The proxy, if any: the kubeconfig's own, whatever the server, as kubectl does it; else `HTTPS_PROXY`, unless the server is this
+/// machine or `NO_PROXY` names it.
 fn proxy(address: &Address<'_>, env: &Env) -> Result<Option<Uri>, Failure> {
     let Ok(server) = address.server.parse() else { return Ok(None) };
     chosen(address.proxy, &server, env)
+}
+
+/// Where the proxy comes from, if there is one.
+fn source(address: &Address<'_>, env: &Env) -> &'static str {
+    match address.proxy {
+        Some(_) => "the kubeconfig's `proxy-url`",
+        None if env.get("HTTPS_PROXY").is_some() => "`HTTPS_PROXY`",
+        None => "`https_proxy`",
+    }
 }
 
 fn chosen(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option<Uri>, Failure> {
@@ -176,18 +196,18 @@ fn chosen(own: Option<&str>, server: &Uri, env: &Env) -> Result<Option<Uri>, Fai
     };
     let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https" | "socks5" | "socks5h")) && uri.host().is_some();
     if let Some(own) = own {
-        let uri = own.parse::<Uri>().ok().filter(known);
+        let uri = own.trim().parse::<Uri>().ok().filter(known);
         return uri.map(Some).ok_or_else(|| refused("the kubeconfig's `proxy-url`"));
     }
     let either =
         |upper: &'static str, lower: &'static str| [upper, lower].into_iter().find_map(|name| env.get(name).map(|text| (name, text)));
     let Some((name, proxy)) = either("HTTPS_PROXY", "https_proxy") else { return Ok(None) };
     let none = either("NO_PROXY", "no_proxy").map_or("", |(_, text)| text);
-    let matcher = Matcher::builder().https("http://proxy.invalid").no(none).build();
-    // The matcher takes `*` for names only, not for IP addresses.
-    if matcher.intercept(server).is_none() || none.split(',').any(|entry| entry.trim() == "*") {
+    if is_direct(server, none) {
         return Ok(None);
     }
+    // A setting of a web page may bring the end of its line with it.
+    let proxy = proxy.trim();
     let with_scheme = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
     with_scheme.parse::<Uri>().ok().filter(known).map(Some).ok_or_else(|| refused(&format!("`{name}`")))
 }
@@ -212,6 +232,9 @@ mod tests {
             assert_eq!(chosen(None, &[proxy, ("NO_PROXY", none)]), None, "{none}");
         }
         assert!(chosen(None, &[proxy, ("NO_PROXY", "p")]).is_some(), "the proxy's own name does not count");
+        for proxy in [" http://p:3128", "http://p:3128\r\n", "p:3128\t"] {
+            assert_eq!(chosen(None, &[("HTTPS_PROXY", proxy)]).as_deref(), Some("http://p:3128/"), "{proxy}");
+        }
     }
 
     #[test]

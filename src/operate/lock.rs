@@ -155,7 +155,10 @@ fn until(now: Timestamp, length: SignedDuration) -> String {
 
 /// Namespace and account.
 fn parsed(text: &str) -> Result<(&str, Option<&str>), Failure> {
-    let (namespace, account) = text.split_once('/').map_or((text, None), |(namespace, account)| (namespace, Some(account)));
+    let (namespace, account) = match spec::parts(text) {
+        (Some(namespace), account) => (namespace, Some(account)),
+        (None, namespace) => (namespace, None),
+    };
     if !spec::is_label(namespace) || account.is_some_and(|account| !spec::is_subdomain(account)) {
         let failure = Failure::new(Code::UsageValue, "this names no namespace and no service account");
         return Err(failure.hint("write NAMESPACE, or NAMESPACE/ACCOUNT, such as `ci/deploy-bot`"));

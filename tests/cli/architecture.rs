@@ -81,8 +81,12 @@ fn secrets_are_exposed_in_these_places_only() {
         // The token that is exchanged is sent, and the one that is given checked.
         ("identity/exchange.rs", 1),
         ("identity/exchange/answer.rs", 1),
+        // Whether a token is in a form that a server takes, and not a word for what was left out.
+        ("identity/form.rs", 3),
         ("identity/held.rs", 10),
         ("identity/kubeconfig.rs", 3),
+        // What a plugin says is searched for secrets.
+        ("identity/plugin.rs", 3),
         // A token is checked, and GitHub's URL read, which may hold a secret.
         ("identity/oidc.rs", 2),
         // A password as it is read, and as it is shown to the OAuth server.

@@ -4,13 +4,13 @@ use insta::assert_snapshot;
 
 use crate::{
     harness::{End, Job, World, doors},
-    identities::Proxy,
+    identities::{Proxy, elsewhere},
 };
 
 /// A job whose kubeconfig has no certificate authority: the system's roots decide, among which is that of its world.
 fn without_authority(world: &World) -> Job<'_> {
     let job = Job::github(world);
-    let kubeconfig = world.kubeconfig();
+    let kubeconfig = elsewhere(&world.kubeconfig());
     let lines = kubeconfig.lines().filter(|line| !line.contains("certificate-authority-data"));
     job.set("JOBPASS_IDENTITY_KUBECONFIG", lines.fold(String::new(), |text, line| text + line + "\n"));
     job.set("SSL_CERT_FILE", authority(&job, world, "own.crt"));
@@ -74,6 +74,7 @@ fn a_post_step_asks_no_stranger() {
 fn a_proxy_that_is_set_later_keeps_no_pass_alive() {
     let world = World::new();
     let job = Job::github(&world);
+    job.set("JOBPASS_IDENTITY_KUBECONFIG", elsewhere(&world.kubeconfig()));
     for proxy in ["http://127.0.0.1:1", "gopher://127.0.0.1"] {
         job.request().succeed();
         let token = job.token();

@@ -380,6 +380,29 @@ fn a_redirect_is_not_followed_and_told() {
     assert_snapshot!(failed(&job, &job.request().run()));
 }
 
+/// Whatever stands in the place of the API server: consoles, login pages, proxies, firewalls, routers.
+#[test]
+fn what_is_no_api_server_is_told_as_that() {
+    const PAGE: &str = "\n<!DOCTYPE html><html>hunter2-hunter2-hunter2</html>";
+    let mut said = String::new();
+    for (status, body) in [(200, PAGE), (302, ""), (401, PAGE), (403, PAGE), (405, ""), (407, PAGE), (502, PAGE), (503, PAGE)] {
+        let world = World::sandbox("a real server has no script of faults");
+        world.secret("hunter2-hunter2-hunter2");
+        // It answers everything, so nothing can be asked for or undone there.
+        world.on_sandbox().fault(Fault::on("*", "").answer_text(status, body).always());
+        let job = Job::gitlab(&world);
+        let ran = job.request().args(["--timeout", "2s"]).run();
+        assert_eq!(ran.end, End::Code(1), "{}", ran.transcript());
+        let text = ran.said();
+        assert!(!text.contains("renew the CI identity"), "{text}");
+        assert!(status >= 500 || !text.contains("may be left"), "{text}");
+        assert!(!text.contains("valid"), "no token was asked for: {text}");
+        said += &text;
+        said += "\n";
+    }
+    assert_snapshot!(said);
+}
+
 #[test]
 fn a_token_that_is_not_bound_is_not_taken_over() {
     let world = World::sandbox("a real server binds what it is told to");

@@ -323,6 +323,11 @@ fn in_a_pod_a_whole_job_needs_no_setting_but_the_service_account() {
     job.assert_nothing_left();
 }
 
+/// A kubeconfig whose server has an address that leads to this machine and is not known as its own: those are never asked by a proxy.
+pub(crate) fn elsewhere(kubeconfig: &str) -> String {
+    kubeconfig.replace("    server: https://127.0.0.1:", "    tls-server-name: 127.0.0.1\n    server: https://0.0.0.0:")
+}
+
 /// A proxy that takes CONNECT for one address, and remembers what it was asked.
 pub(crate) struct Proxy {
     pub(crate) address: String,
@@ -338,6 +343,7 @@ impl Proxy {
     /// One that takes connections for one world to another.
     pub(crate) fn astray(world: &World, to: &World) -> Self {
         let [asked, to] = [world, to].map(|world| world.url().trim_start_matches("https://").to_owned());
+        let asked = [asked.replace("127.0.0.1", "0.0.0.0"), asked];
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let heads = Arc::default();
@@ -356,7 +362,7 @@ impl Proxy {
     }
 }
 
-fn tunnel(mut client: TcpStream, asked: &str, to: &str, heads: &Mutex<Vec<String>>) {
+fn tunnel(mut client: TcpStream, asked: &[String], to: &str, heads: &Mutex<Vec<String>>) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -366,7 +372,7 @@ fn tunnel(mut client: TcpStream, asked: &str, to: &str, heads: &Mutex<Vec<String
         head.extend(byte);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    assert!(head.starts_with(&format!("CONNECT {asked} ")), "{head}");
+    assert!(asked.iter().any(|asked| head.starts_with(&format!("CONNECT {asked} "))), "{head}");
     assert!(!head.contains("Bearer"), "the proxy must not see the credential");
     heads.lock().expect("no test has panicked here").push(head);
     let Ok(mut server) = doors::dial(to) else { return };
@@ -390,11 +396,17 @@ fn a_proxy_of_the_environment_is_used_by_every_connection() {
     let address = &proxy.address;
     job.set("HTTPS_PROXY", format!("http://{address}"));
     works(&job);
+    assert_eq!(proxy.heads().len(), 0, "this machine is reached without one");
+    doors::write(&job.identity_file(), &elsewhere(&world.kubeconfig()));
+    works(&job);
     assert_eq!(proxy.heads().len(), 3, "request, revoke and its probe");
     // Empty parts and other oddities are passed over, as curl and Go do it.
-    job.set("NO_PROXY", "localhost,,127.0.0.0/8,");
-    works(&job);
-    assert_eq!(proxy.heads().len(), 3, "NO_PROXY names the server");
+    let port = world.url().rsplit_once(':').expect("a port").1.to_owned();
+    for none in ["localhost,,0.0.0.0/8,", &format!("0.0.0.0:{port}"), "other.example.com,*"] {
+        job.set("NO_PROXY", none);
+        works(&job);
+        assert_eq!(proxy.heads().len(), 3, "NO_PROXY names the server: {none}");
+    }
 }
 
 #[test]

@@ -251,7 +251,7 @@ refused! {
     a_server_that_is_none: tekton, |job| job.request().args(["--server", "https://user@example.com"]).run();
     an_authority_that_is_none: tekton, |job| job.request().args(["--certificate-authority", "/nowhere/ca.crt"]).run();
     an_authority_and_no_check: tekton, |job| job.request().arg("--insecure-skip-tls-verify").run();
-    a_proxy_that_is_none: tekton, |job| job.request().env("HTTPS_PROXY", "gopher://example.com").run();
+    a_proxy_that_is_none: tekton, |job| job.request().args(["--server", "https://api.example.com:6443"]).env("HTTPS_PROXY", "gopher://example.com").run();
 }
 
 /// Changes the CI identity's kubeconfig.

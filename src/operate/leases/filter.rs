@@ -90,7 +90,9 @@ impl Filter {
     /// When it is none.
     pub fn account(&self) -> Result<Option<(&str, &str)>, Failure> {
         let Some(text) = self.service_account.as_deref() else { return Ok(None) };
-        let parts = text.split_once('/').filter(|(namespace, name)| spec::is_label(namespace) && spec::is_subdomain(name));
+        let (namespace, name) = spec::parts(text);
+        let parts = namespace.map(|namespace| (namespace, name));
+        let parts = parts.filter(|(namespace, name)| spec::is_label(namespace) && spec::is_subdomain(name));
         let refused = || {
             Failure::new(Code::UsageValue, "`--service-account` names no service account")
                 .hint("write NAMESPACE/NAME in lower-case letters, digits and hyphens, such as `ci/deploy-bot`")
@@ -105,7 +107,11 @@ impl Chosen<'_> {
         let Filter { service_account, identity, repository, run, by, .. } = self.filter;
         let is = |wanted: &Option<String>, said: &Option<String>| wanted.is_none() || wanted == said;
         let is_old = |older: SignedDuration| lease.created_at.is_some_and(|at| now.duration_since(at) >= older);
-        is(service_account, &lease.service_account)
+        let account = service_account.as_deref().map(|text| match spec::parts(text) {
+            (Some(namespace), name) => format!("{namespace}/{name}"),
+            (None, name) => name.to_owned(),
+        });
+        is(&account, &lease.service_account)
             && identity.as_deref().is_none_or(|user| lease.identity.as_deref().is_some_and(|said| said == user || short(said) == user))
             && is(repository, &lease.repository)
             && (is(run, &lease.run_id) || is(run, &lease.run_url))

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use crate::{
     failure::{Code, Failure},
     options::human,
-    spec::{ServiceAccount, is_label, is_subdomain},
+    spec::{self, ServiceAccount, is_label, is_subdomain},
 };
 
 /// The namespace of the CI identities, which the policies watch.
@@ -114,7 +114,8 @@ pub type Refused = (String, &'static str);
 /// A service account of which passes are given: `NAMESPACE/NAME`, in a namespace of its own.
 pub fn account(text: &str) -> Result<ServiceAccount, Refused> {
     const HINT: &str = "write NAMESPACE/NAME in lower-case letters, digits and hyphens, such as `ci/deploy-bot`";
-    let (namespace, name) = text.split_once('/').unwrap_or_default();
+    let (namespace, name) = spec::parts(text);
+    let namespace = namespace.unwrap_or_default();
     if !is_label(namespace) || !is_subdomain(name) {
         return Err((format!("`{text}` names no service account"), HINT));
     }
@@ -129,7 +130,8 @@ pub fn account(text: &str) -> Result<ServiceAccount, Refused> {
 
 /// A CI identity that is a service account: `jobpass/NAME`.
 pub fn identity(text: &str) -> Result<Identity, Refused> {
-    let (namespace, name) = text.split_once('/').unwrap_or_default();
+    let (namespace, name) = spec::parts(text);
+    let namespace = namespace.unwrap_or_default();
     if !is_label(namespace) || !is_subdomain(name) {
         return Err((format!("`{text}` names no service account"), "write `jobpass/NAME`"));
     }

@@ -120,6 +120,12 @@ pub fn write(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("the file can be written");
 }
 
+/// The same for what is no text.
+pub fn write_bytes(path: &Path, bytes: &[u8]) {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).expect("the file can be made");
+    file.write_all(bytes).expect("the file can be written");
+}
+
 /// Puts a file in the place of another, at once for whoever reads it.
 pub(crate) fn rename(from: &Path, to: &Path) {
     fs::rename(from, to).expect("the file can be renamed");
@@ -182,6 +188,11 @@ pub fn terminate(pid: &str) {
 /// A connection to an address.
 pub fn dial(to: &str) -> std::io::Result<TcpStream> {
     TcpStream::connect(to)
+}
+
+/// The same for who does not wait for it.
+pub async fn dial_async(to: &str) -> std::io::Result<tokio::net::TcpStream> {
+    tokio::net::TcpStream::connect(to).await
 }
 
 /// A connection of which nothing is asked but that it wakes who accepts it.
