@@ -81,7 +81,7 @@ settings! {
     TTL = "ttl", Text "DURATION", None;
     /// Audience of the token, if not the API server's own; may be repeated
     AUDIENCE = "audience", List "AUDIENCE", None;
-    /// Variable that gets the token [default: OPENSHIFT_TOKEN; with `run` none]
+    /// Variable that gets the token, with `run` only if this is given [default: OPENSHIFT_TOKEN]
     VARIABLE = "variable", Text "NAME", Some("OPENSHIFT_TOKEN");
     /// Export no variable: the token is only in the kubeconfig and the token file
     NO_VARIABLE = "no-variable", Switch, None;
