@@ -44,7 +44,7 @@ pub(crate) fn refused(status: u16, date: Option<Timestamp>, retry_after: Option<
     assert!(!is_gone || status == 404, "{refusal:?} of {status}");
     assert!(refusal != Refusal::Unauthorized || status == 401, "{refusal:?} of {status}");
     assert!(!matches!(refusal, Refusal::AlreadyExists | Refusal::Conflict | Refusal::Busy) || status == 409, "{refusal:?} of {status}");
-    let shown = Shown { why: "the fuzzer's", token, now: Timestamp::UNIX_EPOCH };
+    let shown = Shown { why: "the fuzzer's", path: Some("/apis"), token, now: Timestamp::UNIX_EPOCH };
     let request = |method| Request::new(method, "/x".to_owned(), "cannot do it".to_owned(), "`create` on `secrets`".to_owned());
     let requests = [request(http::Method::POST).creating(), request(http::Method::DELETE).without_account("nothing is left to revoke")];
     requests.map(|request| answer.failure(&request, &shown).to_string()).join("\n")
