@@ -9,14 +9,14 @@ pub const RESTORE: &str = "jobpass_restore";
 ///
 /// No value stands in a text that is evaluated, only names. What is kept already stays, unless somebody has changed the variable since:
 /// it was there before the first of several passes. So it is with the function: what is no longer as a pass has set it is left alone.
-const KEEP: &str = r#"jobpass_env=$(export -p)
+const KEEP: &str = r#"jobpass_exported=$(export -p)
 for jobpass_name in @; do
   if eval "[ \"\${jobpass_how_$jobpass_name+x}\" ] && [ \"\${$jobpass_name-}\" = \"\${jobpass_set_$jobpass_name-\${$jobpass_name-}}\" ]"; then continue; fi
   eval "jobpass_how_$jobpass_name=\${$jobpass_name+set} jobpass_was_$jobpass_name=\${$jobpass_name-}"
-  case $jobpass_env in *" $jobpass_name="*) eval "jobpass_how_$jobpass_name=\${jobpass_how_$jobpass_name:+exported}" ;; esac
+  case $jobpass_exported in *" $jobpass_name="*) eval "jobpass_how_$jobpass_name=\${jobpass_how_$jobpass_name:+exported}" ;; esac
 done
 jobpass_names="${jobpass_names-} @"
-unset jobpass_env jobpass_name
+unset jobpass_exported jobpass_name
 jobpass_restore() {
   { case $- in *x*) jobpass_trace=1; set +x ;; *) jobpass_trace= ;; esac; } 2>/dev/null
   eval "set -- ${jobpass_names-}"

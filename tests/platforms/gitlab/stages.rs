@@ -382,8 +382,8 @@ fn files_are_the_jobs_own_while_it_runs() {
             let passing = files(&job.memory());
             // The wrapper's command needs nothing on the volume, so its token is not there.
             let expected = match form {
-                Form::Wrapper => (3, 2),
-                Form::Template => (6, 0),
+                Form::Wrapper => (3, 4),
+                Form::Template => (8, 0),
             };
             assert_eq!((lasting.len(), passing.len()), expected, "{lasting:?} {passing:?}");
             let all = lasting.into_iter().chain(passing);
