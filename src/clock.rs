@@ -33,6 +33,12 @@ impl ServerTime {
         Self(self.0.saturating_add(length).unwrap_or(Timestamp::MAX))
     }
 
+    /// The time of the day alone, in UTC: for a moment that is seconds away.
+    #[must_use]
+    pub fn time_of_day(self) -> String {
+        self.0.strftime("%H:%M:%SZ").to_string()
+    }
+
     /// How long after `then` this moment is; zero if it comes first.
     #[must_use]
     pub fn since(self, then: Self) -> Duration {

@@ -50,6 +50,12 @@ impl Env {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Whether a terminal of ours may show colours: `NO_COLOR` says no to all programs (<https://no-color.org>).
+    #[must_use]
+    pub fn allows_colours(&self) -> bool {
+        self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
+    }
+
     /// The same environment without one variable.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {

@@ -8,6 +8,7 @@ use crate::{
     context::Context,
     failure::Failure,
     files::{self, Accepts},
+    name,
     out::{API_VERSION, Out, instant},
     pass::Pass,
     pass_curl,
@@ -93,14 +94,14 @@ fn write_for(pass: &Pass, spec: &TokenSpec, path: impl Fn(&str) -> PathBuf, prog
     Ok(Outputs::of(pass, spec, files))
 }
 
-/// The lines for the log that say what the job has now, with the warnings.
+/// The line for the log that says what the job has now, and the warnings.
 fn announcement(pass: &Pass) -> String {
     let lease = &pass.lease;
     let last = lease.ends().filter(|last| *last > pass.expires_at);
     let more = last.map(|last| format!(", renewed until {last}")).unwrap_or_default();
     let until = format!("until {}{more}", pass.expires_at);
-    let (account, id, why) = (&lease.service_account, lease.id(), &pass.cluster.identity().why);
-    let text = format!("pass for service account `{account}` {until}, lease `{id}`\n  asked as {why}");
+    let (account, short, why) = (&lease.service_account, name::short(&lease.name), &pass.cluster.identity().why);
+    let text = format!("pass for service account `{account}` {until}, lease `{short}`, asked as {why}");
     pass.warnings.iter().fold(text, |text, warning| text + "\nwarning: " + warning)
 }
 

@@ -157,9 +157,9 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     let of_run = is_run(&arguments);
     let code = |exit: Exit| coded(exit, of_run);
     fault::watch_over(number(Exit::Failed, of_run));
-    let out = Out::new();
+    let out = Out::coloured(env.allows_colours());
     if let Some(failure) = mistaken::one_dash(cli::command, &arguments) {
-        out.say(failure.to_string());
+        out.fail(&failure);
         return code(failure.exit());
     }
     let cli = match Called::parse(&arguments) {
@@ -231,7 +231,7 @@ fn tell(failure: &Failure, out: &Out, phase: Option<Phase>, is_json: bool) {
     }
     match phase {
         Some(_) => out.say_as(failure.to_string(), |text| github::annotation("error", text)),
-        None => out.say(failure.to_string()),
+        None => out.fail(failure),
     }
 }
 
@@ -249,6 +249,6 @@ fn refused(error: &clap::Error, arguments: &[OsString], out: &Out, code: impl Fn
         _ => {}
     }
     let failure = mistaken::failure(error, &cli::command(), arguments);
-    out.say(failure.to_string());
+    out.fail(&failure);
     code(failure.exit())
 }

@@ -30,6 +30,9 @@ use aside::Aside;
 /// In characters: the longest text from outside that one of our lines repeats.
 const LINE: usize = 2000;
 
+/// What every failure begins with.
+const ERROR: &str = "error:";
+
 /// The `apiVersion` of every JSON document that we print.
 pub const API_VERSION: &str = "jobpass.dev/v1";
 
@@ -46,6 +49,29 @@ pub enum Stream {
     Stdout,
     /// stderr.
     Stderr,
+}
+
+/// What the first words of a message are about; on a terminal its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// A pass is dead, as it should be: green.
+    Good,
+    /// Something failed, or a pass may be alive that should not: red.
+    Bad,
+    /// Neither.
+    Plain,
+}
+
+impl Tone {
+    /// The words as a terminal shows them in this tone.
+    fn painted(self, words: &str) -> String {
+        let colour = match self {
+            Self::Good => "32",
+            Self::Bad => "31",
+            Self::Plain => return words.to_owned(),
+        };
+        format!("\u{1b}[{colour}m{words}\u{1b}[0m")
+    }
 }
 
 /// A stream without a buffer, for the output of a command: nothing waits for a newline.
@@ -100,6 +126,8 @@ pub struct Out {
     hidden: Rc<RefCell<Vec<Secret>>>,
     /// Whether data of ours was written to stdout.
     answered: Rc<Cell<bool>>,
+    /// Whether the first words of some messages are coloured.
+    has_colours: bool,
     /// Whether no message is waited for, see [`Out::never_wait`].
     aside: Rc<Cell<bool>>,
     /// What was said aside and is not written yet.
@@ -107,10 +135,17 @@ pub struct Out {
 }
 
 impl Out {
-    /// Hides nothing yet.
+    /// Hides nothing yet, and has no colours.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Hides nothing yet; `allowed` says whether stderr may have colours if it is a terminal.
+    #[must_use]
+    pub fn coloured(allowed: bool) -> Self {
+        use io::IsTerminal;
+        Self { has_colours: allowed && io::stderr().is_terminal(), ..Self::default() }
     }
 
     /// From now on replaces this value in all our messages, from every clone.
@@ -132,10 +167,21 @@ impl Out {
 
     /// Prints a message for the person who reads the log. A closed stderr is no reason to fail.
     pub fn say(&self, text: impl AsRef<str>) {
-        if self.aside.get() {
-            return self.say_aside(text);
+        self.say_toned(Tone::Plain, "", text);
+    }
+
+    /// The same; its first words are `head`, which no secret and nothing from outside is a part of.
+    pub fn say_toned(&self, tone: Tone, head: &'static str, text: impl AsRef<str>) {
+        let mut lines = self.speakable(&format!("{head}{}", text.as_ref()));
+        if self.has_colours
+            && let Some(rest) = lines.strip_prefix(head)
+        {
+            lines = tone.painted(head) + rest;
         }
-        let _ = self.tell(&self.speakable(text.as_ref()));
+        if self.aside.get() {
+            return self.send_aside(lines);
+        }
+        let _ = self.tell(&lines);
     }
 
     /// Writes to stderr, after what was said aside.
@@ -184,6 +230,20 @@ impl Out {
         self.say(format!("warning: {}", text.as_ref()));
     }
 
+    /// The same for what should be dead and may be alive.
+    pub fn warn_of_life(&self, text: impl AsRef<str>) {
+        self.say_toned(Tone::Bad, "warning:", format!(" {}", text.as_ref()));
+    }
+
+    /// Prints why a verb could not do what it was asked for.
+    pub fn fail(&self, failure: &Failure) {
+        let text = failure.to_string();
+        match text.strip_prefix(ERROR) {
+            Some(rest) => self.say_toned(Tone::Bad, ERROR, rest),
+            None => self.say(text),
+        }
+    }
+
     /// Prints a warning while a pass lives, see [`Out::say_aside`].
     pub fn warn_aside(&self, text: impl AsRef<str>) {
         self.say_aside(format!("warning: {}", text.as_ref()));
@@ -192,8 +252,12 @@ impl Out {
     /// Prints a message while a pass lives. If the log's reader has stopped reading, the message waits in a thread, and we do not:
     /// the end of the pass must not be delayed.
     pub fn say_aside(&self, text: impl AsRef<str>) {
+        self.send_aside(self.speakable(text.as_ref()));
+    }
+
+    fn send_aside(&self, lines: String) {
         let write = |lines: &str| drop(io::stderr().write_all(lines.as_bytes()));
-        match self.said_aside.say(self.speakable(text.as_ref()), write) {
+        match self.said_aside.say(lines, write) {
             Ok(()) => self.said_aside.settle(Some(ASIDE)),
             // No thread can be started: the message is printed only if that does not block.
             Err(lines) if takes_more() => write(&lines),

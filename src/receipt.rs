@@ -49,6 +49,15 @@ impl Proof {
     pub fn is_success(&self) -> bool {
         !matches!(self, Self::Failed { .. })
     }
+
+    /// Whether its tokens are dead now: the API server has said so, or their time is over.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        match self {
+            Self::Dead | Self::Expired => true,
+            Self::Removed | Self::Pending { .. } | Self::Absent | Self::Deleting { .. } | Self::Failed { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for Proof {
@@ -57,19 +66,19 @@ impl fmt::Display for Proof {
             Self::Removed => f.write_str("removed: the lease is deleted"),
             Self::Dead => f.write_str("dead: the API server answers 401 to the token"),
             Self::Pending { until } => {
-                f.write_str("pending: the lease is deleted; the API server's cache holds the token ")?;
                 match until {
-                    Some(until) => write!(f, "until {until} at the latest"),
-                    None => f.write_str("for 10 s at most"),
+                    Some(until) => write!(f, "dead at {} at the latest", until.time_of_day())?,
+                    None => f.write_str("dead in 10 s at the latest")?,
                 }
+                f.write_str(": the lease is deleted, and by then the API server's cache has forgotten the token")
             }
             Self::Absent => f.write_str("absent: the lease was already gone"),
             Self::Deleting { until } => {
-                f.write_str("deleting: a finalizer holds the lease; the token dies ")?;
                 match until {
-                    Some(until) => write!(f, "by {until} at the latest"),
-                    None => f.write_str("within 70 s"),
+                    Some(until) => write!(f, "dead at {} at the latest", until.time_of_day())?,
+                    None => f.write_str("dead in 70 s at the latest")?,
                 }
+                f.write_str(": a finalizer holds the lease, but not its end")
             }
             Self::Expired => f.write_str("expired: the token's life is over; the lease could not be deleted"),
             Self::Failed { until: Some(until), .. } => write!(f, "failed: the token stays valid until {until}"),
@@ -185,8 +194,16 @@ mod tests {
         assert_eq!(
             [Proof::Pending { until: None }, Proof::Deleting { until: None }].map(|proof| proof.to_string()),
             [
-                "pending: the lease is deleted; the API server's cache holds the token for 10 s at most",
-                "deleting: a finalizer holds the lease; the token dies within 70 s"
+                "dead in 10 s at the latest: the lease is deleted, and by then the API server's cache has forgotten the token",
+                "dead in 70 s at the latest: a finalizer holds the lease, but not its end"
+            ]
+        );
+        let until = Some(ServerTime::said("2026-11-28T18:53:01Z".parse().expect("a time")));
+        assert_eq!(
+            [Proof::Pending { until }, Proof::Deleting { until }].map(|proof| proof.to_string()),
+            [
+                "dead at 18:53:01Z at the latest: the lease is deleted, and by then the API server's cache has forgotten the token",
+                "dead at 18:53:01Z at the latest: a finalizer holds the lease, but not its end"
             ]
         );
         let said = serde_json::to_string(&Proof::Failed { code: Code::ApiRbac, reason: "r".into(), until: None }).expect("JSON");

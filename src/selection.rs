@@ -7,6 +7,7 @@ use crate::{
     env::Env,
     failure::{Code, Failure},
     lease::{Lease, mark::Mark, named::Named},
+    name::Beginning,
     options::{self as o, Given, Options, Source},
     origin::Word,
     pass::Revocation,
@@ -90,11 +91,11 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         };
     }
     if let Some(given) = options.flag(&o::LEASE) {
-        let (namespace, name) = named(&given.text).ok_or_else(|| {
-            Failure::new(Code::UsageValue, format!("{} names no lease of jobpass", given.source))
-                .hint("write it as `request` said it: NAMESPACE/jobpass-…")
-        })?;
-        return Ok(Some(judge.one(of_name(bases(), namespace, name, Named::Flag))).into());
+        let revocation = match named(&given.text) {
+            Some((namespace, name)) => of_name(bases(), namespace, name, Named::Flag),
+            None => of_beginning(given, searches.iter().flatten())?,
+        };
+        return Ok(Some(judge.one(revocation)).into());
     }
     if options.is_post() && options.flag(&o::ALL_LEASES).is_none() {
         // No other setting counts: an earlier step of the job could have set it.
@@ -171,6 +172,43 @@ fn of_user(search: &Search<'_>) -> Found {
     found.revocations.extend(marked);
     search.judge.all(&mut found, &search.keys);
     found
+}
+
+/// The one pass kept here whose lease's name begins as it is said.
+///
+/// # Errors
+/// When that is the beginning of no name, of none here, or of several.
+fn of_beginning<'a>(given: &Given, searches: impl Iterator<Item = &'a Search<'a>>) -> Result<Revocation, Failure> {
+    let beginning = Beginning::of(&given.text).ok_or_else(|| {
+        Failure::new(Code::UsageValue, format!("{} names no lease of jobpass", given.source))
+            .hint("write its first digits, at least 4, as `request` said them, or the whole of it: NAMESPACE/jobpass-…")
+    })?;
+    let mut found = Found::default();
+    for search in searches {
+        found.take(all(&search.bases));
+        let marked = search.marked(&found.revocations);
+        found.revocations.extend(marked);
+    }
+    found.revocations.retain(|Revocation { lease, .. }| beginning.is_of(&lease.service_account.namespace, &lease.name));
+    if found.revocations.len() > 1 {
+        let several = Failure::new(Code::LeaseSeveral, format!("{} is the beginning of several leases", given.source));
+        return Err(listed(several.hint("write more digits"), &found.revocations));
+    }
+    found.revocations.pop().ok_or_else(|| {
+        let missing = Failure::new(Code::LeaseMissing, format!("{} is the beginning of no lease that is kept here", given.source));
+        found.unknown.iter().fold(missing, |missing, unknown| missing.cause(unknown.brief())).hint(
+            "write the whole of it, NAMESPACE/jobpass-…, as files and receipts have it; \
+             who may list Secrets finds a pass from anywhere by `jobpass leases revoke`",
+        )
+    })
+}
+
+/// A failure, with the passes between which one has to choose.
+fn listed(failure: Failure, revocations: &[Revocation]) -> Failure {
+    revocations.iter().fold(failure, |failure, revocation| {
+        let until = revocation.lease.ends().map(|end| format!(", until {end}")).unwrap_or_default();
+        failure.cause(format!("`{}` for service account `{}`{until}", revocation.lease.id(), revocation.lease.service_account))
+    })
 }
 
 /// The passes of this job. Where the lease's name can be derived, they include one whose file is lost.
@@ -310,8 +348,5 @@ fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure>
     }
     let failure =
         Failure::new(Code::LeaseSeveral, "there are several passes here").hint("name one by `--lease`, or end them all by `--all`");
-    Err(revocations.iter().fold(failure, |failure, revocation| {
-        let until = revocation.lease.ends().map(|end| format!(", until {end}")).unwrap_or_default();
-        failure.cause(format!("`{}` for service account `{}`{until}", revocation.lease.id(), revocation.lease.service_account))
-    }))
+    Err(listed(failure, revocations))
 }

@@ -9,7 +9,7 @@ use crate::{
     files::{self, Accepts},
     jwt::Claims,
     lease::Lease,
-    name::random_hex,
+    name::{self, random_hex},
     out::Out,
     pass::{Observer, Pass},
     pass_extension::PassExtension,
@@ -211,9 +211,7 @@ impl<'a> ForRunner<'a> {
         match self.context.platform {
             // A shell that has sourced it at once, as in `. "$(jobpass request …)"`, may do it again.
             Platform::Local => self.out.say(format!(
-                "  nothing masks the token in this shell: do not print it\n  \
-                 use it:  . {} sets the variables, and kubectl, oc and helm find it\n  \
-                 end it:  jobpass revoke",
+                "  use it: `. {}`, then kubectl, oc and helm find it; end it: `jobpass revoke`; do not print the token, nothing masks it here",
                 shell::quoted(env_file)
             )),
             Platform::Gitlab | Platform::Tekton if !self.masks() => {
@@ -240,7 +238,11 @@ impl<'a> ForRunner<'a> {
             others = vec![(format!("{one}` and `{two}"), lease.clone())];
         }
         for (names, other) in others {
-            self.out.warn(format!("`{names}` was set by the pass `{other}` and now by `{ours}`; the former lives on until it is revoked"));
+            self.out.warn(format!(
+                "`{names}` was set by the pass `{}` and now by `{}`; the former lives on until it is revoked",
+                name::short(&other),
+                name::short(&ours)
+            ));
         }
     }
 

@@ -1,6 +1,14 @@
 //! Tells what became of a pass: in the log, in the receipt, and by the exit status.
 
-use crate::{context::Context, failure::Failure, files, handover, options as o, out::Out, pass::Revoked, platform::github, receipt::Proof};
+use crate::{
+    context::Context,
+    failure::Failure,
+    files, handover, name, options as o,
+    out::{Out, Tone},
+    pass::Revoked,
+    platform::github,
+    receipt::Proof,
+};
 
 /// How the user learns of a pass that could not be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +66,10 @@ pub fn tell(context: &Context, revoked: Revoked, telling: Telling, out: &Out) ->
                 }
             }
         }
-        proof => out.say(format!("revoked the pass{whose}, lease `{}`\n  {proof}", receipt.lease)),
+        proof => {
+            let text = format!(" the pass{whose}, lease `{}`; {proof}", name::short(&receipt.lease));
+            out.say_toned(if proof.is_seen() { Tone::Good } else { Tone::Plain }, "revoked", text);
+        }
     }
     if let Some(warning) = warning {
         out.warn(warning);
@@ -100,6 +111,6 @@ pub fn passed_over(out: &Out, setting: &Failure) {
 pub fn warn(out: &Out, warnings: &[String], telling: Telling) {
     match telling {
         Telling::Annotated => out.say_as(warnings.join("\n"), |text| github::annotation("warning", text)),
-        Telling::Warned | Telling::Returned => warnings.iter().map(String::as_str).for_each(|warning| out.warn(warning)),
+        Telling::Warned | Telling::Returned => warnings.iter().for_each(|warning| out.warn_of_life(warning)),
     }
 }

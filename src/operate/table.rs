@@ -52,12 +52,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// stdout, as it is. `NO_COLOR` is honoured: <https://no-color.org>.
+    /// stdout, as it is.
     #[must_use]
     pub fn of(env: &Env) -> Self {
         let stdout = Term::stdout();
         let width = if stdout.is_term() { stdout.size_checked().map(|(_, width)| width).or(Some(80)) } else { None };
-        Self { width, has_colours: width.is_some() && env.get("NO_COLOR").is_none() && env.get("TERM") != Some("dumb") }
+        Self { width, has_colours: width.is_some() && env.allows_colours() }
     }
 }
 

@@ -99,7 +99,7 @@ settings! {
     FILE_MODE = "file-mode", Text "MODE", Some("0600");
     /// What names this job uniquely, if the platform does not say; the lease's name comes from it
     JOB_KEY = "job-key", Text "TEXT", None;
-    /// Lease to revoke, as NAMESPACE/NAME
+    /// Lease to revoke: NAMESPACE/NAME, or the first digits of its name
     LEASE = "lease", Text "NAMESPACE/NAME", None;
     /// Lease file to revoke
     LEASE_FILE = "lease-file", Text "PATH", None;

@@ -10,6 +10,7 @@ use crate::{
     files,
     job::current,
     jwt::Claims,
+    name,
     options::{self as o, Call},
     out::{Out, instant},
     pass_extension::PassExtension,
@@ -58,7 +59,7 @@ pub fn require(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
         return Err(unreadable());
     };
     if until <= Timestamp::now() {
-        return Err(Failure::new(Code::PassExpired, format!("the pass `{lease}` has expired"))
+        return Err(Failure::new(Code::PassExpired, format!("the pass `{}` has expired", name::short(&lease)))
             .cause(format!("its token was valid until {}, which is over by this machine's clock", instant(until)))
             .hint("request it with a longer `--ttl`, or run the command by `jobpass run`, which renews the token"));
     }
@@ -70,7 +71,7 @@ pub fn require(context: &Context, out: &Out) -> Result<ExitCode, Failure> {
         .hint(format!("request one for `{wanted}` in this job")));
     }
     is_used(context, file)?;
-    out.say(format!("this job has a pass for service account `{account}` until {}, lease `{lease}`", instant(until)));
+    out.say(format!("this job has a pass for service account `{account}` until {}, lease `{}`", instant(until), name::short(&lease)));
     Ok(ExitCode::SUCCESS)
 }
 

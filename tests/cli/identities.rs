@@ -28,7 +28,7 @@ fn works(job: &Job<'_>) -> String {
 
 fn asked_as(ran: &Ran) -> String {
     let said = ran.said();
-    said.lines().find(|line| line.contains("asked as")).expect("it says as whom it asked").trim().to_owned()
+    said.lines().find_map(|line| line.split_once(", asked as ")).map(|(_, asked)| asked.to_owned()).expect("it says as whom it asked")
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_kubeconfig_in_base64() {
     let encoded = STANDARD.encode(world.kubeconfig());
     let wrapped = encoded.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>().join("\n");
     job.set("JOBPASS_IDENTITY_KUBECONFIG", wrapped);
-    assert_snapshot!(works(&job), @"asked as context `main` of the kubeconfig in `JOBPASS_IDENTITY_KUBECONFIG`");
+    assert_snapshot!(works(&job), @"context `main` of the kubeconfig in `JOBPASS_IDENTITY_KUBECONFIG`");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_token_in_a_variable_with_its_server() {
     job.set("JOBPASS_IDENTITY_TOKEN", format!("{}\n", world.identity_token()));
     job.set("JOBPASS_SERVER", format!("{}/", world.url()));
     job.set("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem());
-    assert_snapshot!(works(&job), @"asked as the identity token of `JOBPASS_IDENTITY_TOKEN`");
+    assert_snapshot!(works(&job), @"the identity token of `JOBPASS_IDENTITY_TOKEN`");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn an_authority_in_base64_and_a_server_without_a_scheme() {
     let job = Job::tekton(&world);
     job.set("JOBPASS_CERTIFICATE_AUTHORITY", STANDARD.encode(world.ca_pem()));
     job.set("JOBPASS_SERVER", world.url().trim_start_matches("https://"));
-    assert_snapshot!(works(&job), @"asked as the identity token of `JOBPASS_IDENTITY_TOKEN_FILE`");
+    assert_snapshot!(works(&job), @"the identity token of `JOBPASS_IDENTITY_TOKEN_FILE`");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn the_home_directorys_kubeconfig_counts_on_a_plain_shell_only() {
     let kube = job.directory().join("home/.kube");
     doors::make_directory(&kube);
     fs::rename(job.identity_file(), kube.join("config")).expect("moved");
-    assert_snapshot!(works(&job), @"asked as context `main` of the kubeconfig `JOB/home/.kube/config` (nothing else is set)");
+    assert_snapshot!(works(&job), @"context `main` of the kubeconfig `JOB/home/.kube/config` (nothing else is set)");
 }
 
 #[test]

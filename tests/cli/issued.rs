@@ -153,7 +153,7 @@ fn a_job_that_asks_for_its_own_token_gets_it_beside_a_stored_one() {
     let server = world.url();
     let asked_as = |job: &Job<'_>| {
         let ran = job.run("true").succeed();
-        ran.stderr.lines().find_map(|line| line.trim().strip_prefix("asked as ")).map(str::to_owned).expect("said")
+        ran.stderr.lines().find_map(|line| line.split_once(", asked as ")).map(|(_, asked)| asked.to_owned()).expect("said")
     };
     job.set("JOBPASS_SERVER", server);
     job.set("JOBPASS_CERTIFICATE_AUTHORITY", world.ca_pem());

@@ -88,8 +88,7 @@ fn a_used_token_is_pending_and_then_dead() {
     let revoke = job.revoke().succeed();
     // The server's cache still takes the token that it has just seen, and the receipt must not say otherwise.
     assert_snapshot!(revoke.said(), @"
-    revoked the pass of service account `NS/deploy-bot`, lease `NS/LEASE-1`
-      pending: the lease is deleted; the API server's cache holds the token until TIME at the latest
+    revoked the pass of service account `NS/deploy-bot`, lease `SHORT-1`; dead at TIME at the latest: the lease is deleted, and by then the API server's cache has forgotten the token
     ");
     world.assert_dies(&token);
 }
@@ -108,8 +107,7 @@ fn wait_dead_waits_until_the_cache_is_over() {
     }
     let revoke = running.wait();
     assert_snapshot!(revoke.said(), @"
-    revoked the pass of service account `NS/deploy-bot`, lease `NS/LEASE-1`
-      dead: the API server answers 401 to the token
+    revoked the pass of service account `NS/deploy-bot`, lease `SHORT-1`; dead: the API server answers 401 to the token
     ");
     assert!(!world.accepts(&token));
 }

@@ -15,6 +15,7 @@ mod certificates;
 mod chaos;
 mod clocks;
 mod clusters;
+mod colours;
 mod crashes;
 mod curl;
 mod deploying;

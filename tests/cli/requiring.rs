@@ -44,7 +44,7 @@ fn a_job_that_has_one_goes_on() {
         let ran = require(&job);
         assert!(ran.is_success(), "{}", ran.transcript());
         let said = ran.said();
-        assert!(said.starts_with("this job has a pass for service account `NS/deploy-bot` until TIME, lease `NS/LEASE-"), "{said}");
+        assert!(said.starts_with("this job has a pass for service account `NS/deploy-bot` until TIME, lease `SHORT-"), "{said}");
         job.revoke().succeed();
         // The variables of a shell stay; on GitHub those of the steps that follow.
         let over = refused(&job);
@@ -105,7 +105,7 @@ fn a_pass_that_has_expired_is_told_from_none() {
     job.set("JOBPASS_TOKEN_FILE", &path);
     doors::write(&path, &token(1_700_000_000));
     assert_snapshot!(refused(&job), @"
-    error: the pass `ci/LEASE-1` has expired
+    error: the pass `SHORT-1` has expired
       caused by: its token was valid until TIME, which is over by this machine's clock
 
     hint: request it with a longer `--ttl`, or run the command by `jobpass run`, which renews the token

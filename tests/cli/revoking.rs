@@ -1,6 +1,6 @@
 //! `revoke`: what it finds, what it trusts, how sure it is, and what it says when it cannot.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use insta::assert_snapshot;
 use jobpass_sandbox::Fault;
@@ -74,8 +74,7 @@ fn after_somebody_deleted_the_secret() {
     world.delete_secret(&job.lease());
     let ran = job.revoke().succeed();
     assert_snapshot!(ran.said(), @"
-    revoked the pass of service account `NS/deploy-bot`, lease `NS/LEASE-1`
-      absent: the lease was already gone
+    revoked the pass of service account `NS/deploy-bot`, lease `SHORT-1`; absent: the lease was already gone
     ");
     job.assert_nothing_left();
 }
@@ -129,6 +128,67 @@ fn one_of_several_by_its_name() {
 }
 
 #[test]
+fn one_of_several_by_its_first_digits() {
+    let world = World::new();
+    for job in [Job::local(&world), Job::gitlab(&world)] {
+        let mut leases = Vec::new();
+        for key in ["one", "two"] {
+            let said = job.request().args(["--job-key", key]).succeed().stderr;
+            let (_, rest) = said.split_once("lease `").expect("it says the lease");
+            leases.push(rest.split_once('`').expect("whole").0.to_owned());
+        }
+        assert!(leases.iter().all(|lease| lease.len() == 6), "{leases:?}");
+        let named = |text: &str| job.revoke().arg("--lease").arg(text).run();
+        for text in ["0000".to_owned(), format!("elsewhere/{}", leases[0])] {
+            let ran = named(&text);
+            code(&ran, 1);
+            assert!(!ran.stderr.contains(&text), "{}", ran.transcript());
+            insta::allow_duplicates!(assert_snapshot!(ran.said(), @"
+            error: `--lease` is the beginning of no lease that is kept here
+
+            hint: write the whole of it, NAMESPACE/jobpass-…, as files and receipts have it; who may list Secrets finds a pass from anywhere by `jobpass leases revoke`
+            "));
+        }
+        for text in [leases[0].clone(), format!("{}/jobpass-{}", world.namespace(), &leases[1][..5])] {
+            let ran = named(&text);
+            assert!(ran.is_success() && ran.said().contains("; dead: the API server answers 401"), "{}", ran.transcript());
+        }
+        job.assert_nothing_left();
+    }
+}
+
+#[test]
+fn digits_with_which_several_names_begin_are_refused_with_their_names() {
+    let world = World::sandbox("no server gives a lease its name");
+    let job = Job::local(&world);
+    for digit in ["1", "2"] {
+        job.request().succeed();
+        // Nobody can choose the names that jobpass makes: the files are given other ones.
+        let is_made = |place: &PathBuf| !place.to_string_lossy().contains("jobpass-7a24");
+        let place = job.places().into_iter().find(is_made).expect("the new one");
+        let name = format!("jobpass-7a24{digit:0<28}");
+        let named = place.with_file_name(&name);
+        fs::rename(&place, &named).expect("renamed");
+        let file = named.join("lease.json");
+        let mut lease: Value = serde_json::from_str(&fs::read_to_string(&file).expect("saved")).expect("JSON");
+        (lease["name"], lease["place"]) = (json!(name), json!(named));
+        doors::write(&file, &lease.to_string());
+    }
+    let ran = job.revoke().args(["--lease", "7a24"]).run();
+    code(&ran, 2);
+    // Within one second of the server's neither is the older one.
+    let said = ran.stderr.lines().filter(|line| !line.contains("jobpass-7a241")).collect::<Vec<_>>().join("\n");
+    assert!(ran.stderr.contains("/jobpass-7a241") && said.contains("/jobpass-7a242"), "{}", ran.transcript());
+    assert_snapshot!(world.plain(&said), @"
+    error: `--lease` is the beginning of several leases
+      caused by: `NS/LEASE-2` for service account `NS/deploy-bot`, until TIME
+
+    hint: write more digits
+    ");
+    assert_eq!(job.places().len(), 2, "none was touched");
+}
+
+#[test]
 fn the_shells_own_by_its_variable() {
     let world = World::new();
     let job = Job::local(&world);
@@ -163,7 +223,14 @@ fn one_by_its_file() {
 fn a_name_that_is_no_lease() {
     let world = World::sandbox("nothing is sent");
     let job = Job::local(&world);
-    for name in ["db-password", "ci/db-password", "ci/jobpass-../../x", "ci/jobpass-0123"] {
+    for name in [
+        "db-password",
+        "ci/db-password",
+        "ci/jobpass-../../x",
+        "ci/jobpass-012",
+        "jobpass-0123456789abcdef0123456789abcdef0",
+        "0123456789ABCDEF",
+    ] {
         let ran = job.revoke().args(["--lease", name]).run();
         code(&ran, 2);
         assert!(ran.said().starts_with("error: `--lease` names no lease of jobpass"), "{}", ran.said());
@@ -407,7 +474,7 @@ fn a_wait_that_ends_too_early_is_pending() {
     job.request().succeed();
     assert!(world.accepts(&job.token()));
     let ran = job.revoke().args(["--wait-dead", "--timeout", "1s"]).succeed();
-    assert!(ran.said().contains("pending:"), "{}", ran.transcript());
+    assert!(ran.said().contains("dead at "), "{}", ran.transcript());
 }
 
 // When it cannot.

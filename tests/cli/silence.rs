@@ -23,7 +23,7 @@ fn a_connection_that_the_network_forgot_during_the_command() {
     let job = Job::local(&world);
     world.relay().forget_idle(Duration::from_millis(800));
     let ran = job.run_with(["--strict"], "sleep 2").succeed();
-    assert!(ran.stderr.contains("dead:") || ran.stderr.contains("pending:"), "{}", ran.transcript());
+    assert!(ran.stderr.contains("dead:") || ran.stderr.contains("dead at "), "{}", ran.transcript());
     assert_snapshot!(requests(&world, &ran), @"
     POST /api/v1/namespaces/NS/secrets -> 201
     POST /api/v1/namespaces/NS/serviceaccounts/deploy-bot/token -> 201

@@ -134,8 +134,7 @@ fn what_a_killed_job_of_another_user_left_keeps_nobody_from_having_a_pass() {
     doors::set_mode(&root, 0o700);
     let revoked = call("revoke --if-here --strict");
     assert_snapshot!(revoked.said(), @"
-    revoked the pass, lease `NS/LEASE-2`
-      absent: the lease was already gone
+    revoked the pass, lease `SHORT-2`; absent: the lease was already gone
     ");
     // Where it cannot be asked that is said; and where nobody knows of whom, that there is something.
     job.unset("JOBPASS_KUBECONFIG");

@@ -34,8 +34,7 @@ fn a_wrong_uid_in_a_lease_file_does_not_hide_the_living_pass_of_a_derived_name()
         // On GitLab it is said, too, that the file is not what this job has written.
         let said: Vec<_> = ran.said().lines().filter(|line| !line.contains("is not known for this job's own")).map(str::to_owned).collect();
         insta::allow_duplicates!(assert_snapshot!(said.join("\n"), @"
-        revoked the pass of service account `NS/deploy-bot`, lease `NS/LEASE-1`
-          removed: the lease is deleted
+        revoked the pass of service account `NS/deploy-bot`, lease `SHORT-1`; removed: the lease is deleted
         warning: another Secret had the name of the lease `NS/LEASE-1`, which is ours alone: it is deleted
         "));
         world.assert_dies(&token);

@@ -8,16 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::held::{Held, State, short};
 use crate::{
     failure::{Code, Failure},
-    name,
+    name::{self, Beginning},
     operate::when,
     spec,
 };
-
-/// In hex digits: the shortest beginning of a name that is taken for one.
-const SHORTEST: usize = 4;
-
-/// In hex digits: how much of a name a list shows at least.
-const SHOWN: usize = 6;
 
 /// The flags that choose leases. What a lease says is as its job has told it, except its namespace and its identity.
 #[derive(Args, Clone, Debug, Default)]
@@ -120,45 +114,45 @@ impl Chosen<'_> {
     }
 }
 
-/// A lease that somebody names: the whole name or its beginning, with its namespace or without.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    namespace: Option<String>,
-    /// The name, or its beginning with `jobpass-`.
-    start: String,
-    is_whole: bool,
+/// A lease that somebody names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// By its name or the beginning of it.
+    Beginning(Beginning<'a>),
+    /// A Secret of a lease's type, by a name that jobpass gives to none.
+    Foreign(Option<&'a str>, &'a str),
 }
 
-impl Named {
+impl<'a> Named<'a> {
     /// Reads a name.
     ///
     /// # Errors
     /// When it cannot be one.
-    pub fn parse(text: &str) -> Result<Self, Failure> {
-        let (namespace, rest) = text.split_once('/').map_or((None, text), |(namespace, rest)| (Some(namespace), rest));
-        let digits = rest.strip_prefix(name::PREFIX).unwrap_or(rest);
-        // The whole name of a Secret that has a lease's type, and a name that jobpass gives to none.
-        let is_foreign = !name::is_name(rest) && rest.starts_with(name::PREFIX) && spec::is_subdomain(rest);
-        let is_hex = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        let is_beginning = is_hex && (SHORTEST..=32).contains(&digits.len());
-        if namespace.is_some_and(|namespace| !spec::is_label(namespace)) || !(is_beginning || is_foreign) {
-            let what = format!("`{text}` is no name of a lease");
-            return Err(Failure::new(Code::UsageValue, what)
-                .hint("write its first digits, at least 4, as `jobpass leases list` shows them, or `NAMESPACE/jobpass-…`"));
-        }
-        let start = format!("{}{digits}", name::PREFIX);
-        Ok(Self { namespace: namespace.map(str::to_owned), start, is_whole: !is_beginning })
+    pub fn parse(text: &'a str) -> Result<Self, Failure> {
+        let (namespace, name) = text.split_once('/').map_or((None, text), |(namespace, name)| (Some(namespace), name));
+        let beginning = Beginning::of(text).map(Self::Beginning);
+        let is_foreign = name.starts_with(name::PREFIX) && spec::is_subdomain(name);
+        let named = beginning.or_else(|| is_foreign.then_some(Self::Foreign(namespace, name)));
+        named.filter(|_| namespace.is_none_or(spec::is_label)).ok_or_else(|| {
+            Failure::new(Code::UsageValue, format!("`{text}` is no name of a lease"))
+                .hint("write its first digits, at least 4, as `jobpass leases list` shows them, or `NAMESPACE/jobpass-…`")
+        })
     }
 
     /// The namespace, where it is said.
-    pub fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref()
+    pub fn namespace(&self) -> Option<&'a str> {
+        match self {
+            Self::Beginning(beginning) => beginning.namespace,
+            Self::Foreign(namespace, _) => *namespace,
+        }
     }
 
     /// Whether a lease has this name.
     pub fn is(&self, lease: &Held) -> bool {
-        let is_name = if self.is_whole { lease.name == self.start } else { lease.name.starts_with(&self.start) };
-        is_name && self.namespace.as_ref().is_none_or(|namespace| *namespace == lease.namespace)
+        match self {
+            Self::Beginning(beginning) => beginning.is_of(&lease.namespace, &lease.name),
+            Self::Foreign(namespace, name) => lease.name == *name && namespace.is_none_or(|namespace| namespace == lease.namespace),
+        }
     }
 }
 
@@ -171,7 +165,7 @@ pub fn shortest(leases: &[Held]) -> Vec<String> {
     let needed = |digits: &str| {
         let at = sorted.partition_point(|known| known.as_str() < digits);
         let neighbours = [at.checked_sub(1), at.checked_add(1)].into_iter().flatten().filter_map(|at| sorted.get(at));
-        neighbours.map(|other| common(digits, other) + 1).max().unwrap_or_default().max(SHOWN)
+        neighbours.map(|other| common(digits, other) + 1).max().unwrap_or_default().max(name::SHOWN)
     };
     leases.iter().map(|lease| digits(lease).map_or_else(|| lease.name.clone(), |digits| digits[..needed(&digits)].to_owned())).collect()
 }

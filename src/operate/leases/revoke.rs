@@ -69,7 +69,7 @@ impl Arguments {
     }
 
     /// The names that are given, once it is sure which leases are meant.
-    fn named(&self) -> Result<Vec<Named>, Failure> {
+    fn named(&self) -> Result<Vec<Named<'_>>, Failure> {
         if self.leases.is_empty() && self.filter.is_empty() && !self.all {
             return Err(Failure::new(Code::UsageMissing, "nothing says which passes are meant").hint(
                 "name them as `jobpass leases list` shows them, or choose by `--service-account`, `--run` and the like; `--all` is all",
@@ -128,7 +128,7 @@ pub async fn revoke(arguments: &Arguments, env: &Env, out: &Out) -> Result<Outco
 }
 
 /// Asks only the namespaces of the leases that are named, where each of them is named with one.
-fn narrow(chosen: &mut Chosen<'_>, named: &[Named]) {
+fn narrow(chosen: &mut Chosen<'_>, named: &[Named<'_>]) {
     let namespaces: Option<Vec<_>> = named.iter().map(|name| name.namespace().map(str::to_owned)).collect();
     if let (Some(mut namespaces), [None]) = (namespaces.filter(|all| !all.is_empty()), chosen.namespaces.as_slice()) {
         namespaces.sort();

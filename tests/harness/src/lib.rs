@@ -19,6 +19,7 @@ mod planes;
 mod ran;
 mod relay;
 mod server;
+mod terminal;
 mod world;
 
 pub use command::{Command, Running};
@@ -30,6 +31,7 @@ pub use jobpass_issuers as oidc;
 pub use planes::Plane;
 pub use ran::{End, Ran};
 pub use relay::Relay;
+pub use terminal::Terminal;
 pub use world::World;
 
 use std::{

@@ -43,13 +43,18 @@ impl Names {
         for (exact, word) in &self.exact {
             text = text.replace(exact, word);
         }
-        text = replaced(&text, r"\bjobpass-[0-9a-f]{32}\b", |found| self.number("LEASE", &found[0]));
+        // People are shown the first digits of a lease's name: the same lease has the same number in both forms.
+        text = replaced(&text, r"\bjobpass-[0-9a-f]{32}\b", |found| self.number("LEASE", &found[0][8..14]));
+        text = replaced(&text, r"(lease|pass|by) `([0-9a-f]{6})`", |found| {
+            format!("{} `{}`", &found[1], self.number("LEASE", &found[2]).replace("LEASE", "SHORT"))
+        });
         text = replaced(&text, r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", |found| self.number("UUID", &found[0]));
         // An OAuth token itself has been replaced by now.
         text = replaced(&text, r"sha256~[A-Za-z0-9_-]{43}", |_| "OAUTH-TOKEN-NAME".to_owned());
         text = replaced(&text, r"\bjobpass_[0-9a-f]{32}\b", |_| "RANDOM".to_owned());
         text = replaced(&text, r"\b[0-9a-f]{64}\b|\b(?:[0-9A-F]{2}:){31}[0-9A-F]{2}\b", |_| "SHA256".to_owned());
         text = replaced(&text, r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", |_| "TIME".to_owned());
+        text = replaced(&text, r"\b\d\d:\d\d:\d\dZ", |_| "TIME".to_owned());
         text = replaced(&text, r"\((in )?\d+ (s|min|h|days)( ago)?\)", |found| {
             let part = |n| found.get(n).map_or("", |part| part.as_str());
             format!("({}N {}{})", part(1), part(2), part(3))

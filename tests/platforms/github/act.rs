@@ -346,7 +346,7 @@ fn a_later_step_uses_the_pass_and_the_post_step_ends_it() {
     acted.assert_says("printed by a careless step: ***, ***");
     acted.assert_says("in other words: ***");
     // The step has used the token, so that the server's cache takes it a little longer, and the receipt says so.
-    acted.assert_says("pending: the lease is deleted");
+    acted.assert_says("at the latest: the lease is deleted");
     assert_eq!(repository.requests(), [CREATE, TOKEN, "DELETE secrets/LEASE-1 -> 200", "POST selfsubjectreviews -> 201"]);
     repository.assert_revoked(1);
 }
