@@ -129,7 +129,7 @@ impl Pass {
         let former = former(&store, &lease, context.platform, &seal)?;
         let mut cluster = tokio::select! {
             cluster = Cluster::connect(identity, timeout, observer.patience(), out) => cluster?,
-            signal = signals.ending_one() => return Err(interrupted(signal)),
+            signal = signals.ending_one() => return Err(waiting(interrupted(signal), out.trouble())),
         };
         lease.issued = cluster.identity().outstanding();
         let shown = cluster.identity_token().cloned();
@@ -139,7 +139,7 @@ impl Pass {
             // Done before the store is touched: as long as the former pass lives, its lease file is needed.
             tokio::select! {
                 replaced = replaced(&mut cluster, &former) => replaced?,
-                signal = signals.ending_one() => return Err(waiting(interrupted(signal), cluster.trouble())),
+                signal = signals.ending_one() => return Err(waiting(interrupted(signal), out.trouble())),
             }
             warnings.push(format!(
                 "the former pass of this job for service account `{}` is ended: they have one lease",
@@ -184,7 +184,7 @@ impl Pass {
                 signal = signals.ending_one() => (Err(interrupted(signal)), context.platform.signal_budget()),
             }
         };
-        let outcome = outcome.map_err(|failure| waiting(failure, cluster.trouble()));
+        let outcome = outcome.map_err(|failure| waiting(failure, out.trouble()));
         // The CI identity's token may have been read anew: the new one is masked, too.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
         let outcome = renewed.into_iter().try_for_each(|token| observer.mask(token)).and(outcome);

@@ -12,7 +12,7 @@ pub(super) fn interrupted(notice: Notice) -> Failure {
 }
 
 /// Adds to an interruption what we have waited for: whoever interrupts after a long wait learns why it was long.
-pub(super) fn waiting(failure: Failure, trouble: Option<&str>) -> Failure {
+pub(super) fn waiting(failure: Failure, trouble: Option<String>) -> Failure {
     match (failure.code(), trouble) {
         (Code::Interrupted, Some(trouble)) => failure.cause(trouble),
         _ => failure,
