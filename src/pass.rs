@@ -30,7 +30,7 @@ mod revocation;
 mod unbegun;
 
 pub use revocation::{Revocation, Revoked, Terms};
-use unbegun::{explained, interrupted, waiting};
+use unbegun::{interrupted, waiting};
 
 /// A pass that has begun: what the job holds.
 pub struct Pass {
@@ -161,8 +161,7 @@ impl Pass {
         let (outcome, time) = {
             let steps = async {
                 let secret = object::secret(&lease, spec, context, &cluster.maker().await);
-                let made = cluster.create_lease(&lease, &secret).await;
-                let made = explained(made, &mut cluster, &lease).await?;
+                let made = cluster.create_lease(&lease, &secret).await?;
                 if made.replaced && key::is_whole(lease.job_key.as_deref().unwrap_or_default(), lease.job.as_deref()) {
                     warnings.push(format!("the lease `{}` of an earlier attempt with this `--job-key` is taken over", lease.id()));
                 }
@@ -173,8 +172,7 @@ impl Pass {
                 watch.update(&lease);
                 store.save_lease(&seal.json(&lease))?;
                 warnings.extend(cluster.skew().map(|skew| format!("{skew}: the times of this pass are the server's")));
-                let granted = cluster.request_token(&lease, spec).await;
-                let granted = explained(granted, &mut cluster, &lease).await?;
+                let granted = cluster.request_token(&lease, spec).await?;
                 let expires_at = granted.expires_at;
                 let (token, lifetime) = accepted(&mut lease, granted, spec, &mut warnings)?;
                 Ok((token, expires_at, lifetime))
@@ -291,10 +289,13 @@ impl Pass {
     pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
         self.lease.remove_named_files();
         if !self.cluster.may_have_left_something() {
-            return cleared(&self.store, failure, observer);
+            let failure = cleared(&self.store, failure, observer);
+            return self.cluster.meant(failure, &self.lease.service_account).await;
         }
         self.cluster.extend(time);
         let deleted = self.cluster.delete_lease_for_good(&self.lease, Named::Here).await;
+        // Asked only now: what is to end does not wait for what is only to be said.
+        let failure = self.cluster.meant(failure, &self.lease.service_account).await;
         self.cluster.give_back_for_now().await;
         let why = match deleted {
             Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),

@@ -84,6 +84,23 @@ fn a_mistyped_service_account() {
 }
 
 #[test]
+fn a_mistyped_service_account_where_every_one_is_granted() {
+    let world = World::new();
+    world.allow_every_account();
+    let job = Job::gitlab(&world);
+    for name in ["deploy-bto", "release"] {
+        let ran = job.jobpass().args(["request", "-n", world.namespace(), "-s", name]).run();
+        assert_snapshot!(failed(&job, &ran));
+        let kind = |part: &str| ran.requests.iter().position(|request| request.contains(part)).expect(part);
+        assert!(
+            kind("DELETE") < kind("selfsubjectrulesreviews"),
+            "what is to end does not wait for what is to be said: {:?}",
+            ran.requests
+        );
+    }
+}
+
+#[test]
 fn where_others_may_grant_more_nothing_is_claimed() {
     let world = World::sandbox("the real server has no authorizer that cannot list its rules");
     world.on_sandbox().list_rules_in_part();
