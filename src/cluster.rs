@@ -191,12 +191,6 @@ impl Cluster {
         self.left_something || (self.is_creating && self.connector.was_reached())
     }
 
-    /// What has kept the last request from being answered, where it is not answered yet.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.now()
-    }
-
     /// Whether there is time left.
     #[must_use]
     pub fn has_time(&self) -> bool {

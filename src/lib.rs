@@ -94,7 +94,7 @@ mod handover;
 pub mod identity;
 mod job;
 pub mod jwt;
-mod kubeconfig_text;
+pub mod kubeconfig_text;
 pub mod lease;
 mod limits;
 pub mod name;

@@ -193,7 +193,9 @@ impl Options {
         let whole = Duration::from_secs(length.as_secs());
         if whole < bounds.0 || whole > bounds.1 {
             let (least, most) = (human(bounds.0), human(bounds.1));
-            return Err(Failure::new(Code::UsageValue, format!("{} is {}, but must be {least} to {most}", given.source, human(length))));
+            let failure = Failure::new(Code::UsageValue, format!("{} is {}, but must be {least} to {most}", given.source, human(length)));
+            // Who writes `60` may have minutes in mind.
+            return Err(if seconds.is_some() { failure.hint(hint) } else { failure });
         }
         Ok(Some(whole))
     }
@@ -222,10 +224,10 @@ impl Options {
 #[must_use]
 pub fn human(length: Duration) -> String {
     match length.as_secs() {
-        0 => format!("{} ms", length.as_millis()),
-        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        0 if !length.is_zero() => format!("{} ms", length.as_millis()),
+        seconds if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
         seconds if seconds >= 3600 && seconds % 60 == 0 => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
-        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds if seconds > 0 && seconds % 60 == 0 => format!("{}m", seconds / 60),
         seconds => format!("{seconds}s"),
     }
 }
@@ -254,6 +256,10 @@ mod tests {
         assert_eq!(ttl("24h0.5s"), Ok(Some(Duration::from_hours(24))), "no figure that is told to be out of bounds is within them");
         assert_eq!(ttl("599.5s").expect_err("short").to_string(), "error: `--ttl` is 599s, but must be 10m to 24h");
         assert_eq!(ttl("9m").expect_err("short").to_string(), "error: `--ttl` is 9m, but must be 10m to 24h");
+        for (bare, shown) in [("60", "1m"), ("0", "0s")] {
+            let said = ttl(bare).expect_err("short").to_string();
+            assert!(said.starts_with(&format!("error: `--ttl` is {shown}, but")) && said.ends_with("a bare number is seconds"), "{said}");
+        }
     }
 
     #[test]

@@ -132,6 +132,8 @@ pub struct Out {
     aside: Rc<Cell<bool>>,
     /// What was said aside and is not written yet.
     said_aside: Rc<Aside>,
+    /// What stands in the way of what we wait for.
+    trouble: Rc<RefCell<Option<String>>>,
 }
 
 impl Out {
@@ -158,6 +160,17 @@ impl Out {
     /// From now on says everything aside, see [`Out::say_aside`]: for a process whose messages may have no reader any more when it ends.
     pub fn never_wait(&self) {
         self.aside.set(true);
+    }
+
+    /// Keeps what stands in the way of what we wait for, or that nothing does any more: whoever is interrupted meanwhile says it.
+    pub fn keep_trouble(&self, why: Option<String>) {
+        self.trouble.replace(why);
+    }
+
+    /// What stands in the way of what we wait for now.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// No longer looks for this value, which has been replaced: the list must not grow as long as a pass is held.

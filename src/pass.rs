@@ -30,7 +30,7 @@ mod revocation;
 mod unbegun;
 
 pub use revocation::{Revocation, Revoked, Terms};
-use unbegun::{explained, interrupted, waiting};
+use unbegun::{interrupted, waiting};
 
 /// A pass that has begun: what the job holds.
 pub struct Pass {
@@ -129,7 +129,7 @@ impl Pass {
         let former = former(&store, &lease, context.platform, &seal)?;
         let mut cluster = tokio::select! {
             cluster = Cluster::connect(identity, timeout, observer.patience(), out) => cluster?,
-            signal = signals.ending_one() => return Err(interrupted(signal)),
+            signal = signals.ending_one() => return Err(waiting(interrupted(signal), out.trouble())),
         };
         lease.issued = cluster.identity().outstanding();
         let shown = cluster.identity_token().cloned();
@@ -139,7 +139,7 @@ impl Pass {
             // Done before the store is touched: as long as the former pass lives, its lease file is needed.
             tokio::select! {
                 replaced = replaced(&mut cluster, &former) => replaced?,
-                signal = signals.ending_one() => return Err(waiting(interrupted(signal), cluster.trouble())),
+                signal = signals.ending_one() => return Err(waiting(interrupted(signal), out.trouble())),
             }
             warnings.push(format!(
                 "the former pass of this job for service account `{}` is ended: they have one lease",
@@ -161,8 +161,7 @@ impl Pass {
         let (outcome, time) = {
             let steps = async {
                 let secret = object::secret(&lease, spec, context, &cluster.maker().await);
-                let made = cluster.create_lease(&lease, &secret).await;
-                let made = explained(made, &mut cluster, &lease).await?;
+                let made = cluster.create_lease(&lease, &secret).await?;
                 if made.replaced && key::is_whole(lease.job_key.as_deref().unwrap_or_default(), lease.job.as_deref()) {
                     warnings.push(format!("the lease `{}` of an earlier attempt with this `--job-key` is taken over", lease.id()));
                 }
@@ -173,8 +172,7 @@ impl Pass {
                 watch.update(&lease);
                 store.save_lease(&seal.json(&lease))?;
                 warnings.extend(cluster.skew().map(|skew| format!("{skew}: the times of this pass are the server's")));
-                let granted = cluster.request_token(&lease, spec).await;
-                let granted = explained(granted, &mut cluster, &lease).await?;
+                let granted = cluster.request_token(&lease, spec).await?;
                 let expires_at = granted.expires_at;
                 let (token, lifetime) = accepted(&mut lease, granted, spec, &mut warnings)?;
                 Ok((token, expires_at, lifetime))
@@ -184,7 +182,7 @@ impl Pass {
                 signal = signals.ending_one() => (Err(interrupted(signal)), context.platform.signal_budget()),
             }
         };
-        let outcome = outcome.map_err(|failure| waiting(failure, cluster.trouble()));
+        let outcome = outcome.map_err(|failure| waiting(failure, out.trouble()));
         // The CI identity's token may have been read anew: the new one is masked, too.
         let renewed = cluster.identity_token().filter(|token| shown.as_ref() != Some(*token));
         let outcome = renewed.into_iter().try_for_each(|token| observer.mask(token)).and(outcome);
@@ -291,10 +289,13 @@ impl Pass {
     pub async fn undo(mut self, time: Duration, failure: Failure, observer: &dyn Observer) -> Failure {
         self.lease.remove_named_files();
         if !self.cluster.may_have_left_something() {
-            return cleared(&self.store, failure, observer);
+            let failure = cleared(&self.store, failure, observer);
+            return self.cluster.meant(failure, &self.lease.service_account).await;
         }
         self.cluster.extend(time);
         let deleted = self.cluster.delete_lease_for_good(&self.lease, Named::Here).await;
+        // Asked only now: what is to end does not wait for what is only to be said.
+        let failure = self.cluster.meant(failure, &self.lease.service_account).await;
         self.cluster.give_back_for_now().await;
         let why = match deleted {
             Ok(Deleted::Deleting) => "a finalizer holds it".to_owned(),

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{identity::Identity, secret::Secret};
 
-/// The configuration, in words that curl 7.61 knows, which is the one of RHEL 8.
+/// The configuration, in words that curl knows since 7.49: RHEL 8 has 7.61.
 ///
 /// It says what the kubeconfig of the pass says of the way to the server. What is sent is sent by TLS only, also after a redirection.
 #[must_use]
@@ -99,6 +99,33 @@ mod tests {
             |server: &str| Cluster { server: Some(server.into()), tls_server_name: Some("kubernetes".into()), ..Cluster::default() };
         assert_eq!(lines(named("https://[::1]:6443/x"), Way::default())[1], "connect-to = \"kubernetes:6443:[::1]:6443\"");
         assert_eq!(lines(named("https://10.0.0.1"), Way::default())[1], "connect-to = \"kubernetes:443:10.0.0.1:443\"");
+    }
+
+    /// An older curl ignores a word that it does not know: then it would ask without what the word says.
+    #[test]
+    fn every_word_is_known_to_the_curl_that_the_page_names() {
+        // From `docs/options-in-versions` of curl.
+        let known = [
+            ("header", (5, 0)),
+            ("cacert", (7, 5)),
+            ("insecure", (7, 10)),
+            ("proxy", (4, 0)),
+            ("proto", (7, 20)),
+            ("proto-redir", (7, 20)),
+            ("noproxy", (7, 19)),
+            ("connect-to", (7, 49)),
+        ];
+        let all = Cluster {
+            proxy_url: Some("http://p:1".into()),
+            tls_server_name: Some("kubernetes".into()),
+            insecure_skip_tls_verify: Some(true),
+            ..Cluster::default()
+        };
+        let words = ["header".to_owned(), "proto".to_owned(), "proto-redir".to_owned(), "cacert".to_owned()].into_iter();
+        let words = words.chain(lines(all, Way::default()).into_iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()));
+        let since = |word: String| known.iter().find(|(name, _)| *name == word).unwrap_or_else(|| panic!("since when is {word}?")).1;
+        let (major, minor) = words.map(since).max().expect("some");
+        assert!(include_str!("../docs/commands.md").contains(&format!("\nsince {major}.{minor} ")), "{major}.{minor}");
     }
 
     #[test]

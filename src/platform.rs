@@ -44,13 +44,15 @@ pub struct Base {
     /// A directory in memory that belongs to this user and this machine or container only. The command of `run` gets its secret
     /// files there.
     pub memory: Option<PathBuf>,
+    /// Whether `XDG_RUNTIME_DIR` of a plain shell names it.
+    pub of_session: bool,
 }
 
 impl Base {
     /// A directory that the user or the platform has chosen.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self { path, must_be_in_memory: false, private: false, memory: None }
+        Self { path, must_be_in_memory: false, private: false, memory: None, of_session: false }
     }
 }
 

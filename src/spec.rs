@@ -175,11 +175,15 @@ pub fn service_account(options: &Options) -> Result<Option<ServiceAccount>, Fail
     let namespace = options.get(&o::NAMESPACE);
     let Some(given) = options.get(&o::SERVICE_ACCOUNT) else { return Ok(None) };
     let (named, name) = parts(&given.text);
+    // Whoever gives it means it: what is wrong with it must not be said of the account.
+    namespace.map(label).transpose()?;
     if let (Some(named), Some(other)) = (named, namespace)
         && named != other.text
     {
-        return Err(Failure::new(Code::UsageConflict, format!("{} and {} name two namespaces", given.source, other.source))
-            .hint("give the namespace once"));
+        let failure = Failure::new(Code::UsageConflict, format!("{} and {} name two namespaces", given.source, other.source));
+        // As kubectl names any object.
+        let is_kind = ["sa", "serviceaccount", "serviceaccounts"].contains(&named);
+        return Err(failure.hint(if is_kind { "write the name alone, without its kind before it" } else { "give the namespace once" }));
     }
     let Some(namespace) = named.or(namespace.map(|other| other.text.as_str())) else {
         return Err(Failure::new(Code::UsageMissing, format!("{} names no namespace", given.source))
@@ -311,6 +315,14 @@ mod tests {
         }
         assert!(refusal(&[("service-account", "ci/x"), ("namespace", "other")]).contains("name two namespaces"));
         assert!(refusal(&[("service-account", "x")]).contains("names no namespace"));
+        for (account, given) in [("x", "ci/x"), ("x", "ci/"), ("x", "CI"), ("ci/x", "a/b")] {
+            let said = refusal(&[("service-account", account), ("namespace", given)]);
+            assert!(said.starts_with("error: `--namespace` names no namespace"), "{given}: {said}");
+        }
+        for kind in ["sa", "serviceaccount"] {
+            let said = refusal(&[("service-account", &format!("{kind}/x")), ("namespace", "ci")]);
+            assert!(said.ends_with("write the name alone, without its kind before it"), "{said}");
+        }
     }
 
     #[test]

@@ -40,8 +40,11 @@ fn parents() -> [String; 2] {
 }
 
 /// What to do where the place of passes cannot be used.
-const ANOTHER_PLACE: &str =
-    "name a directory of your own by `--dir`; on a plain shell it is the one that `XDG_RUNTIME_DIR` names, where that is set";
+const ANOTHER_PLACE: &str = "name a directory of your own by `--dir`";
+
+/// The same on a plain shell, where the session's directory was taken: `su`, `sudo` and containers keep the variable of somebody else.
+const ANOTHER_SESSION: &str =
+    "unset `XDG_RUNTIME_DIR`, which names this directory, or let it name one of this user's own; or name one by `--dir`";
 
 /// What to do where the files of a pass must be in memory, and are not.
 const IN_MEMORY: &str = "mount an `emptyDir` with `medium: Memory` there, or name such a directory by `--dir`";
@@ -314,16 +317,25 @@ impl Store {
         let make = if self.base.private { files::make } else { files::make_with_parents };
         make(path).map_err(|error| {
             let failure = Failure::new(Code::StoreUnwritable, format!("cannot make `{}`", path.display())).cause(plain(&error));
-            failure.hint(if self.base.must_be_in_memory { IN_MEMORY } else { ANOTHER_PLACE })
+            failure.hint(self.another_place())
         })?;
         self.open_base()
+    }
+
+    /// What to do where this place cannot be used.
+    fn another_place(&self) -> &'static str {
+        match (self.base.must_be_in_memory, self.base.of_session) {
+            (true, _) => IN_MEMORY,
+            (false, true) => ANOTHER_SESSION,
+            (false, false) => ANOTHER_PLACE,
+        }
     }
 
     /// Opens the base. The user or the platform has chosen its path, so links in it are followed, unless we create it ourselves.
     fn open_base(&self) -> Result<OwnedFd, Failure> {
         let path = &self.base.path;
         let failed = |error| {
-            Failure::new(Code::StoreUnwritable, format!("cannot open `{}`", path.display())).cause(reason(error)).hint(ANOTHER_PLACE)
+            Failure::new(Code::StoreUnwritable, format!("cannot open `{}`", path.display())).cause(reason(error)).hint(self.another_place())
         };
         let open = if self.base.private { files::open_unlinked } else { files::open_named };
         let base = open(path).map_err(failed)?;
@@ -332,7 +344,7 @@ impl Store {
             if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
                 return Err(Failure::new(Code::StoreInsecure, format!("cannot use `{}`", path.display()))
                     .cause("it belongs to somebody else, or others may look into it")
-                    .hint("name a directory of your own by `--dir`"));
+                    .hint(self.another_place()));
             }
         }
         Ok(base)

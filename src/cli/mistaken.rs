@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Flags of other tools, and what they are here.
-const FLAGS: [(&str, &str); 19] = [
+const FLAGS: [(&str, &str); 31] = [
     ("sa", "service-account"),
     ("account", "service-account"),
     ("ns", "namespace"),
@@ -26,6 +26,18 @@ const FLAGS: [(&str, &str); 19] = [
     ("duration", "ttl"),
     ("expiration", "ttl"),
     ("lifetime", "ttl"),
+    ("expirationseconds", "ttl"),
+    ("expires", "ttl"),
+    ("expiresin", "ttl"),
+    ("validity", "ttl"),
+    ("t", "ttl"),
+    ("for", "timeout"),
+    ("wait", "timeout"),
+    ("json", "output"),
+    ("format", "output"),
+    ("k", "insecure-skip-tls-verify"),
+    ("insecureskipverify", "insecure-skip-tls-verify"),
+    ("insecuretls", "insecure-skip-tls-verify"),
     ("url", "server"),
     ("host", "server"),
     ("apiserver", "server"),
@@ -38,7 +50,7 @@ const FLAGS: [(&str, &str); 19] = [
 ];
 
 /// Verbs of other tools, and what they are here.
-const VERBS: [(&str, &str); 10] = [
+const VERBS: [(&str, &str); 22] = [
     ("login", "request"),
     ("issue", "request"),
     ("create", "request"),
@@ -47,9 +59,27 @@ const VERBS: [(&str, &str); 10] = [
     ("logout", "revoke"),
     ("delete", "revoke"),
     ("exec", "run"),
+    ("shell", "run"),
+    ("start", "request"),
+    ("export", "request"),
+    ("stop", "revoke"),
+    ("end", "revoke"),
+    ("kill", "revoke"),
+    ("renew", "hold"),
+    ("refresh", "hold"),
+    ("status", "require"),
+    ("mask", "scrub"),
+    ("redact", "scrub"),
     ("list", "leases"),
+    ("ls", "leases"),
     ("check", "doctor"),
 ];
+
+/// Dashes that word processors make of hyphens.
+const LONG_DASHES: [char; 4] = ['\u{2010}', '\u{2013}', '\u{2014}', '\u{2212}'];
+
+/// How words for units of time begin, where a blank stands before them.
+const UNITS: [&str; 7] = ["s", "min", "m", "h", "d", "H", "M"];
 
 /// What a verb of operators comes to in a binary that was built without them.
 fn small() -> Failure {
@@ -98,6 +128,12 @@ pub fn failure(error: &clap::Error, whole: &Command, arguments: &[OsString]) -> 
     let see = format!("run `{page}`");
     let (what, hint) = match (error.kind(), flag) {
         (ErrorKind::InvalidSubcommand, _) if is_operators(error) => return small(),
+        (ErrorKind::UnknownArgument, Some(flag)) if place.is_after_dashes(flag) => {
+            ("nothing after `--` is a flag".to_owned(), format!("leave `--` out: only `jobpass run` takes a command, as `{page}` shows"))
+        }
+        (ErrorKind::UnknownArgument, Some(flag)) if flag.as_bytes().get(1).is_some_and(u8::is_ascii_digit) => {
+            ("a value begins with `-`".to_owned(), format!("write it without: no value is below nothing; `{page}` shows the flags"))
+        }
         (ErrorKind::UnknownArgument, Some(flag)) => {
             let hint = match place.meant(flag) {
                 Some(hint) => hint,
@@ -106,14 +142,17 @@ pub fn failure(error: &clap::Error, whole: &Command, arguments: &[OsString]) -> 
             };
             (format!("there is no flag `{flag}` here"), hint)
         }
+        (ErrorKind::UnknownArgument, None) if text(ContextKind::InvalidArg).is_some_and(|text| text.starts_with(LONG_DASHES)) => (
+            "an argument begins with a long dash".to_owned(),
+            "write two hyphens, `--`: a word processor or a chat has made one dash of them".to_owned(),
+        ),
         (ErrorKind::UnknownArgument, None) if place.lacks_dashes() => (
             "there is no `--` before the command".to_owned(),
             format!("write `jobpass run -s NAMESPACE/NAME -- COMMAND`, as `{page}` shows"),
         ),
         (ErrorKind::UnknownArgument, None) => {
-            let is_account = place.has("service-account") && text(ContextKind::InvalidArg).is_some_and(is_account);
-            let hint = if is_account { format!("did you mean `--service-account` before it? `{page}` shows all flags") } else { see };
-            ("there is an argument that belongs to no flag".to_owned(), hint)
+            let stray = text(ContextKind::InvalidArg).unwrap_or_default();
+            ("there is an argument that belongs to no flag".to_owned(), place.belongs(stray).unwrap_or(see))
         }
         (ErrorKind::ArgumentConflict, Some(flag)) => match prior(error).filter(|prior| !prior.starts_with(flag)) {
             Some(prior) => (format!("`{flag}` and `{prior}` exclude each other"), see),
@@ -122,7 +161,12 @@ pub fn failure(error: &clap::Error, whole: &Command, arguments: &[OsString]) -> 
         (ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand, _) => {
             let verbs: Vec<_> = place.command.get_subcommands().map(Command::get_name).collect();
             let said: Vec<_> = verbs.iter().map(|verb| format!("`{verb}`")).collect();
-            let given = place.rest.first().and_then(|word| word.to_str()).unwrap_or_default();
+            let first = place.rest.iter().find(|word| *word != "help" && *word != "jobpass");
+            let given = first.and_then(|word| word.to_str()).unwrap_or_default();
+            if given.split(' ').next().is_some_and(|first| first != given && verbs.contains(&first)) {
+                let what = "there is no verb with blanks in it".to_owned();
+                return Failure::new(Code::UsageArguments, what).hint("write the words of the call without quotes around all of them");
+            }
             let hint = verb(given, &verbs).map_or(see, |verb| format!("did you mean `{verb}`? `{page}` says what each does"));
             (format!("the verb is none of {}", said.join(", ")), hint)
         }
@@ -184,6 +228,28 @@ impl<'a> Place<'a> {
         self.command.get_positionals().any(clap::Arg::is_last_set) && !self.rest.iter().any(|word| word == "--")
     }
 
+    /// Whether this stands behind `--`, where no verb but `run` takes anything.
+    fn is_after_dashes(&self, flag: &str) -> bool {
+        let place = |is: &dyn Fn(&str) -> bool| self.rest.iter().position(|word| word.to_str().is_some_and(is));
+        let takes_command = self.command.get_positionals().any(clap::Arg::is_last_set);
+        !takes_command && place(&|word| word == "--").zip(place(&|word| name(word) == flag)).is_some_and(|(dashes, flag)| dashes < flag)
+    }
+
+    /// What an argument may be meant as that belongs to no flag.
+    fn belongs(&self, stray: &str) -> Option<String> {
+        let before = self.rest.iter().position(|word| word == stray).and_then(|at| self.rest.get(at.checked_sub(1)?)?.to_str());
+        let is_number = before.is_some_and(|before| before.parse::<f64>().is_ok());
+        if is_number && UNITS.iter().any(|unit| stray.starts_with(unit)) {
+            return Some("write a length of time as one word, such as `1h` or `1h30m`".to_owned());
+        }
+        let flag = match () {
+            () if self.has("lease") && is_lease(stray) => "lease",
+            () if self.has("service-account") && is_account(stray) => "service-account",
+            () => return None,
+        };
+        Some(format!("did you mean `--{flag}` before it? `{}` shows all flags", self.page()))
+    }
+
     /// Which flag may be meant, or what takes its place.
     fn meant(&self, given: &str) -> Option<String> {
         let given = plain(given);
@@ -199,7 +265,12 @@ impl<'a> Place<'a> {
             let nearest = self.flags().map(|flag| (distance(&given, &plain(flag)), flag)).min()?;
             (nearest.0 <= (given.len() / 4).max(1) && given.len() > 2).then_some(nearest.1)
         };
-        let meant = self.flags().find(|flag| is_meant(flag)).or_else(nearest);
+        let of_letter = || {
+            let letter = given.chars().next().filter(|_| given.len() == 1)?;
+            let has = |arg: &&clap::Arg| arg.get_short().is_some_and(|short| short.eq_ignore_ascii_case(&letter));
+            self.command.get_arguments().find(has).and_then(clap::Arg::get_long)
+        };
+        let meant = self.flags().find(|flag| is_meant(flag)).or_else(of_letter).or_else(nearest);
         meant.map(|flag| format!("did you mean `--{flag}`? `{page}` shows them all"))
     }
 }
@@ -220,6 +291,14 @@ fn verb<'a>(given: &str, verbs: &[&'a str]) -> Option<&'a str> {
     let known = other.and_then(|ours| verbs.iter().find(|verb| **verb == ours));
     let nearest = verbs.iter().map(|verb| (distance(given, verb), verb)).min();
     known.or_else(|| nearest.filter(|(far, verb)| *far <= (verb.len() / 3).max(1)).map(|(_, verb)| verb)).copied()
+}
+
+/// Whether a text has the form of a lease's name, or of what is shown of it.
+fn is_lease(text: &str) -> bool {
+    let (namespace, lease) = text.rsplit_once('/').map_or((None, text), |(namespace, lease)| (Some(namespace), lease));
+    let digits = lease.strip_prefix("jobpass-").unwrap_or(lease);
+    let is_hex = (4..=32).contains(&digits.len()) && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_hex && namespace.is_none_or(is_account) && (lease != digits || digits.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether a text has the form of a service account.
@@ -295,12 +374,17 @@ mod tests {
             ("--certificateAuthority", "certificate-authority"),
             ("--duration", "ttl"),
             ("--insecure", "insecure-skip-tls-verify"),
+            ("-k", "insecure-skip-tls-verify"),
+            ("-S", "service-account"),
+            ("-t", "ttl"),
+            ("--expiration-seconds", "ttl"),
         ] {
             for verb in ["request", "run"] {
                 let said = said(&format!("jobpass {verb} {given}"));
                 assert!(said.ends_with(&format!("did you mean `--{meant}`? `jobpass help {verb}` shows them all")), "{said}");
             }
         }
+        assert!(said("jobpass request --json").contains("did you mean `--output`?"));
         assert!(said("jobpass request --token=hunter2").contains("set the variable `JOBPASS_IDENTITY_TOKEN`"));
         for call in ["jobpass request --frobnicate", "jobpass scrub --sa x", "jobpass request -x"] {
             assert!(!said(call).contains("did you mean"), "{call}");
@@ -314,5 +398,30 @@ mod tests {
             assert!(said(&format!("jobpass {given}")).contains(&format!("did you mean `{meant}`? `jobpass help` says")), "{given}");
         }
         assert!(!said("jobpass frobnicate").contains("did you mean"));
+        for call in ["jobpass help reqest", "jobpass jobpass request"] {
+            assert!(said(call).contains("did you mean `request`?"), "{call}");
+        }
+    }
+
+    #[test]
+    fn an_argument_without_a_flag_is_told_what_it_may_be() {
+        for (call, part) in [
+            ("jobpass request ci/x", "did you mean `--service-account` before it?"),
+            ("jobpass request --ttl 1 h -s ci/x", "write a length of time as one word, such as `1h`"),
+            ("jobpass run --ttl 90 minutes -s ci/x -- true", "write a length of time as one word, such as `1h`"),
+            ("jobpass request -s ci/x --ttl -5m", "a value begins with `-`"),
+            ("jobpass revoke 7a24", "did you mean `--lease` before it?"),
+            ("jobpass revoke ci/jobpass-7a24c1e09b5d4f38a6c2d1e0f9b8a7c6", "did you mean `--lease` before it?"),
+            ("jobpass revoke cafe", "did you mean `--service-account` before it?"),
+            ("jobpass request -- -s ci/x", "leave `--` out: only `jobpass run` takes a command"),
+            ("jobpass request \u{2014}service-account ci/x", "write two hyphens, `--`"),
+            ("jobpass run -s ci/x \u{2013} kubectl", "write two hyphens, `--`"),
+        ] {
+            assert!(said(call).contains(part), "{call}: {}", said(call));
+        }
+        let whole = cli::command();
+        let arguments = ["jobpass", "request -s ci/x"].map(OsString::from);
+        let Err(error) = whole.clone().try_get_matches_from(&arguments) else { panic!("it is taken") };
+        assert!(failure(&error, &whole, &arguments).to_string().contains("without quotes around all of them"));
     }
 }

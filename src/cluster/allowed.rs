@@ -117,11 +117,18 @@ impl Cluster {
 
     /// Adds to a refused request for a pass which service account may be meant instead.
     pub async fn meant(&mut self, failure: Failure, account: &ServiceAccount) -> Failure {
-        if failure.code() != Code::ApiRbac {
+        let is_there = failure.code() != Code::ApiNoAccount;
+        if is_there && failure.code() != Code::ApiRbac {
             return failure;
         }
         let ServiceAccount { namespace, name } = account;
         let Ok(Ok(here)) = timeout(TIME, self.allowed(namespace)).await else { return failure };
+        if !is_there {
+            return match here.nearest(name).filter(|near| near != name) {
+                Some(near) => known(failure, &format!("{namespace}/{near}")),
+                None => failure,
+            };
+        }
         // Then it is another right that is missing.
         let is_granted = here.is_all || here.names.contains(name);
         if here.is_incomplete || is_granted {
@@ -136,6 +143,13 @@ impl Cluster {
         };
         said(failure, &here, there.as_ref(), name)
     }
+}
+
+/// There is no such service account, and a right that names one that is like it.
+fn known(failure: Failure, near: &str) -> Failure {
+    let advice = failure.advice().unwrap_or_default().to_owned();
+    let near = one_line(near);
+    failure.cause(format!("this identity may have tokens of `{near}`")).hint(format!("did you mean `{near}`? If not, {advice}"))
 }
 
 fn said(failure: Failure, here: &Allowed, there: Option<&Allowed>, name: &str) -> Failure {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Cluster, Patience, Standing,
-    answer::Answer,
+    answer::{Answer, Refusal},
     exchange::Message,
     hedge::{Again, Event, Tries},
     hide,
@@ -69,7 +69,8 @@ impl Cluster {
             (self.connector.is_busy, self.is_creating) = (false, false);
             self.left_something = before || (creates && tried.may_have_arrived);
             match &tried.sent {
-                Ok(answer) if answer.status == 401 => {
+                // A page is of something on the way: it knows nothing of our credential, and is shown no other one.
+                Ok(answer) if answer.refusal() == Refusal::Unauthorized => {
                     let may_renew = self.standing == Standing::Good && self.identity.is_renewable();
                     self.standing = Standing::Refused;
                     if !may_renew {

@@ -50,7 +50,7 @@ impl Cluster {
             format!("cannot create the lease `{}` for service account `{account}`", lease.id()),
             format!("`create` on `secrets` in namespace `{}`", account.namespace),
         );
-        let request = request.without_account(create_account(account)).creating();
+        let request = request.without_account(check_account(account)).creating();
         let mut replaced = false;
         loop {
             let answer = self.ask(&request, secret).await?;
@@ -105,6 +105,11 @@ impl Cluster {
 /// What to do where a service account is missing that a pass is for.
 pub(super) fn create_account(account: &ServiceAccount) -> String {
     format!("create it with `kubectl create serviceaccount {} -n {}`; tokens of a deleted one stay dead", account.name, account.namespace)
+}
+
+/// The same where the account was never seen: its name may be mistyped.
+pub(super) fn check_account(account: &ServiceAccount) -> String {
+    format!("check the name, or {}", create_account(account))
 }
 
 fn secrets(lease: &Lease) -> String {

@@ -43,33 +43,14 @@ impl Cluster {
         let request = Request::new(Method::GET, "/version".to_owned(), what, "`get` on `/version`".to_owned());
         let answer = self.ask(&request, &()).await?;
         self.hear(None, &answer);
-        match answer.refusal() {
-            _ if answer.is_success() => {
-                // A Date counts only beside an API server's answer, and this one has no kind.
-                let version: Version = super::parsed(&answer, &request)?;
-                answer.date.into_iter().for_each(|date| self.clock.shows(date));
-                Ok(Some(version.git_version))
-            }
-            Refusal::Rbac | Refusal::Anonymous => Ok(None),
-            Refusal::Elsewhere
-            | Refusal::Foreign
-            | Refusal::Unauthorized
-            | Refusal::Quota
-            | Refusal::Terminating
-            | Refusal::Policy
-            | Refusal::Webhook
-            | Refusal::ServiceAccountMissing
-            | Refusal::NamespaceMissing
-            | Refusal::LeaseMissing
-            | Refusal::NoSuchPath
-            | Refusal::AlreadyExists
-            | Refusal::Conflict
-            | Refusal::Busy
-            | Refusal::Invalid
-            | Refusal::TooManyRequests
-            | Refusal::Server
-            | Refusal::Other => Err(answer.failure(&request, &self.shown())),
+        if answer.is_success() {
+            // A Date counts only beside an API server's answer, and this one has no kind.
+            let version: Version = super::parsed(&answer, &request)?;
+            answer.date.into_iter().for_each(|date| self.clock.shows(date));
+            return Ok(Some(version.git_version));
         }
+        let is_kept_from_us = matches!(answer.refusal(), Refusal::Rbac | Refusal::Anonymous);
+        if is_kept_from_us { Ok(None) } else { Err(answer.failure(&request, &self.shown())) }
     }
 
     /// Creates an object; the answer is the server's.

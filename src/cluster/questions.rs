@@ -73,26 +73,8 @@ impl Cluster {
     pub async fn attempt(&mut self, method: Method, path: String, body: &Value) -> Result<Attempted, Failure> {
         let request = Request::new(method, path, "cannot see whether the API server refuses what it must".to_owned(), String::new());
         let answer = self.ask(&request, body).await?;
-        match answer.refusal() {
-            Refusal::Unauthorized | Refusal::Anonymous | Refusal::Server | Refusal::Elsewhere | Refusal::Foreign => {
-                Err(answer.failure(&request, &self.shown()))
-            }
-            Refusal::Rbac
-            | Refusal::Quota
-            | Refusal::Terminating
-            | Refusal::Policy
-            | Refusal::Webhook
-            | Refusal::ServiceAccountMissing
-            | Refusal::NamespaceMissing
-            | Refusal::LeaseMissing
-            | Refusal::NoSuchPath
-            | Refusal::AlreadyExists
-            | Refusal::Conflict
-            | Refusal::Busy
-            | Refusal::Invalid
-            | Refusal::TooManyRequests
-            | Refusal::Other => Ok(Attempted::of(&answer, answer.failure(&request, &self.shown()).brief())),
-        }
+        let failure = answer.failure(&request, &self.shown());
+        Attempted::of(&answer, failure.brief()).ok_or(failure)
     }
 
     /// The server's time now, where it has told it.
@@ -108,21 +90,21 @@ impl Cluster {
 }
 
 impl Attempted {
-    fn of(answer: &Answer, words: String) -> Self {
+    /// None where nobody has judged the request: it came to no API server, to one that fails, or to one that does not know us.
+    fn of(answer: &Answer, words: String) -> Option<Self> {
+        if answer.is_success() {
+            return Some(Self::LetThrough);
+        }
         match answer.refusal() {
-            _ if answer.is_success() => Self::LetThrough,
-            Refusal::Policy => Self::ByPolicy(policy(&words).unwrap_or_default()),
-            Refusal::Webhook => Self::ByWebhook,
-            Refusal::Rbac => Self::ByRbac,
-            Refusal::ServiceAccountMissing => Self::NoAccount,
-            Refusal::NamespaceMissing => Self::NoNamespace,
+            Refusal::Elsewhere | Refusal::Foreign | Refusal::Unauthorized | Refusal::Anonymous | Refusal::Server => None,
+            Refusal::Policy => Some(Self::ByPolicy(policy(&words).unwrap_or_default())),
+            Refusal::Webhook => Some(Self::ByWebhook),
+            Refusal::Rbac => Some(Self::ByRbac),
+            Refusal::ServiceAccountMissing => Some(Self::NoAccount),
+            Refusal::NamespaceMissing => Some(Self::NoNamespace),
             // What it is bound to is looked for when every policy has let it through.
-            Refusal::LeaseMissing => Self::LetThrough,
-            Refusal::Elsewhere
-            | Refusal::Foreign
-            | Refusal::Unauthorized
-            | Refusal::Anonymous
-            | Refusal::Quota
+            Refusal::LeaseMissing => Some(Self::LetThrough),
+            Refusal::Quota
             | Refusal::Terminating
             | Refusal::NoSuchPath
             | Refusal::AlreadyExists
@@ -130,8 +112,7 @@ impl Attempted {
             | Refusal::Busy
             | Refusal::Invalid
             | Refusal::TooManyRequests
-            | Refusal::Server
-            | Refusal::Other => Self::Otherwise(words),
+            | Refusal::Other => Some(Self::Otherwise(words)),
         }
     }
 }
@@ -149,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    fn of(status: u16, body: &Value) -> Attempted {
+    fn of(status: u16, body: &Value) -> Option<Attempted> {
         let body = Zeroizing::new(body.to_string().into_bytes());
         let answer = Answer { status, retry_after: None, date: None, warnings: vec![], after_another: false, body };
         let words = serde_json::from_slice::<Value>(&answer.body).expect("JSON")["message"].as_str().unwrap_or_default().to_owned();
@@ -160,13 +141,16 @@ mod tests {
     fn who_has_refused_is_told_apart() {
         let says = |status, message: &str| of(status, &json!({"kind": "Status", "message": message}));
         let policy = "secrets \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
-        assert_eq!(says(403, policy), Attempted::ByPolicy("p".to_owned()));
-        assert_eq!(says(403, r#"User "a" cannot create resource "secrets""#), Attempted::ByRbac);
-        assert_eq!(says(403, r#"admission webhook "w" denied the request: no"#), Attempted::ByWebhook);
-        assert_eq!(says(422, "no"), Attempted::Otherwise("no".to_owned()));
-        assert_eq!(of(201, &json!({"kind": "Secret"})), Attempted::LetThrough);
+        assert_eq!(says(403, policy), Some(Attempted::ByPolicy("p".to_owned())));
+        assert_eq!(says(403, r#"User "a" cannot create resource "secrets""#), Some(Attempted::ByRbac));
+        assert_eq!(says(403, r#"admission webhook "w" denied the request: no"#), Some(Attempted::ByWebhook));
+        assert_eq!(says(422, "no"), Some(Attempted::Otherwise("no".to_owned())));
+        for status in [302, 401, 503] {
+            assert_eq!(says(status, ""), None, "nobody has judged it: {status}");
+        }
+        assert_eq!(of(201, &json!({"kind": "Secret"})), Some(Attempted::LetThrough));
         let missing = |kind: &str| of(404, &json!({"kind": "Status", "details": {"kind": kind}}));
-        assert_eq!(missing("secrets"), Attempted::LetThrough, "every policy was asked before");
-        assert_eq!((missing("serviceaccounts"), missing("namespaces")), (Attempted::NoAccount, Attempted::NoNamespace));
+        assert_eq!(missing("secrets"), Some(Attempted::LetThrough), "every policy was asked before");
+        assert_eq!((missing("serviceaccounts"), missing("namespaces")), (Some(Attempted::NoAccount), Some(Attempted::NoNamespace)));
     }
 }

@@ -5,7 +5,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use serde::Deserialize;
 
-use super::{Cluster, leases::create_account, parsed, request::Request, review};
+use super::{
+    Cluster,
+    leases::{check_account, create_account},
+    parsed,
+    request::Request,
+    review,
+};
 use crate::{
     clock::ServerTime,
     failure::Failure,
@@ -64,7 +70,9 @@ impl Cluster {
             format!("cannot request a token for service account `{account}`"),
             format!("`create` on `serviceaccounts/token` (resourceName `{}`) in namespace `{}`", account.name, account.namespace),
         );
-        let request = request.without_account(create_account(account));
+        // Once there was a token, the name is right.
+        let advice = if self.may_have_token { create_account } else { check_account };
+        let request = request.without_account(advice(account));
         let body = TokenRequest {
             spec: Some(TokenRequestSpec {
                 // Without an audience the API server sets its own.

@@ -11,13 +11,11 @@ pub(super) struct Trouble {
     out: Out,
     /// Whether it was said already.
     said: bool,
-    /// The last one.
-    last: Option<String>,
 }
 
 impl Trouble {
     pub(super) fn new(out: &Out) -> Self {
-        Self { out: out.clone(), said: false, last: None }
+        Self { out: out.clone(), said: false }
     }
 
     /// Where it is said.
@@ -28,7 +26,7 @@ impl Trouble {
     /// A request has failed and is sent again.
     pub(super) fn failed(&mut self, why: String, limit: Duration) {
         self.say(&format!("{why}; trying again for at most {}", human(limit)));
-        self.last = Some(why);
+        self.out.keep_trouble(Some(why));
     }
 
     /// A request is not answered. Where no connection was made, `what` was not asked for yet.
@@ -41,18 +39,13 @@ impl Trouble {
             format!("cannot reach {} at `{server}`: no connection for {length}", target.noun)
         };
         self.say(&format!("{why}; trying for at most {}", human(limit)));
-        self.last = Some(why);
+        self.out.keep_trouble(Some(why));
     }
 
     /// There is an answer.
     pub(super) fn answered(&mut self, is_success: bool) {
         self.said &= !is_success;
-        self.last = None;
-    }
-
-    /// What stands in the way now.
-    pub(super) fn now(&self) -> Option<&str> {
-        self.last.as_deref()
+        self.out.keep_trouble(None);
     }
 
     fn say(&mut self, text: &str) {

@@ -16,8 +16,9 @@ use crate::{
     env::Env,
     failure::{Code, Failure},
     files,
-    options::{self as o, Options, Setting},
+    options::{self as o, Setting},
     origin::{Origin, Word},
+    platform::Platform,
     secret::Secret,
     shown::Kind,
 };
@@ -42,13 +43,13 @@ impl Source for Bearer {
         let Context { options, env, .. } = context;
         if let Some(given) = options.get(&o::IDENTITY_TOKEN_FILE) {
             if let Some(token) = options.piped(&o::IDENTITY_TOKEN_FILE) {
-                return from_token(&token, &given.source.to_string(), options).map(Some).map_err(|failure| with_server(failure, env));
+                return from_token(&token, &given.source.to_string(), context).map(Some).map_err(|failure| with_server(failure, env));
             }
             let path = env.absolute(given.text.as_ref());
-            return mounted::directed(from_file(&path, &given.source.to_string(), options)?, env).map(Some);
+            return mounted::directed(from_file(&path, &given.source.to_string(), context)?, env).map(Some);
         }
         let Some((token, source)) = options.secret(&o::IDENTITY_TOKEN) else { return Ok(None) };
-        let found = from_token(token, &source.to_string(), options).map_err(|failure| with_server(failure, env))?;
+        let found = from_token(token, &source.to_string(), context).map_err(|failure| with_server(failure, env))?;
         mounted::directed(found, env).map(Some)
     }
 
@@ -59,7 +60,7 @@ impl Source for Bearer {
         if !counts(path, context, word) || options.get(&o::SERVER).is_none() || !file.exists() {
             return Ok(None);
         }
-        mounted::directed(from_file(&file, AGAIN, options)?, env).map(Some)
+        mounted::directed(from_file(&file, AGAIN, context)?, env).map(Some)
     }
 
     fn rank(&self, identity: &Identity, context: &Context) -> Rank {
@@ -93,12 +94,12 @@ fn with_server(failure: Failure, env: &Env) -> Failure {
 }
 
 /// The identity with a token that a setting holds.
-fn from_token(token: &Secret, source: &str, options: &Options) -> Result<Identity, Failure> {
-    identity(token, source, Origin::Bearer { token_file: None }, options)
+fn from_token(token: &Secret, source: &str, context: &Context) -> Result<Identity, Failure> {
+    identity(token, source, Origin::Bearer { token_file: None }, context)
 }
 
 /// The identity with a token from a file.
-fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, Failure> {
+fn from_file(path: &Path, source: &str, context: &Context) -> Result<Identity, Failure> {
     let text = files::read_text(path).with_context(|| format!("cannot read `{}`", path.display()));
     let text = text.map_err(|error| {
         let failure = Failure::new(Code::IdentityToken, format!("cannot use the identity token of {source}")).chain(&error);
@@ -109,13 +110,21 @@ fn from_file(path: &Path, source: &str, options: &Options) -> Result<Identity, F
         }
     })?;
     let origin = Origin::Bearer { token_file: Some(path.to_string_lossy().into_owned()) };
-    identity(&Secret::new(text), source, origin, options)
+    identity(&Secret::new(text), source, origin, context)
 }
 
-fn identity(token: &Secret, source: &str, origin: Origin, options: &Options) -> Result<Identity, Failure> {
+fn identity(token: &Secret, source: &str, origin: Origin, context: &Context) -> Result<Identity, Failure> {
+    let options = &context.options;
     if token.is_blank() {
-        return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is empty"))
-            .hint("check the secret's name; secrets are not given to pull requests from forks or by Dependabot"));
+        return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is empty")).hint(
+            match (context.platform, &origin) {
+                (Platform::Github, _) => "check the secret's name; secrets are not given to pull requests from forks or by Dependabot",
+                (Platform::Gitlab, Origin::Bearer { token_file: None }) => {
+                    "check where its value comes from; a protected variable is given to protected branches and tags only"
+                }
+                (Platform::Gitlab | Platform::Tekton | Platform::Local, _) => "check what writes it, and that it has been written by now",
+            },
+        ));
     }
     if let Some((cause, hint)) = form::misshapen(token) {
         return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is in a form that no API server takes"))

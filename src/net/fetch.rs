@@ -2,17 +2,18 @@
 //!
 //! No redirect is ever followed: it could lead the credential to another server. What the server says is read up to a limit.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::Body;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 use super::{Connector, Credential, Target, TransportError, leaf};
 use crate::{
     failure::{Code, Failure},
+    options::human,
     out::Out,
     secret::Secret,
 };
@@ -25,6 +26,9 @@ const FIRST: Duration = Duration::from_millis(200);
 
 /// The longest wait between two tries.
 const LONGEST: Duration = Duration::from_secs(2);
+
+/// After so long without an answer it is told; sooner it may just be a slow server.
+const TOLD: Duration = Duration::from_secs(4);
 
 /// For the look at a refused certificate there is at least this much time, even after the deadline.
 const LOOK: Duration = Duration::from_secs(1);
@@ -102,7 +106,7 @@ impl Fetch<'_> {
         let begun = Instant::now();
         let (mut pause, mut told) = (FIRST, limit.out);
         loop {
-            let tried = match timeout_at(limit.deadline, self.once(&connector)).await {
+            let tried = match timeout_at(limit.deadline, self.watched(&connector, limit)).await {
                 Ok(tried) => tried,
                 Err(_) if connector.line.was_connected() => Err(TransportError::Late),
                 Err(_) => Err(TransportError::Unconnected),
@@ -117,19 +121,41 @@ impl Fetch<'_> {
                 }
             };
             if !again || Instant::now() + pause >= limit.deadline {
+                if let Some(out) = limit.out {
+                    out.keep_trouble(None);
+                }
                 return match tried {
                     Ok(reply) => Ok(reply),
                     Err(broken) => Err(self.failure(&connector, &broken, limit).await),
                 };
             }
-            if let Some(out) = told.take() {
+            if let Some(out) = limit.out {
                 let (what, noun) = (&self.target.what, self.target.noun);
                 let why = tried.map_or_else(|broken| broken.brief(noun, limit.timeout), |reply| reply.brief(noun));
-                out.warn_aside(format!("{what}: `{}`: {why}; trying again", self.target.server));
+                let why = format!("{what}: `{}`: {why}", self.target.server);
+                if let Some(out) = told.take() {
+                    out.warn_aside(format!("{why}; trying again"));
+                }
+                out.keep_trouble(Some(why));
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST);
         }
+    }
+
+    /// The same once, told where it takes long.
+    async fn watched(&self, connector: &Connector, limit: Limit<'_>) -> Result<Reply, TransportError> {
+        let mut once = pin!(self.once(connector));
+        match (timeout(TOLD, once.as_mut()).await, limit.out) {
+            (Ok(tried), _) => return tried,
+            (Err(_), Some(out)) => {
+                let why = format!("{}: `{}`: no answer for {}", self.target.what, self.target.server, human(TOLD));
+                out.warn_aside(format!("{why}; trying for at most {}", human(limit.timeout)));
+                out.keep_trouble(Some(why));
+            }
+            (Err(_), None) => {}
+        }
+        once.await
     }
 
     async fn once(&self, connector: &Connector) -> Result<Reply, TransportError> {

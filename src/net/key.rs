@@ -80,6 +80,15 @@ pub(super) fn of_certificate(certificate: &[u8]) -> Option<&[u8]> {
     Some(next).filter(|key| key.tag == SEQUENCE).map(|key| key.whole)
 }
 
+/// What is signed in a certificate, the way of signing, and the signature.
+pub(super) fn signed(certificate: &[u8]) -> Option<[&[u8]; 3]> {
+    let signed = element(element(certificate)?.content)?;
+    let way = element(signed.rest)?;
+    // A bit string begins with the number of its bits that do not count.
+    let signature = element(way.rest)?.content.get(1..)?;
+    Some([signed.whole, way.content, signature])
+}
+
 /// What kind of key it is, where our cryptography cannot use it.
 pub(super) fn unusable(key: &[u8]) -> Option<String> {
     let unknown = || Some("of a kind that it does not know".to_owned());

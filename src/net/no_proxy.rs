@@ -89,6 +89,26 @@ mod tests {
         }
     }
 
+    /// What users read of it.
+    #[test]
+    fn the_page_says_what_an_entry_is_for() {
+        let page = include_str!("../../docs/commands.md");
+        let (_, table) = page.split_once("| an entry of `NO_PROXY` |").expect("a table");
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let mut count = 0;
+        for row in rows {
+            let [_, entry, is_for, is_not, _] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+            let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+            for (servers, direct) in [(words(is_for), true), (words(is_not), false)] {
+                for server in servers {
+                    assert_eq!(is_direct(&server, &words(entry)[0]), direct, "{row}: {server}");
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 15, "{count}");
+    }
+
     /// Each as kubectl does it.
     #[test]
     fn an_entry_names_what_it_names_for_go() {

@@ -1,7 +1,7 @@
 //! Whose certificates we accept as a server's, where an authority is given, and what is checked where nothing is to be.
 //!
 //! Go, and so kubectl, also takes a certificate that is itself given as authority: such a file is the server's own certificate, as
-//! people copy it. Where nothing is to be checked, nothing of the certificate is: only that the server has its key, where our
+//! people copy it. It also takes one that says of itself that it is an authority, where a given one has signed it. Where nothing is to be checked, nothing of the certificate is: only that the server has its key, where our
 //! cryptography can tell.
 
 use std::{fmt, sync::Arc};
@@ -13,7 +13,7 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::{CryptoProvider, verify_tls13_signature_with_raw_key},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key},
     pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     server::ParsedCertificate,
 };
@@ -39,6 +39,12 @@ fn unusable(what: &str, kind: &str) -> rustls::Error {
     CertificateError::Other(OtherError(Arc::new(Unusable(text)))).into()
 }
 
+/// Extensions that we look at, or that say nothing against a server: what it may sign, its names, its purposes.
+const UNDERSTOOD: [&str; 4] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.37"];
+
+/// The extension of an authority that may sign for some names only.
+const NAME_CONSTRAINTS: &str = "2.5.29.30";
+
 /// What we say that we can check. P-521 is said too: else a server that has no other key ends the handshake without a word.
 pub(super) fn schemes(provider: &CryptoProvider) -> Vec<SignatureScheme> {
     let mut schemes = provider.signature_verification_algorithms.supported_schemes();
@@ -51,15 +57,16 @@ pub(super) fn schemes(provider: &CryptoProvider) -> Vec<SignatureScheme> {
 pub(super) struct Vouched {
     by_authority: Arc<WebPkiServerVerifier>,
     given: Arc<[CertificateDer<'static>]>,
+    ways: WebPkiSupportedAlgorithms,
     schemes: Vec<SignatureScheme>,
 }
 
 impl Vouched {
     /// None where there is no authority.
     pub(super) fn by(store: Arc<RootCertStore>, given: Arc<[CertificateDer<'static>]>, provider: Arc<CryptoProvider>) -> Option<Self> {
-        let schemes = schemes(&provider);
+        let (schemes, ways) = (schemes(&provider), provider.signature_verification_algorithms);
         let by_authority = WebPkiServerVerifier::builder_with_provider(store, provider).build().ok()?;
-        Some(Self { by_authority, given, schemes })
+        Some(Self { by_authority, given, ways, schemes })
     }
 
     /// What rustls says of a signature that it cannot check because of the key is that the signature is wrong.
@@ -69,6 +76,44 @@ impl Vouched {
         }
         let mut keys = between.iter().chain(self.given.iter()).filter_map(|certificate| key::of_certificate(certificate));
         keys.find_map(key::unusable).map_or(error, |kind| unusable("the key of its authority", &kind))
+    }
+}
+
+impl Vouched {
+    /// Whether one of the given authorities has itself signed this certificate, of which nothing else is checked here. One that may sign
+    /// for some names only is none of these, as its own limits would be passed over.
+    fn has_signed(&self, leaf: &CertificateDer<'_>) -> bool {
+        let Ok(certificate) = Certificate::from_der(leaf) else { return false };
+        let certificate = certificate.tbs_certificate();
+        let mut extensions = certificate.extensions().into_iter().flatten();
+        if extensions.any(|extension| extension.critical && !UNDERSTOOD.contains(&extension.extn_id.to_string().as_str())) {
+            return false;
+        }
+        let Some([signed, way, signature]) = key::signed(leaf) else { return false };
+        let is_issuer = |given: &&CertificateDer<'_>| {
+            Certificate::from_der(given).is_ok_and(|given| {
+                let given = given.tbs_certificate();
+                let is_limited =
+                    given.extensions().into_iter().flatten().any(|extension| extension.extn_id.to_string() == NAME_CONSTRAINTS);
+                given.subject() == certificate.issuer() && !is_limited
+            })
+        };
+        self.given.iter().filter(is_issuer).any(|given| {
+            let key = key::of_certificate(given).map(SubjectPublicKeyInfoDer::from);
+            let ways = self.ways.all.iter().filter(|known| known.signature_alg_id().as_ref() == way);
+            let is_right = |key: RawPublicKeyEntity<'_>| ways.into_iter().any(|way| key.verify_signature(*way, signed, signature).is_ok());
+            key.as_ref().and_then(|key| RawPublicKeyEntity::try_from(key).ok()).is_some_and(is_right)
+        })
+    }
+}
+
+/// Whether it is said only that the certificate is an authority's.
+fn is_of_authority(error: &rustls::Error) -> bool {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+        }
+        _ => false,
     }
 }
 
@@ -87,6 +132,7 @@ impl ServerCertVerifier for Vouched {
         }
         match self.by_authority.verify_server_cert(leaf, between, name, ocsp, now) {
             Err(_) if self.given.iter().any(|given| given == leaf) => by_itself(leaf, name, now),
+            Err(error) if is_of_authority(&error) && self.has_signed(leaf) => by_itself(leaf, name, now),
             Err(error) => Err(self.reason(error, between)),
             verified => verified,
         }

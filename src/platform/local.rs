@@ -8,7 +8,7 @@ use crate::env::Env;
 /// The session's directory in memory if there is one, else a private directory in the one for temporary files.
 pub(super) fn base(env: &Env, user: u32) -> Base {
     if let Some(path) = session(env) {
-        return Base::at(path);
+        return Base { of_session: true, ..Base::at(path) };
     }
     let temporary = env.path("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), |path| env.absolute(&path));
     Base { private: true, ..Base::at(temporary.join(format!("jobpass-{user}"))) }

@@ -39,7 +39,7 @@ impl Store {
             Readers::Group => 0o750,
         });
         let (store, locked) = self.held(&base, mode)?;
-        set_mode(&store, mode).map_err(failed)?;
+        set_mode(&store, mode).map_err(|error| failed(error).hint(self.another_place()))?;
         for name in NAMES {
             match stat(&store, name).map_err(failed)? {
                 None => {}
@@ -61,7 +61,7 @@ impl Store {
     /// Returns also whether locking worked.
     fn held(&self, base: &OwnedFd, mode: Mode) -> Result<(OwnedFd, bool), Failure> {
         let what = || format!("cannot make the place of the pass `{}`", self.path().display());
-        let hint = "name a directory of your own by `--dir`, or remove what is there";
+        let hint = self.another_place();
         let mut looks = 0..LOOKS.0;
         loop {
             let (parent, store) =

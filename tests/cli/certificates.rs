@@ -55,6 +55,23 @@ fn the_servers_own_certificate_is_an_authority_for_itself() {
 }
 
 #[test]
+fn a_certificate_that_says_it_is_an_authority_is_a_servers_where_a_given_one_has_signed_it() {
+    let world = World::new();
+    let front = Front::start(&world, &Shown::SignedAuthority("127.0.0.1"));
+    works(&world, &front, &data(&front.authority));
+    works(&world, &front, &data(world.ca_pem() + &front.authority));
+    // Another authority of the same name, and another name.
+    let mut said = vec![refused(&world, &Shown::SignedAuthority("127.0.0.1"), Some(front.authority.as_bytes()))];
+    let front = Front::start(&world, &Shown::SignedAuthority("other.example.com"));
+    let job = Job::gitlab(&world);
+    doors::write(&job.identity_file(), &front.kubeconfig(&world, &data(&front.authority)));
+    let ran = job.request().args(["--timeout", "3s"]).run();
+    assert!(ran.requests.is_empty() && ran.end == End::Code(1), "{}", ran.transcript());
+    said.push(ran.said().lines().filter(|line| !line.contains("it presented")).collect::<Vec<_>>().join("\n"));
+    assert_snapshot!(said.join("\n"));
+}
+
+#[test]
 fn the_system_may_have_the_servers_own_certificate_among_its_roots() {
     let world = World::new();
     let front = Front::start(&world, &Shown::OfAnAuthority);

@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
+use insta::assert_snapshot;
+
 use crate::harness::{End, Job, World, doors};
 
 /// All that a job of GitLab does with a pass, with its volume and its memory being these.
@@ -114,6 +116,33 @@ fn no_token_lies_in_the_workspace_though_the_session_does() {
     assert!(ran.stdout.starts_with(&*job.base().to_string_lossy()), "{}", ran.transcript());
     let beside = job.run_with(["--dir", "../work.tmp/"], "true").run();
     assert!(beside.is_success(), "`..` leads out: {}", beside.transcript());
+}
+
+/// `su`, `sudo` and containers keep the variable of somebody else, or name what is not there.
+#[test]
+fn a_session_that_cannot_be_used_is_named_with_what_helps() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::local(&world);
+    doors::write(&job.directory().join("file"), "");
+    let below = job.directory().join("file/below");
+    let mut said = String::new();
+    // A file, and below one; where nothing can be made: `/proc` is nobody's.
+    for directory in [job.directory().join("file"), below, "/proc/self".into(), "/proc/none".into()] {
+        for ran in [job.request().env("XDG_RUNTIME_DIR", &directory).run(), job.run("true").env("XDG_RUNTIME_DIR", &directory).run()] {
+            assert!(matches!(ran.end, End::Code(1 | 125)), "{}", ran.transcript());
+            assert!(ran.stderr.contains("hint: unset `XDG_RUNTIME_DIR`, which names this directory"), "{}", ran.transcript());
+            assert!(!ran.stderr.contains("not shown"), "{}", ran.transcript());
+            said += &ran.said();
+        }
+    }
+    assert_snapshot!(said);
+    assert_eq!(world.relay().connections(), 0);
+    // The hint holds: the user's own place in `TMPDIR`, and one that is named.
+    job.request().without("XDG_RUNTIME_DIR").succeed();
+    job.revoke().without("XDG_RUNTIME_DIR").succeed();
+    let named = job.directory().join("named").to_string_lossy().into_owned();
+    job.request().env("XDG_RUNTIME_DIR", "/proc/self").args(["--dir", &named]).succeed();
+    job.revoke().env("XDG_RUNTIME_DIR", "/proc/self").args(["--dir", &named]).succeed();
 }
 
 #[test]

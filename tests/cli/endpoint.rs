@@ -1,6 +1,7 @@
 //! The endpoint from which a job gets its token, broken or hostile: nothing of it leaks, and the pass still ends.
 
 use insta::assert_snapshot;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -84,6 +85,24 @@ fn an_endpoint_that_never_answers_costs_no_more_than_the_deadline() {
     let refused = job.request().args(["--timeout", "2s"]).run();
     assert!(!refused.is_success() && refused.stderr.contains("GitHub's OIDC provider did not answer within"), "{}", refused.transcript());
     job.assert_nothing_left();
+}
+
+#[test]
+fn who_interrupts_the_wait_for_a_token_is_told_what_it_was_for() {
+    let world = World::trusting();
+    for (answer, told) in [
+        (Answer::Status(503, "{}".to_owned()), "503 Service Unavailable; trying again"),
+        (Answer::Broken, "trying again"),
+        (Answer::Held(Gate::new()), "no answer for 4s"),
+    ] {
+        let (job, known) = Job::github_with_nothing_stored(&world, &json!({}));
+        known.set_answer(answer);
+        let requesting = job.request().start();
+        requesting.said(told);
+        requesting.signal(Signal::TERM);
+        assert_snapshot!(requesting.wait().said());
+        job.assert_nothing_left();
+    }
 }
 
 /// A job that is being cancelled may get no token any more; its pass has one of its own, which may not end it.

@@ -85,6 +85,36 @@ fn a_pass_is_held_until_term() {
 }
 
 #[test]
+fn the_env_file_is_sourced_beside_it_and_puts_back_what_was_there() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let holding = held(&job);
+    let directory = job.base().to_string_lossy().into_owned();
+    let script = format!(
+        "set -eu
+export KUBECONFIG=/before KUBE_CONFIG_PATH=
+unset JOBPASS_TOKEN_FILE
+. \"{directory}/env\"
+for name in KUBECONFIG KUBE_CONFIG_PATH JOBPASS_TOKEN_FILE JOBPASS_CURL JOBPASS_PASS_CA_FILE; do
+  eval \"test -f \\\"\\$$name\\\"\"
+  printenv \"$name\"
+done
+printenv JOBPASS_LEASE JOBPASS_PASS_SERVER JOBPASS_PASS_NAMESPACE
+jobpass require -s {account}
+jobpass_restore
+echo \"$KUBECONFIG|${{KUBE_CONFIG_PATH-gone}}|${{JOBPASS_TOKEN_FILE-gone}}|${{JOBPASS_CURL-gone}}|${{JOBPASS_LEASE-gone}}\"",
+        account = world.account(),
+    );
+    let token = read(&job, "token");
+    world.secret(&token);
+    for shell in doors::shells() {
+        let ran = job.shell(&shell, &script).succeed();
+        assert_snapshot!("the_env_file_of_hold_is_sourced", world.plain(&ran.stdout));
+    }
+    ended(&job, holding);
+}
+
+#[test]
 fn every_signal_that_ends_a_job_ends_the_pass_and_the_death_of_the_parent_too() {
     let world = World::new();
     let job = Job::local(&world);

@@ -398,6 +398,37 @@ fn a_lock_holds_against_ci_identities_until_it_is_taken_away() {
     desk.jobpass().args(["unlock", &account, "--yes"]).succeed();
 }
 
+/// As kubectl writes it in a binding, and as messages and audit logs have it.
+#[test]
+fn an_account_may_be_written_as_elsewhere() {
+    let world = World::new();
+    let desk = Desk::new(&world);
+    let (namespace, name) = (world.namespace().to_owned(), "deploy-bot");
+    for account in [format!("{namespace}:{name}"), format!("system:serviceaccount:{namespace}:{name}")] {
+        let (short, token) = pass(&world, &Job::gitlab(&world));
+        let listed = leases(&desk, &["list", "-s", &account]);
+        listed.assert().success();
+        assert!(listed.stdout.contains(&short), "{}", listed.transcript());
+        let revoked = leases(&desk, &["revoke", "-s", &account, "--yes", "--reason", "test"]);
+        revoked.assert().success();
+        world.assert_dies(&token);
+        desk.jobpass().args(["lock", &account, "--for", "15m", "--reason", "test", "--yes"]).succeed();
+        let job = Job::github(&world);
+        let refused = job.request().run();
+        assert!(!refused.is_success() && refused.stderr.contains("locked"), "{}", refused.transcript());
+        desk.jobpass().args(["unlock", &account, "--yes"]).succeed();
+        // The policy is taken up by a watch of the API server.
+        eventually("it is unlocked", || job.request().run().is_success());
+        job.revoke().succeed();
+        let doctor = job.jobpass().args(["doctor", "-s", &account]).run();
+        assert!(doctor.stdout.contains(&world.account()) || doctor.stderr.contains(&world.account()), "{}", doctor.transcript());
+    }
+    let set_up = |account: &str| Job::local(&world).jobpass().args(["setup", account]).succeed().stdout;
+    for account in ["ci:deploy-bot", "system:serviceaccount:ci:deploy-bot"] {
+        assert_eq!(set_up(account), set_up("ci/deploy-bot"));
+    }
+}
+
 #[test]
 fn a_lock_ends_by_itself() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! What the suites of the platforms share: the tools, and a pod in the cluster.
+//! What the suites of the platforms share: the tools, a pod in the cluster, and what was asked.
 #![expect(clippy::disallowed_methods, reason = "a variable names the directory of the tools")]
 
 use std::{
@@ -22,6 +22,12 @@ pub(crate) fn tools(needed: &[&str]) -> PathBuf {
 /// The search path of this machine.
 pub(crate) fn machine() -> String {
     env::var("PATH").expect("a machine has a PATH")
+}
+
+/// jobpass's requests in their order, with words for names; not what it may do, which it asks after a refusal.
+pub(crate) fn requests(world: &World) -> Vec<String> {
+    let shorter = |line: String| line.replace("/api/v1/namespaces/NS/", "").replace("/apis/authentication.k8s.io/v1/", "");
+    world.requests().iter().filter(|line| !line.contains("selfsubjectrulesreviews")).map(|line| shorter(world.plain(line))).collect()
 }
 
 /// A command that runs what is added to it as in a pod of the CI identity, and the variables of such a pod.

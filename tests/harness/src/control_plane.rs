@@ -243,8 +243,13 @@ impl ControlPlane {
 
     /// Whether the bearer of a token may do this.
     pub(crate) fn may(&self, token: &str, namespace: &str, verb: &str, resource: &str) -> bool {
+        let name = if resource.contains('/') { "deploy-bot" } else { "" };
+        self.may_of(token, namespace, verb, resource, name)
+    }
+
+    /// The same for the object of this name.
+    pub(crate) fn may_of(&self, token: &str, namespace: &str, verb: &str, resource: &str, name: &str) -> bool {
         let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
-        let name = if sub.is_empty() { "" } else { "deploy-bot" };
         let attributes = json!({"namespace": namespace, "verb": verb, "resource": resource, "subresource": sub, "name": name});
         let review =
             json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}});

@@ -4,7 +4,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, SignatureAlgorithm, SignatureScheme,
     crypto::ring,
@@ -23,6 +23,8 @@ pub enum Shown<'a> {
     SelfSigned,
     /// The same, which ends when this year begins.
     Ending(i32),
+    /// A certificate for this name that says that it is an authority, and that another one has signed.
+    SignedAuthority(&'static str),
     /// A certificate of an authority that nobody is given.
     OfAnAuthority,
     /// The same for other names.
@@ -43,12 +45,15 @@ pub struct Front {
     pub url: String,
     /// What it shows, as PEM.
     pub certificate: String,
+    /// What has signed that, as PEM, where it is told.
+    pub authority: String,
 }
 
 impl Front {
     /// Starts one.
     pub fn start(world: &World, shown: &Shown<'_>) -> Self {
-        let (certificate, key) = made(shown);
+        let (authority, issuer) = authority();
+        let (certificate, key) = made(shown, &issuer);
         let pem = pem_of(&certificate);
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
         let url = format!("https://{}", listener.local_addr().expect("bound"));
@@ -73,7 +78,7 @@ impl Front {
                 }
             });
         });
-        Self { url, certificate: pem }
+        Self { url, certificate: pem, authority }
     }
 
     /// The kubeconfig of the world, with the front in the place of its server, and this in the place of its authority.
@@ -95,7 +100,17 @@ fn pem_of(certificate: &[u8]) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n", lines.collect::<String>())
 }
 
-fn made(shown: &Shown<'_>) -> (CertificateDer<'static>, Arc<dyn SigningKey>) {
+/// An authority: its certificate as PEM, and what it signs with.
+fn authority() -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().expect("the system has randomness");
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "an authority");
+    let certificate = params.self_signed(&key).expect("sound").pem();
+    (certificate, Issuer::new(params, key))
+}
+
+fn made(shown: &Shown<'_>, issuer: &Issuer<'static, KeyPair>) -> (CertificateDer<'static>, Arc<dyn SigningKey>) {
     let key = KeyPair::generate().expect("the system has randomness");
     let private = PrivateKeyDer::try_from(key.serialize_der()).expect("the key was just made");
     let signing = ring::default_provider().key_provider.load_private_key(private).expect("a key of ring's");
@@ -121,13 +136,12 @@ fn made(shown: &Shown<'_>) -> (CertificateDer<'static>, Arc<dyn SigningKey>) {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             (signed_itself(params), signing)
         }
-        Shown::OfAnAuthority => {
-            let issuer_key = KeyPair::generate().expect("the system has randomness");
-            let mut issuer = CertificateParams::default();
-            issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let issuer = Issuer::new(issuer, issuer_key);
-            (params.signed_by(&key, &issuer).expect("sound").der().clone(), signing)
+        Shown::SignedAuthority(name) => {
+            params.subject_alt_names = CertificateParams::new([(*name).to_owned()]).expect("a name").subject_alt_names;
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            (params.signed_by(&key, issuer).expect("sound").der().clone(), signing)
         }
+        Shown::OfAnAuthority => (params.signed_by(&key, issuer).expect("sound").der().clone(), signing),
         Shown::Public(pem, scheme) => (CertificateDer::from_pem_slice(pem).expect("a certificate"), Arc::new(MadeUp(*scheme))),
         Shown::Garbage(bytes) => (CertificateDer::from(bytes.to_vec()), signing),
     }

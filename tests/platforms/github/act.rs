@@ -197,15 +197,9 @@ impl<'w> Repository<'w> {
         }
     }
 
-    /// jobpass's requests in their order, with words for names; not what it may do, which it asks after a refusal.
+    /// What was asked of the API server.
     fn requests(&self) -> Vec<String> {
-        let shorter = |line: String| line.replace("/api/v1/namespaces/NS/", "").replace("/apis/authentication.k8s.io/v1/", "");
-        self.world
-            .requests()
-            .iter()
-            .filter(|line| !line.contains("selfsubjectrulesreviews"))
-            .map(|line| shorter(self.world.plain(line)))
-            .collect()
+        shared::requests(self.world)
     }
 }
 

@@ -12,6 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     harness::{End, World, doors, leak, pages},
     runner::{Ended, Executor, Job, Lines, TABLE, Volume, executor, files, hidden, quoted},
+    shared::requests,
 };
 
 mod binary;
@@ -87,12 +88,6 @@ fn token(world: &World, volume: &Volume) -> String {
     assert!(token.starts_with("eyJ"), "it is no token");
     world.secret(&token);
     token
-}
-
-/// jobpass's requests in their order; not what it may do, which it asks after a refusal.
-fn requests(world: &World) -> Vec<String> {
-    let shorter = |line: String| line.replace("/api/v1/namespaces/NS/", "").replace("/apis/authentication.k8s.io/v1/", "");
-    world.requests().iter().filter(|line| !line.contains("selfsubjectrulesreviews")).map(|line| shorter(world.plain(line))).collect()
 }
 
 /// The places of passes on the volume.
