@@ -17,6 +17,7 @@ mod clocks;
 mod clusters;
 mod crashes;
 mod curl;
+mod demo;
 mod deploying;
 mod directories;
 mod doctor;
