@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{doors, eventually};
+use crate::harness::{doors, eventually, pages::example};
 
 /// The program, which cargo builds for no test by itself.
 fn program() -> &'static Path {
@@ -130,6 +130,10 @@ fn one_screen_says_why() {
     assert!(stdout.lines().count() <= 40, "it is no screen: {stdout}");
     assert!(stdout.lines().all(|line| line.chars().count() <= 80), "a line is too long: {stdout}");
     assert_snapshot!(constant(&stdout));
+    // README may leave lines out, and then has this line for them.
+    let (shown, quoted) = (constant(&stdout), constant(&example("demo", "screen")));
+    let places: Vec<_> = quoted.split("\n…\n").map(|part| shown.find(&format!("\n{part}\n"))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "README quotes another demo than this: {stdout}");
 }
 
 #[test]
