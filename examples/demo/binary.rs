@@ -5,10 +5,18 @@ use std::{path::PathBuf, process::Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::doors;
+use crate::{doors, processes::Process};
+
+/// The binary that `JOBPASS_TEST_BINARY` names, or else the one of this repository.
+pub(crate) fn find() -> Result<PathBuf> {
+    match doors::variable("JOBPASS_TEST_BINARY").filter(|path| !path.is_empty()) {
+        Some(path) => std::path::absolute(path).context("`JOBPASS_TEST_BINARY` is no path"),
+        None => build(),
+    }
+}
 
 /// Builds the binary in the profile that the demo itself was built in, and returns where it is.
-pub(crate) fn build() -> Result<PathBuf> {
+fn build() -> Result<PathBuf> {
     let demo = std::env::current_exe().context("this program cannot say where it is")?;
     // TARGET/PROFILE/examples/demo; only the profile `dev` has another name than its directory.
     let directory = demo.ancestors().nth(2).context("this program is not where cargo puts examples")?;
@@ -30,7 +38,8 @@ pub(crate) fn build() -> Result<PathBuf> {
             cargo.env_remove(name);
         }
     }
-    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo cannot be started")?;
+    let output = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let output = Process::start(output).and_then(Process::output).context("cargo cannot be started")?;
     ensure!(output.status.success(), "cargo could not build jobpass");
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -3,26 +3,30 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Output, Stdio},
-    thread,
-    time::Duration,
+    process::{Command, ExitStatus, Output, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{
+    careless::{LEAKY, SLOW},
     cluster::{Cluster, TARGET},
     doors,
+    processes::{self, Process},
     runner::Runner,
 };
 
 /// The variables by which a pass is handed over.
-pub(crate) const HANDED: [&str; 7] = [
+pub(crate) const HANDED: [&str; 10] = [
     "OPENSHIFT_TOKEN",
     "KUBECONFIG",
+    "KUBE_CONFIG_PATH",
+    "JOBPASS_CURL",
     "JOBPASS_TOKEN_FILE",
+    "JOBPASS_PASS_CA_FILE",
     "JOBPASS_EXPIRES_AT",
     "JOBPASS_LEASE",
     "JOBPASS_PASS_SERVER",
@@ -47,6 +51,24 @@ impl Platform {
             Self::Gitlab => "GitLab CI: script and after_script of a job",
             Self::Tekton => "Tekton: the steps of a Task",
             Self::Local => "A plain shell",
+        }
+    }
+
+    /// Its name in a list.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Github => "GitHub Actions",
+            Self::Gitlab => "GitLab CI",
+            Self::Tekton => "Tekton",
+            Self::Local => "a plain shell",
+        }
+    }
+
+    /// How the variables come to the steps that follow.
+    pub(crate) fn way(self) -> &'static str {
+        match self {
+            Self::Github => "by $GITHUB_ENV",
+            Self::Gitlab | Self::Tekton | Self::Local => "sourced",
         }
     }
 
@@ -115,37 +137,15 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Self { log: text(&output.stdout) + &text(&output.stderr), status: output.status, handed: BTreeMap::new() }
     }
-}
 
-/// A container beside the steps. Where the demo fails before its end, it is killed.
-pub(crate) struct Beside(Option<Child>);
-
-impl Beside {
-    /// Waits until it has ended by itself; a bounded time, as it may not.
-    pub(crate) fn end(mut self) -> Result<Step> {
-        let mut child = self.0.take().context("it was waited for already")?;
-        for _ in 0..200 {
-            if child.try_wait()?.is_some() {
-                return Ok(Step::of(&child.wait_with_output()?));
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        child.kill()?;
-        child.wait()?;
-        bail!("the sidecar does not end");
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    /// Its log, if it has succeeded.
+    pub(crate) fn succeeded(self, command: &str) -> Result<String> {
+        ensure!(self.status.success(), "`{command}` ended with {}: {}", self.status, self.log.trim());
+        Ok(self.log)
     }
 }
 
@@ -153,7 +153,8 @@ impl Job {
     /// Makes what the CI system makes before a job begins.
     pub(crate) fn start(platform: Platform, jobpass: &Path, cluster: &Cluster) -> Result<Self> {
         let mut named = tempfile::Builder::new();
-        named.prefix("jobpass-demo-");
+        let prefix = format!("jobpass-demo-{}-", std::process::id());
+        named.prefix(&prefix);
         let root = match platform {
             Platform::Github | Platform::Gitlab | Platform::Local => named.tempdir(),
             // jobpass looks at the file system: what lies on a node's disk outlives the job.
@@ -163,7 +164,7 @@ impl Job {
         let mut job = Self { platform, root, variables: BTreeMap::new(), runner: None };
         let given = job.variables(cluster).context("cannot make what the CI system makes")?;
         job.variables.extend(given.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        job.variables.insert("PATH".to_owned(), search_path(jobpass)?);
+        job.variables.insert("PATH".to_owned(), job.search_path(jobpass)?);
         job.runner = job.variables.get("RUNNER_TEMP").map(|temporary| Runner::new(temporary.as_ref()));
         Ok(job)
     }
@@ -274,31 +275,75 @@ impl Job {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Starts a container beside the steps.
-    pub(crate) fn start_beside(&self, script: &str) -> Result<Beside> {
-        let mut shell = doors::program("sh");
-        shell.args(["-e", "-u", "-c", &format!("exec {script}")]).env_clear().envs(&self.variables).stdin(Stdio::null());
-        shell.stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(self.root.path());
-        Ok(Beside(Some(shell.spawn().context("`sh` cannot be started")?)))
+    /// Gives the job's directory the kubeconfig of an admin, for what the job itself does not do.
+    pub(crate) fn add_admin(&self, cluster: &Cluster) -> io::Result<()> {
+        drop(cluster.sandbox().admin());
+        doors::make_file(&self.path("admin.kubeconfig"), &cluster.sandbox().kubeconfig("admin"))
+    }
+
+    /// Fails if there are more files than before.
+    pub(crate) fn nothing_is_left(&self, before: &BTreeSet<PathBuf>) -> Result<()> {
+        let left: Vec<_> = self.files()?.difference(before).map(|path| path.display().to_string()).collect();
+        ensure!(left.is_empty(), "the job has left files: {}", left.join(", "));
+        Ok(())
+    }
+
+    /// A file or directory of the job.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The place of the CI system under which this file is.
+    pub(crate) fn place(&self, file: &str) -> Option<&'static str> {
+        let places = [
+            ("RUNNER_TEMP", "", "$RUNNER_TEMP"),
+            ("CI_PROJECT_DIR", ".tmp", "$CI_PROJECT_DIR.tmp"),
+            ("PASS_DIR", "", "$PASS_DIR"),
+            ("XDG_RUNTIME_DIR", "", "$XDG_RUNTIME_DIR"),
+        ];
+        let is_under =
+            |name: &str, suffix: &str| self.variable(name).is_some_and(|place| Path::new(file).starts_with(format!("{place}{suffix}")));
+        places.into_iter().find(|(name, suffix, _)| is_under(name, suffix)).map(|(_, _, shown)| shown)
+    }
+
+    /// Starts what runs beside the steps, or is watched while it runs: a single command.
+    pub(crate) fn start_beside(&self, command: &str) -> Result<Process> {
+        let mut shell = self.sh(&format!("exec {command}"), &self.variables);
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Process::start(&mut shell).context("`sh` cannot be started")
     }
 
     /// Runs a step in a container that has neither the CI identity nor its settings.
     pub(crate) fn run_without_identity(&self, script: &str) -> Result<Step> {
         let is_kept = |name: &&String| ["HOME", "PATH", "PASS_DIR"].contains(&name.as_str());
         let variables = self.variables.iter().filter(|(name, _)| is_kept(name));
-        let mut shell = doors::program("sh");
-        shell.args(["-e", "-u", "-c", script]).env_clear().envs(variables).stdin(Stdio::null());
-        let output = shell.current_dir(self.root.path()).output().context("`sh` cannot be started")?;
-        Ok(Step::of(&output))
+        Ok(Step::of(&processes::output(&mut self.sh(script, variables)).context("`sh` cannot be started")?))
     }
 
     /// Runs a script in an environment that holds nothing of the demo's own; returns how it ended, stdout and stderr.
     fn shell(&self, script: &str, more: &BTreeMap<String, String>) -> Result<(ExitStatus, String, String)> {
-        let mut shell = doors::program("sh");
-        shell.args(["-e", "-u", "-c", script]).env_clear().envs(&self.variables).envs(more).stdin(Stdio::null());
-        let output = shell.current_dir(self.root.path()).output().context("`sh` cannot be started")?;
+        let output = processes::output(self.sh(script, &self.variables).envs(more)).context("`sh` cannot be started")?;
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Ok((output.status, text(&output.stdout), text(&output.stderr)))
+    }
+
+    fn sh<'v>(&self, script: &str, variables: impl IntoIterator<Item = (&'v String, &'v String)>) -> Command {
+        let mut shell = doors::program("sh");
+        shell.args(["-e", "-u", "-c", script]).env_clear().envs(variables).current_dir(self.root.path());
+        shell
+    }
+
+    /// jobpass comes first on the path, whatever else is installed, and then the commands that the demo has for `run`.
+    fn search_path(&self, jobpass: &Path) -> Result<String> {
+        let (own, commands) = (self.path("own"), self.path("commands"));
+        let demo = std::env::current_exe().context("this program cannot say where it is")?;
+        for (directory, name, program) in [(&own, "jobpass", jobpass), (&commands, LEAKY, &demo), (&commands, SLOW, &demo)] {
+            doors::make_directory(directory)?;
+            symlink(program, directory.join(name))?;
+        }
+        let others = doors::variable("PATH").unwrap_or_default();
+        let path = std::env::join_paths([own, commands].into_iter().chain(std::env::split_paths(&others)));
+        Ok(path.context("`PATH` cannot be extended")?.to_string_lossy().into_owned())
     }
 
     /// Every file and directory of the job.
@@ -321,12 +366,4 @@ impl Job {
     pub(crate) fn end(&self) -> io::Result<()> {
         self.runner.as_ref().map_or(Ok(()), Runner::end)
     }
-}
-
-/// jobpass comes first on the path, whatever else is installed.
-fn search_path(jobpass: &Path) -> Result<String> {
-    let own = jobpass.parent().context("jobpass is in no directory")?.to_owned();
-    let others = doors::variable("PATH").unwrap_or_default();
-    let path = std::env::join_paths([own].into_iter().chain(std::env::split_paths(&others)));
-    Ok(path.context("`PATH` cannot be extended")?.to_string_lossy().into_owned())
 }

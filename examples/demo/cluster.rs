@@ -2,13 +2,23 @@
 
 use std::time::Duration;
 
-use jobpass_sandbox::Sandbox;
+use anyhow::{Context as _, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jobpass_sandbox::{Sandbox, client};
+use serde_json::Value;
 
 /// Whose token the jobs want.
 pub(crate) const TARGET: &str = "ci/deploy-bot";
 
 /// Whom the API server takes its bearer for.
-pub(crate) const USER: &str = "system:serviceaccount:ci:deploy-bot";
+const USER: &str = "system:serviceaccount:ci:deploy-bot";
+
+/// What a token is used for.
+pub(crate) const PODS: &str = "/api/v1/namespaces/ci/pods";
+
+/// The answers to a token that works, and to one that does not.
+pub(crate) const ACCEPTED: &str = "200 OK";
+pub(crate) const REFUSED: &str = "401 Unauthorized";
 
 /// How long an API server may go on taking a token that it has just seen, and a little more.
 pub(crate) const CACHE: Duration = Duration::from_secs(11);
@@ -41,6 +51,7 @@ impl Cluster {
         for user in ["ci-system", "system:serviceaccount:jobpass:ci"] {
             sandbox.grant_jobpass(user, "ci", "deploy-bot");
         }
+        sandbox.allow(USER, "ci", "list", "pods", &[]);
         let name = "deploy-run-1-pod";
         let uid = sandbox.add_pod("jobpass", name, "ci");
         let pod = Pod { name, uid, token: sandbox.pod_token("jobpass", name) };
@@ -53,6 +64,16 @@ impl Cluster {
 
     pub(crate) fn ca_pem(&self) -> String {
         self.sandbox.ca_pem()
+    }
+
+    /// The sandbox itself, for what only one part of the demo needs.
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// What the API server says to a token; see [`ask`].
+    pub(crate) fn answer(&self, token: &str) -> Result<String> {
+        ask(&self.url(), &self.ca_pem(), token)
     }
 
     /// The lease Secrets that there are.
@@ -71,8 +92,27 @@ impl Cluster {
         self.sandbox.issued_tokens().into_iter().chain(identities).collect()
     }
 
-    /// What it was asked for and does not know.
-    pub(crate) fn unimplemented(&self) -> Vec<String> {
-        self.sandbox.unimplemented()
+    /// Fails if it was asked for what it does not know.
+    pub(crate) fn knew_all(&self) -> Result<()> {
+        let strange = self.sandbox.unimplemented();
+        ensure!(strange.is_empty(), "the sandbox was asked for what it does not know: {}", strange.join(", "));
+        Ok(())
     }
+}
+
+/// Uses a token, by a client that shares no code with jobpass; returns what the API server says.
+pub(crate) fn ask(server: &str, ca_pem: &str, token: &str) -> Result<String> {
+    let answer = client::request(server, ca_pem, "GET", PODS, Some(token), None).context("the API server does not answer")?;
+    Ok(status(answer.status))
+}
+
+/// A status as it stands in the answer's first line.
+pub(crate) fn status(number: u16) -> String {
+    http::StatusCode::from_u16(number).map_or_else(|_| number.to_string(), |status| status.to_string())
+}
+
+/// What a token says of itself.
+pub(crate) fn claims(token: &str) -> Result<Value> {
+    let payload = token.split('.').nth(1).context("the token is no JWT")?;
+    Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?)
 }

@@ -4,7 +4,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
     process::Command,
@@ -48,5 +48,14 @@ pub(crate) fn print_error(line: &str) {
 
 /// Whether somebody sees what is printed, and sees colours.
 pub(crate) fn is_coloured() -> bool {
-    io::stdout().is_terminal() && variable("NO_COLOR").is_none_or(|value| value.is_empty())
+    sees_colours(&io::stdout())
+}
+
+/// The same where errors go.
+pub(crate) fn is_error_coloured() -> bool {
+    sees_colours(&io::stderr())
+}
+
+fn sees_colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && variable("NO_COLOR").is_none_or(|value| value.is_empty())
 }

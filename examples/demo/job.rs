@@ -4,49 +4,56 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jobpass_sandbox::client;
 use serde_json::Value;
 
 use crate::{
     ci::{HANDED, Job, Platform, Step},
-    cluster::{CACHE, Cluster, USER},
+    cluster::{self, ACCEPTED, CACHE, Cluster, REFUSED},
     screen::Screen,
 };
 
+/// What a job has seen of its pass.
+pub(crate) struct Seen {
+    /// How many variables it was handed.
+    pub(crate) variables: usize,
+    /// Where their files are: the variable of the CI system that names the place.
+    pub(crate) place: &'static str,
+    /// What the API server said to the token while the job ran, and after it.
+    pub(crate) answers: [String; 2],
+}
+
 /// Plays a job from its first step to its last.
-pub(crate) fn play(platform: Platform, jobpass: &Path, screen: &Screen) -> Result<()> {
+pub(crate) fn play(platform: Platform, jobpass: &Path, screen: &Screen) -> Result<Seen> {
     screen.title(platform.title(), platform.about());
     let cluster = Cluster::start();
     let mut job = Job::start(platform, jobpass, &cluster)?;
     let before = job.files()?;
     let show = |command: &str, step: Step| shown(screen, &cluster, command, step);
 
-    let pass = Pass::of(&show(&platform.request(), job.request()?)?.handed)?;
+    let handed = show(&platform.request(), job.request()?)?.handed;
+    let pass = Pass::of(&handed)?;
     ensure!(cluster.leases() == [pass.lease.as_str()], "the lease is not in the cluster");
     if platform == Platform::Github {
         let careless = "echo \"$OPENSHIFT_TOKEN\"";
         let step = show(careless, job.run(careless)?)?;
         ensure!(step.log == "***\n", "the runner was not told to mask the token");
     }
-    let answer = pass.used()?;
-    ensure!(answer == format!("201 Created, {USER}"), "the token does not work: the API server says {answer}");
-    screen.result(&format!("use the token: {answer}"));
+    let place = job.place(&handed["JOBPASS_TOKEN_FILE"]).context("the token's file is not where the platform has such files")?;
+    let worked = pass.works()?;
+    screen.result(&format!("use the token: {worked}"));
 
     show(platform.revoke(), job.run(platform.revoke())?)?;
     let leases = cluster.leases();
     ensure!(leases.is_empty(), "the lease is still in the cluster: {}", leases.join(", "));
     cluster.outlast_cache();
-    let answer = pass.used()?;
-    ensure!(answer == "401 Unauthorized", "the token is not refused: the API server says {answer}");
-    screen.result(&format!("use it again, {} s later: {answer}", CACHE.as_secs()));
+    let refused = pass.is_refused()?;
+    screen.result(&format!("use it again, {} s later: {refused}", CACHE.as_secs()));
 
     job.end()?;
-    let left: Vec<_> = job.files()?.difference(&before).map(|path| path.display().to_string()).collect();
-    ensure!(left.is_empty(), "the job has left files: {}", left.join(", "));
+    job.nothing_is_left(&before)?;
     screen.result("left behind: no lease Secret in the cluster, no file of jobpass");
-    let strange = cluster.unimplemented();
-    ensure!(strange.is_empty(), "the sandbox was asked for what it does not know: {}", strange.join(", "));
-    Ok(())
+    cluster.knew_all()?;
+    Ok(Seen { variables: HANDED.len(), place, answers: [worked, refused] })
 }
 
 /// Shows a command and its output, unless that gives a token away, and goes on if it has succeeded.
@@ -99,13 +106,19 @@ impl Pass {
         Ok(Self { lease, token, server, ca_pem: read("ca.crt")? })
     }
 
-    /// Asks the API server, by a client that shares no code with jobpass, whom it takes the token for.
-    pub(crate) fn used(&self) -> Result<String> {
-        let whoami = client::whoami(&self.server, &self.ca_pem, &self.token).context("the API server does not answer")?;
-        Ok(match (whoami.status, whoami.username) {
-            (201, Some(name)) => format!("201 Created, {name}"),
-            (401, _) => "401 Unauthorized".to_owned(),
-            (status, _) => status.to_string(),
-        })
+    /// Uses the token, which must work.
+    pub(crate) fn works(&self) -> Result<String> {
+        must(ACCEPTED, cluster::ask(&self.server, &self.ca_pem, &self.token)?)
     }
+
+    /// Uses the token, which must be refused.
+    pub(crate) fn is_refused(&self) -> Result<String> {
+        must(REFUSED, cluster::ask(&self.server, &self.ca_pem, &self.token)?)
+    }
+}
+
+/// The answer of the API server, if it is what it has to be.
+pub(crate) fn must(be: &str, answer: String) -> Result<String> {
+    ensure!(answer == be, "the API server has to say `{be}` to the token, and says `{answer}`");
+    Ok(answer)
 }

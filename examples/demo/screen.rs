@@ -1,5 +1,7 @@
 //! What the demo shows: titles, commands, their output and what came of them, fit for a narrow terminal.
 
+use std::cell::RefCell;
+
 use crate::doors;
 
 /// Columns; more than that wraps on the terminals that are still the default.
@@ -10,14 +12,57 @@ const DIM: &str = "2";
 const RED: &str = "31";
 const GREEN: &str = "32";
 
+/// What an answer means to whoever reads it.
+#[derive(Clone, Copy)]
+pub(crate) enum Mood {
+    /// A token works, and it should.
+    Plain,
+    /// A token works that should not any more.
+    Bad,
+    /// A token is refused, or nothing is left.
+    Good,
+}
+
 /// The terminal, or the file that stands for it.
 pub(crate) struct Screen {
     coloured: bool,
+    /// The lines that are not to be shown yet.
+    kept: Option<RefCell<Vec<String>>>,
 }
 
 impl Screen {
+    /// One that shows each line at once.
     pub(crate) fn new() -> Self {
-        Self { coloured: doors::is_coloured() }
+        Self { coloured: doors::is_coloured(), kept: None }
+    }
+
+    /// One that keeps its lines, for what is played beside something else.
+    pub(crate) fn kept() -> Self {
+        Self { kept: Some(RefCell::default()), ..Self::new() }
+    }
+
+    /// Shows what another one has kept.
+    pub(crate) fn show(&self, other: Self) {
+        for line in other.kept.map(RefCell::into_inner).unwrap_or_default() {
+            self.line(line);
+        }
+    }
+
+    /// A part of the story.
+    pub(crate) fn heading(&self, text: &str) {
+        self.line(String::new());
+        self.line(self.styled(BOLD, text));
+    }
+
+    /// What was seen, and at the right what it means.
+    pub(crate) fn fact(&self, text: &str, mood: Mood, answer: &str) {
+        let style = match mood {
+            Mood::Plain => "",
+            Mood::Bad => RED,
+            Mood::Good => GREEN,
+        };
+        let room = WIDTH.saturating_sub(2 + answer.chars().count());
+        self.line(format!("  {text:room$}{}", self.styled(style, answer)));
     }
 
     /// Plain text.
@@ -27,7 +72,7 @@ impl Screen {
 
     /// The beginning of a job.
     pub(crate) fn title(&self, title: &str, about: &str) {
-        doors::print("");
+        self.line(String::new());
         self.lines("", BOLD, title, 0);
         self.lines("", "", about, 0);
     }
@@ -35,7 +80,7 @@ impl Screen {
     /// A command, as the job's author has written it.
     pub(crate) fn command(&self, command: &str) {
         // Not wrapped: a command with a line break in it is another command.
-        doors::print(&format!("  {}", self.styled(BOLD, &format!("$ {command}"))));
+        self.line(format!("  {}", self.styled(BOLD, &format!("$ {command}"))));
     }
 
     /// What the log of the job shows of it.
@@ -54,26 +99,37 @@ impl Screen {
 
     /// The end.
     pub(crate) fn end(&self, text: &str) {
-        doors::print("");
+        self.line(String::new());
         self.lines("", BOLD, text, 0);
-    }
-
-    /// Why the demo is over.
-    pub(crate) fn fail(&self, text: &str) {
-        for line in wrapped(text, WIDTH, 0) {
-            doors::print_error(&self.styled(RED, &line));
-        }
     }
 
     fn lines(&self, before: &str, style: &str, text: &str, more: usize) {
         for line in wrapped(text, WIDTH - before.len(), more) {
-            doors::print(&format!("{before}{}", self.styled(style, &line)));
+            self.line(format!("{before}{}", self.styled(style, &line)));
+        }
+    }
+
+    fn line(&self, line: String) {
+        match &self.kept {
+            Some(kept) => kept.borrow_mut().push(line),
+            None => doors::print(&line),
         }
     }
 
     fn styled(&self, style: &str, text: &str) -> String {
-        if self.coloured && !style.is_empty() { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.coloured && !style.is_empty() { painted(style, text) } else { text.to_owned() }
     }
+}
+
+/// Why the demo is over.
+pub(crate) fn fail(text: &str) {
+    for line in wrapped(text, WIDTH, 0) {
+        doors::print_error(&if doors::is_error_coloured() { painted(RED, &line) } else { line });
+    }
+}
+
+fn painted(style: &str, text: &str) -> String {
+    format!("\x1b[{style}m{text}\x1b[0m")
 }
 
 /// The lines of a text, broken at spaces where they are too long; what follows a break is indented by so much more.

@@ -18,6 +18,7 @@ mod clusters;
 mod colours;
 mod crashes;
 mod curl;
+mod demo;
 mod deploying;
 mod directories;
 mod doctor;

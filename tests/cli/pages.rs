@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 use crate::harness::pages::{Page, marks, pages};
 
 /// Who runs the blocks of each mark. A block that is new fails here until a test runs it.
-const RUN: [(&str, &str, &[&str]); 10] = [
+const RUN: [(&str, &str, &[&str]); 11] = [
+    ("demo", "tests/cli/demo.rs", &["screen"]),
     ("runs", "tests/cli/readme.rs", &["buildkite", "circleci", "github", "gitlab", "hold", "local", "run", "tekton"]),
     ("workflow", "tests/platforms/github/act/readme.rs", &["hardened", "long-job", "minimal", "self-hosted", "several-clusters", "stored"]),
     (
