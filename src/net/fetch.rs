@@ -100,7 +100,7 @@ impl Fetch<'_> {
     pub async fn send(&self, limit: Limit<'_>, is_final: impl Fn(&Reply) -> bool) -> Result<Reply, Failure> {
         let connector = Connector::new(self.target.clone(), Credential::default())?;
         let begun = Instant::now();
-        let (mut pause, mut told) = (FIRST, limit.out);
+        let (mut pause, mut told, mut earlier) = (FIRST, limit.out, None);
         loop {
             let tried = match timeout_at(limit.deadline, self.once(&connector)).await {
                 Ok(tried) => tried,
@@ -117,16 +117,19 @@ impl Fetch<'_> {
                 }
             };
             if !again || Instant::now() + pause >= limit.deadline {
-                return match tried {
-                    Ok(reply) => Ok(reply),
-                    Err(broken) => Err(self.failure(&connector, &broken, limit).await),
+                return match (tried, earlier) {
+                    (Ok(reply), _) => Ok(reply),
+                    // Only the time was up: what the server has said before says more.
+                    (Err(TransportError::Late | TransportError::Unconnected), Some(reply)) => Ok(reply),
+                    (Err(broken), _) => Err(self.failure(&connector, &broken, limit).await),
                 };
             }
             if let Some(out) = told.take() {
                 let (what, noun) = (&self.target.what, self.target.noun);
-                let why = tried.map_or_else(|broken| broken.brief(noun, limit.timeout), |reply| reply.brief(noun));
+                let why = tried.as_ref().map_or_else(|broken| broken.brief(noun, limit.timeout), |reply| reply.brief(noun));
                 out.warn_aside(format!("{what}: `{}`: {why}; trying again", self.target.server));
             }
+            earlier = tried.ok().or(earlier);
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST);
         }

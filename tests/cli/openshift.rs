@@ -324,6 +324,17 @@ fn a_server_of_tokens_that_comes_back_is_waited_for() {
 }
 
 #[test]
+fn what_the_server_has_said_counts_though_the_last_try_had_no_time() {
+    let shift = OpenShift::new();
+    shift.world.on_sandbox().fault(Fault::on("GET", "/oauth/authorize").answer_text(500, "no"));
+    shift.world.on_sandbox().fault(Fault::on("GET", "/oauth/authorize").nth(2).hang().always());
+    let job = shift.job(Job::gitlab(&shift.world));
+    let said = refused(&job.request().args(["--timeout", "8s"]).run());
+    assert!(said.ends_with("caused by: OpenShift's OAuth server answered 500 Internal Server Error"), "{said}");
+    job.assert_nothing_left();
+}
+
+#[test]
 fn a_token_whose_answer_was_lost_is_followed_by_another_login() {
     let shift = OpenShift::new();
     shift.world.on_sandbox().fault(Fault::on("POST", "/oauth/token").cut_after_processing());
