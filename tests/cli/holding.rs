@@ -647,6 +647,21 @@ fn no_reader_ever_sees_half_a_file() {
 }
 
 #[test]
+fn a_lock_that_stays_beside_the_kubeconfig_is_told_however_often_the_token_is_renewed() {
+    let world = World::sandbox("many renewals take a while on a real server");
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    doors::write(&job.place().join("kubeconfig.lock"), "");
+    // More often than it takes to give up on the lock for one token.
+    eventually("it is told", || {
+        holding.signal(Signal::USR1);
+        std::thread::sleep(Duration::from_millis(100));
+        holding.so_far().contains("the renewed token is not in the kubeconfig")
+    });
+    ended(&job, holding);
+}
+
+#[test]
 fn a_pod_that_nothing_names_is_refused() {
     let world = World::new();
     let job = Job::local(&world);

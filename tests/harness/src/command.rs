@@ -222,7 +222,8 @@ impl Running<'_> {
         [&self.out, &self.err].into_iter().flatten().all(|drain| drain.reader.is_finished())
     }
 
-    fn so_far(&self) -> String {
+    /// All that it has said by now.
+    pub fn so_far(&self) -> String {
         [&self.out, &self.err].into_iter().flatten().map(Drain::so_far).collect()
     }
 
