@@ -58,8 +58,7 @@ impl OpenShift {
 fn put_program(job: &Job<'_>, name: &str, script: &str) {
     let programs = job.directory().join("bin");
     doors::make_directory(&programs);
-    doors::write(&programs.join(name), &format!("#!/bin/sh\n{script}\n"));
-    doors::set_mode(&programs.join(name), 0o700);
+    doors::write_program(&programs.join(name), &format!("#!/bin/sh\n{script}\n"));
     let path = job.get("PATH").expect("set");
     if !path.starts_with(programs.to_str().expect("UTF-8")) {
         job.set("PATH", format!("{}:{path}", programs.display()));

@@ -369,8 +369,7 @@ fn a_program_that_the_kernel_refuses_ends_the_pass() {
     let world = World::new();
     let job = Job::gitlab(&world);
     let path = job.directory().join("broken");
-    doors::write(&path, "#!/nowhere/interpreter\n");
-    doors::set_mode(&path, 0o700);
+    doors::write_program(&path, "#!/nowhere/interpreter\n");
     let ran = job.jobpass().args(["run", "-s", &world.account(), "--", &path.to_string_lossy()]).run();
     code(&ran, 127);
     assert_snapshot!(ran.said());
@@ -466,8 +465,7 @@ fn programs_are_started_as_by_a_shell() {
     let job = Job::gitlab(&world);
     assert_eq!(job.run("echo $0").succeed().stdout, "sh\n");
     let path = job.directory().join("no-first-line");
-    doors::write(&path, "echo run by sh: $1\n");
-    doors::set_mode(&path, 0o700);
+    doors::write_program(&path, "echo run by sh: $1\n");
     let ran = job.jobpass().args(["run", "-s", &world.account(), "--", &path.to_string_lossy(), "x"]).succeed();
     assert_eq!(ran.stdout, "run by sh: x\n");
 }
@@ -603,8 +601,7 @@ fn what_a_shell_has_started_gets_the_grace_too() {
     let job = Job::github(&world);
     // The shell dies of the signal at once; what it waited for cleans up.
     let tool = job.workspace().join("tool");
-    doors::write(&tool, "#!/bin/sh\ntrap 'sleep 0.4; echo cleaned up; exit' TERM\necho ready\nwhile :; do sleep 0.02; done\n");
-    doors::set_mode(&tool, 0o700);
+    doors::write_program(&tool, "#!/bin/sh\ntrap 'sleep 0.4; echo cleaned up; exit' TERM\necho ready\nwhile :; do sleep 0.02; done\n");
     let running = job.run_with(["--grace", "4s"], "./tool && echo next").start();
     running.said("ready");
     running.signal(Signal::TERM);

@@ -120,6 +120,18 @@ pub fn write(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("the file can be written");
 }
 
+/// Writes a program that only its owner may run. Not by ourselves: a process that another test is just starting would hold the open
+/// file for a moment, and the kernel runs no file that somebody has open for writing.
+pub fn write_program(path: &Path, text: &str) {
+    let script = "umask 077; cat >\"$1\"; chmod 700 \"$1\"";
+    tool("/bin/sh").env("PATH", "/usr/bin:/bin").args(["-ec", script, "sh"]).arg(path).write_stdin(text).assert().success();
+}
+
+/// Copies a program, in the same way.
+pub fn copy_program(from: &Path, to: &Path) {
+    tool("/bin/cp").arg(from).arg(to).assert().success();
+}
+
 /// The same for what is no text.
 pub fn write_bytes(path: &Path, bytes: &[u8]) {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).expect("the file can be made");
