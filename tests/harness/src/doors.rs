@@ -177,6 +177,16 @@ pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStre
     Ok(stream)
 }
 
+/// The first line of a file, once it is there and whole.
+pub fn line(path: &Path) -> String {
+    let mut line = None;
+    super::eventually(&format!("a line in {}", path.display()), || {
+        line = fs::read_to_string(path).ok().and_then(|text| text.split_once('\n').map(|(line, _)| line.to_owned()));
+        line.is_some()
+    });
+    line.expect("it is there")
+}
+
 /// Whether a process still runs.
 pub fn is_running(pid: &str) -> bool {
     // The third field is its state; a zombie has ended.
