@@ -186,6 +186,12 @@ impl Running<'_> {
         self.until(words, || self.so_far().contains(words));
     }
 
+    /// Waits until it has said this or has ended without it; whether it has.
+    pub fn has_said(&self, words: &str) -> bool {
+        super::eventually(words, || self.so_far().contains(words) || self.end().is_some() && self.is_all_read());
+        self.so_far().contains(words)
+    }
+
     /// Waits until it reads this pipe, and gives the other end.
     pub fn reads(&self, pipe: &Path) -> File {
         let mut writer = None;
@@ -209,6 +215,11 @@ impl Running<'_> {
             assert!(end.is_none() && !is_late, "{what}: not after {:?}; its end: {end:?}; it said:\n{}", start.elapsed(), self.so_far());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until it has ended itself, whoever of what it has started still holds its output.
+    pub fn is_dead(&self) {
+        super::eventually("it is dead", || self.end().is_some());
     }
 
     /// How it has ended, if it has; it stays a zombie until it is waited for.
