@@ -295,7 +295,8 @@ fn a_service_account_that_is_deleted_is_told() {
 #[test]
 fn an_identity_that_expires_meanwhile_is_told_and_the_pass_goes_on_to_its_end() {
     let world = World::sandbox("the answers are scripted");
-    world.on_sandbox().max_token_expiration(3);
+    // The first refusal comes after four fifths of that, the last one at the end.
+    world.on_sandbox().max_token_expiration(10);
     let job = Job::tekton(&world);
     let no = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "Unauthorized", "reason": "Unauthorized", "code": 401});
     world.on_sandbox().fault(Fault::on("POST", "/token").nth(2).answer(401, no).always());

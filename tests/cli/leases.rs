@@ -1,6 +1,6 @@
 //! `jobpass leases`: who holds passes, and their end by somebody else than their job.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -402,10 +402,14 @@ fn a_lock_holds_against_ci_identities_until_it_is_taken_away() {
 fn a_lock_ends_by_itself() {
     let world = World::new();
     let desk = Desk::new(&world);
-    desk.jobpass().args(["lock", world.namespace(), "--for", "3s", "--reason", "a short one", "--yes"]).succeed();
+    // Long enough for the question that comes first.
+    desk.jobpass().args(["lock", world.namespace(), "--for", "20s", "--reason", "a short one", "--yes"]).succeed();
     let refused = Job::gitlab(&world).request().run();
     refused.assert().code(1);
     assert!(refused.stderr.contains("a short one"), "{}", refused.transcript());
+    if world.is_sandbox() {
+        world.on_sandbox().advance(Duration::from_secs(20));
+    }
     eventually("the lock has ended", || Job::github(&world).run("true").run().is_success());
 }
 

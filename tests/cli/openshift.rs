@@ -242,7 +242,7 @@ fn what_the_oauth_server_can_say() {
         if let Some(fault) = fault {
             shift.world.on_sandbox().fault(fault);
         }
-        let ran = job.request().args(["--timeout", "2s"]).run();
+        let ran = job.request().args(["--timeout", "6s"]).run();
         shift.world.on_sandbox().clear_faults();
         shift.assert_no_token_lives();
         job.assert_nothing_left();
@@ -435,7 +435,7 @@ fn a_given_token_stays_where_a_pass_could_not_be_ended() {
     let (job, _) = with_token(&shift, Job::gitlab(&shift.world));
     job.request().succeed();
     shift.world.on_sandbox().fault(Fault::on("DELETE", "/secrets/").internal_error().always());
-    let ran = job.revoke().args(["--revoke-identity", "--timeout", "2s"]).run();
+    let ran = job.revoke().args(["--revoke-identity", "--timeout", "6s"]).run();
     assert!(ran.said().contains("is not revoked"), "{}", ran.transcript());
     assert_eq!(shift.oauth.tokens().len(), 1);
     shift.world.on_sandbox().clear_faults();
