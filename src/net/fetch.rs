@@ -118,9 +118,8 @@ impl Fetch<'_> {
             };
             if !again || Instant::now() + pause >= limit.deadline {
                 return match (tried, earlier) {
-                    (Ok(reply), _) => Ok(reply),
-                    // Only the time was up: what the server has said before says more.
-                    (Err(TransportError::Late | TransportError::Unconnected), Some(reply)) => Ok(reply),
+                    // Where only the time was up in one more try, what the server has said before says more.
+                    (Ok(reply), _) | (Err(TransportError::Late | TransportError::Unconnected), Some(reply)) => Ok(reply),
                     (Err(broken), _) => Err(self.failure(&connector, &broken, limit).await),
                 };
             }

@@ -236,7 +236,7 @@ fn several_clusters_are_one_list_and_one_that_is_gone_is_a_row() {
     let desk = Desk::new(&world);
     desk.knows("stage", &other);
     desk.knows("gone", &gone);
-    gone.on_sandbox().stop();
+    gone.relay().lose_server();
     // On GitLab a job's lease has the same name on each cluster where its account has the same name.
     let twice = format!("jobpass-7a24{:028x}", 1);
     for (world, name) in [(&world, &twice), (&other, &twice), (&other, &format!("jobpass-c22d{:028x}", 1))] {
