@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     fs::File,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::fd::AsFd,
     rc::Rc,
     time::Duration,
@@ -38,6 +38,10 @@ pub const API_VERSION: &str = "jobpass.dev/v1";
 
 /// How long we wait for stderr to take a message while a pass lives.
 const ASIDE: Duration = Duration::from_millis(50);
+
+/// The same where it takes one at once: then the thread that writes it only needs its turn, which takes a while on a busy machine. What
+/// the command prints is to come after what was said before it began.
+const TURN: Duration = Duration::from_secs(2);
 
 /// How long we wait at the end of the process for what was said aside.
 const LAST: Duration = Duration::from_millis(500);
@@ -270,8 +274,10 @@ impl Out {
 
     fn send_aside(&self, lines: String) {
         let write = |lines: &str| drop(io::stderr().write_all(lines.as_bytes()));
+        // A terminal that somebody has stopped seems to take more.
+        let longest = if takes_more() && !io::stderr().is_terminal() { TURN } else { ASIDE };
         match self.said_aside.say(lines, write) {
-            Ok(()) => self.said_aside.settle(Some(ASIDE)),
+            Ok(()) => self.said_aside.settle(Some(longest)),
             // No thread can be started: the message is printed only if that does not block.
             Err(lines) if takes_more() => write(&lines),
             Err(_) => {}

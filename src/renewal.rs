@@ -285,9 +285,10 @@ struct Kubeconfig {
 }
 
 impl Kubeconfig {
-    /// A new token was issued: begins to put it into the kubeconfig.
+    /// A new token was issued: begins to put it into the kubeconfig. What has failed for the former one counts on: a lock that stays
+    /// is told, however soon one token follows the other.
     fn begin(&mut self, pass: &Pass, out: &Out) {
-        (self.tries, self.looks) = (0, 0);
+        self.looks = 0;
         self.renew(pass, out);
     }
 

@@ -71,11 +71,10 @@ const NEW: &str = ".new";
 /// it.
 ///
 /// kubectl and oc create the `.lock` file while they change the kubeconfig, and leave it behind if they are killed.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 13] = [
     ENV,
     "curlrc.new",
     CURL,
-    "curlrc.lock",
     "kubeconfig.new",
     KUBECONFIG,
     "kubeconfig.lock",

@@ -104,7 +104,7 @@ impl Fetch<'_> {
     pub async fn send(&self, limit: Limit<'_>, is_final: impl Fn(&Reply) -> bool) -> Result<Reply, Failure> {
         let connector = Connector::new(self.target.clone(), Credential::default())?;
         let begun = Instant::now();
-        let (mut pause, mut told) = (FIRST, limit.out);
+        let (mut pause, mut told, mut earlier) = (FIRST, limit.out, None);
         loop {
             let tried = match timeout_at(limit.deadline, self.watched(&connector, limit)).await {
                 Ok(tried) => tried,
@@ -124,20 +124,22 @@ impl Fetch<'_> {
                 if let Some(out) = limit.out {
                     out.keep_trouble(None);
                 }
-                return match tried {
-                    Ok(reply) => Ok(reply),
-                    Err(broken) => Err(self.failure(&connector, &broken, limit).await),
+                return match (tried, earlier) {
+                    // Where only the time was up in one more try, what the server has said before says more.
+                    (Ok(reply), _) | (Err(TransportError::Late | TransportError::Unconnected), Some(reply)) => Ok(reply),
+                    (Err(broken), _) => Err(self.failure(&connector, &broken, limit).await),
                 };
             }
             if let Some(out) = limit.out {
                 let (what, noun) = (&self.target.what, self.target.noun);
-                let why = tried.map_or_else(|broken| broken.brief(noun, limit.timeout), |reply| reply.brief(noun));
+                let why = tried.as_ref().map_or_else(|broken| broken.brief(noun, limit.timeout), |reply| reply.brief(noun));
                 let why = format!("{what}: `{}`: {why}", self.target.server);
                 if let Some(out) = told.take() {
                     out.warn_aside(format!("{why}; trying again"));
                 }
                 out.keep_trouble(Some(why));
             }
+            earlier = tried.ok().or(earlier);
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST);
         }

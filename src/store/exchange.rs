@@ -1,4 +1,4 @@
-//! Changes a file of the store that the job's own tools change, too, under the lock that kubectl, oc and helm use.
+//! Changes a file of the store that the job's own tools change, too; the kubeconfig under the lock that kubectl, oc and helm use.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{NEW, Store};
+use super::{KUBECONFIG, NEW, Store};
 use crate::{
     files::{create, read_at, reason, stat},
     secret::Secret,
@@ -16,12 +16,31 @@ use crate::{
 /// The suffix of client-go's lock file beside a kubeconfig that it changes: `lockFile` in `tools/clientcmd/config.go`.
 const LOCK: &str = ".lock";
 
+/// How often a file is tried that others change without a lock, and that was changed while we did.
+const TRIES: usize = 10;
+
+/// How others change a file that we change, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    /// They take the lock beside it. It may stay, so whoever calls decides when to try again.
+    Lock,
+    /// They just write: a lock of ours would keep nobody away.
+    JustWrite,
+}
+
+impl Others {
+    /// Only kubeconfigs have locks.
+    fn of(name: &str) -> Self {
+        if name == KUBECONFIG { Self::Lock } else { Self::JustWrite }
+    }
+}
+
 /// The result of changing a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Exchange {
     /// The file has the new content.
     Done,
-    /// Another program is changing it, or was killed while it did; the path of its lock file.
+    /// Another program is changing it, or was killed while it did; the path of its lock file, where it has one.
     Busy(PathBuf),
     /// The file was left unchanged; the reason.
     Left(String),
@@ -31,13 +50,26 @@ impl Store {
     /// Replaces the text of a file by what `change` makes of it, atomically and with the file's mode. `None` from `change` leaves
     /// the file unchanged.
     ///
-    /// Whoever finds the lock taken gives up at once, kubectl too. So we hold it for a few system calls only.
+    /// Whoever finds a lock taken gives up at once, kubectl too. So we hold it for a few system calls only.
     pub fn exchange(&self, name: &str, change: impl Fn(&str) -> Option<Secret>) -> Exchange {
+        let others = Others::of(name);
+        let tries = match others {
+            Others::Lock => 1,
+            Others::JustWrite => TRIES,
+        };
+        let exchanged = || self.exchange_once(name, others, &change);
+        (1..tries).map(|_| exchanged()).find(|exchanged| !matches!(exchanged, Exchange::Busy(_))).unwrap_or_else(exchanged)
+    }
+
+    fn exchange_once(&self, name: &str, others: Others, change: &impl Fn(&str) -> Option<Secret>) -> Exchange {
         let exchanged = || -> Result<Exchange, Errno> {
             let store = self.home(name).map_or_else(|| self.open(), |home| home.open())?;
             let (new, lock) = (name.to_owned() + NEW, name.to_owned() + LOCK);
             let busy = || Exchange::Busy(self.file(name).with_file_name(&lock));
-            let is_locked = || stat(&store, &lock).map(|stat| stat.is_some());
+            let is_locked = || match others {
+                Others::Lock => stat(&store, &lock).map(|stat| stat.is_some()),
+                Others::JustWrite => Ok(false),
+            };
             let Some(before) = stat(&store, name)? else { return Ok(Exchange::Left("it is gone".to_owned())) };
             let text = match read_at(&store, name) {
                 Ok(text) => Secret::new(text.unwrap_or_default()),
@@ -52,20 +84,24 @@ impl Store {
             }
             let _ = rustix::fs::unlinkat(&store, new.as_str(), AtFlags::empty());
             create(&store, &new, changed.expose().as_bytes(), before.st_mode & 0o777)?;
-            let renamed = match create(&store, &lock, b"", 0) {
-                Ok(()) => {
-                    // If the file was changed after we read it, that change would be lost.
-                    let is_same = stat(&store, name).map(|now| now.is_some_and(|now| is_same(&before, &now)));
-                    let renamed = match is_same {
-                        Ok(true) => rustix::fs::renameat(&store, new.as_str(), &store, name).map(|()| Exchange::Done),
-                        Ok(false) => Ok(busy()),
-                        Err(error) => Err(error),
-                    };
-                    let _ = rustix::fs::unlinkat(&store, lock.as_str(), AtFlags::empty());
-                    renamed
+            let rename = || {
+                // If the file was changed after we read it, that change would be lost.
+                if !stat(&store, name)?.is_some_and(|now| is_same(&before, &now)) {
+                    return Ok(busy());
                 }
-                Err(Errno::EXIST) => Ok(busy()),
-                Err(error) => Err(error),
+                rustix::fs::renameat(&store, new.as_str(), &store, name).map(|()| Exchange::Done)
+            };
+            let renamed = match others {
+                Others::JustWrite => rename(),
+                Others::Lock => match create(&store, &lock, b"", 0) {
+                    Ok(()) => {
+                        let renamed = rename();
+                        let _ = rustix::fs::unlinkat(&store, lock.as_str(), AtFlags::empty());
+                        renamed
+                    }
+                    Err(Errno::EXIST) => Ok(busy()),
+                    Err(error) => Err(error),
+                },
             };
             if renamed != Ok(Exchange::Done) {
                 let _ = rustix::fs::unlinkat(&store, new.as_str(), AtFlags::empty());
@@ -90,7 +126,7 @@ mod tests {
         os::unix::fs::{PermissionsExt, symlink},
     };
 
-    use super::super::{KUBECONFIG, Readers, tests::NAME};
+    use super::super::{CURL, Readers, tests::NAME};
     use super::*;
     use crate::platform::Base;
 
@@ -140,6 +176,32 @@ mod tests {
         assert!(matches!(exchanged, Exchange::Busy(_)));
         assert_eq!(store.exchange(KUBECONFIG, renewed), Exchange::Done);
         assert_eq!(fs::read_to_string(&path).expect("there"), "new, and more");
+    }
+
+    #[test]
+    fn what_nobody_locks_is_exchanged_without_a_lock_and_tried_again_where_it_was_changed_meanwhile() {
+        let (_directory, store) = store();
+        store.write(CURL, b"old", 0o600).expect("written");
+        let (path, lock) = (store.file(CURL), store.path().join("curlrc.lock"));
+        let written = std::cell::Cell::new(0);
+        let exchanged = store.exchange(CURL, |text| {
+            assert!(!lock.exists());
+            if written.replace(written.get() + 1) == 0 {
+                fs::write(&path, "old, and more").expect("written");
+            }
+            renewed(text)
+        });
+        assert_eq!((exchanged, written.get()), (Exchange::Done, 2));
+        assert_eq!(fs::read_to_string(&path).expect("there"), "new, and more");
+        // A lock of somebody's would mean nothing.
+        fs::write(&lock, "").expect("made");
+        assert_eq!(store.exchange(CURL, |text| Some(Secret::new(text.replace("new", "newer")))), Exchange::Done);
+        let changing = |_: &str| {
+            fs::write(&path, format!("{}", written.replace(written.get() + 1))).expect("written");
+            Some(Secret::new("never".to_owned()))
+        };
+        assert!(matches!(store.exchange(CURL, changing), Exchange::Busy(_)), "whoever never stops is not waited for");
+        assert_eq!(written.get(), 2 + TRIES);
     }
 
     #[test]

@@ -53,8 +53,7 @@ fn job<'w>(world: &'w World, on_gitlab: bool, cloud: &str) -> Job<'w> {
     doors::make_directory(&bin);
     doors::make_directory(&ci);
     for (name, script) in [(plugin, format!("#!/bin/sh\n{needs}{PRINT}")), ("kubectl", "#!/bin/sh\ntest -r \"$KUBECONFIG\"\n".to_owned())] {
-        doors::write(&bin.join(name), &script);
-        doors::set_mode(&bin.join(name), 0o700);
+        doors::write_program(&bin.join(name), &script);
     }
     job.set("PATH", format!("{}:{}", bin.display(), job.get("PATH").expect("set")));
     let token = job.directory().join("identity.token");
@@ -129,8 +128,7 @@ fn the_exchange_of_the_page_is_one() {
     job.unset("JOBPASS_EXCHANGE_CLIENT_ID");
     let bin = job.directory().join("bin");
     doors::make_directory(&bin);
-    doors::write(&bin.join("kubectl"), "#!/bin/sh\ntest -r \"$KUBECONFIG\"\n");
-    doors::set_mode(&bin.join("kubectl"), 0o700);
+    doors::write_program(&bin.join("kubectl"), "#!/bin/sh\ntest -r \"$KUBECONFIG\"\n");
     job.set("PATH", format!("{}:{}", bin.display(), job.get("PATH").expect("set")));
     doors::write(&job.workspace().join("ca.crt"), &world.ca_pem());
     let page = pages::example("clusters", "exchange");

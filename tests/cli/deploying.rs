@@ -58,8 +58,7 @@ impl Folder {
     /// Calls the script with a client that is this shell script.
     fn apply(&self, client: &str, flags: &[&str], seconds: u32) -> Applied {
         let program = self.path("client");
-        doors::write(&program, client);
-        doors::set_mode(&program, 0o700);
+        doors::write_program(&program, client);
         let mut script = doors::tool("sh");
         script.arg(self.path("apply")).args(flags).env("PATH", "/usr/bin:/bin").env("KUBECTL", program).env("HOME", self.0.path());
         script.env("BOOK", self.path("book")).env("JOBPASS_APPLY_SECONDS", seconds.to_string());

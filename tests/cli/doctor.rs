@@ -363,7 +363,7 @@ fn a_question_without_an_answer_does_not_keep_the_pass_alive() {
     let world = World::sandbox("it does not answer");
     world.on_sandbox().fault(Fault::on("POST", "selfsubjectrulesreviews").hang().always());
     let job = Job::local(&world);
-    let ran = doctor(&job).args(["--timeout", "2s"]).run();
+    let ran = doctor(&job).args(["--timeout", "6s"]).run();
     assert_eq!(ran.end, End::Code(WELL), "{}", ran.transcript());
     assert!(ran.stdout.contains("-   rights "), "{}", ran.transcript());
     assert_eq!(world.secrets(), [""; 0]);

@@ -82,7 +82,7 @@ fn an_endpoint_that_never_answers_costs_no_more_than_the_deadline() {
     let world = World::trusting();
     let (job, known) = Job::github_with_nothing_stored(&world, &json!({}));
     known.set_answer(Answer::Held(Gate::new()));
-    let refused = job.request().args(["--timeout", "2s"]).run();
+    let refused = job.request().args(["--timeout", "8s"]).run();
     assert!(!refused.is_success() && refused.stderr.contains("GitHub's OIDC provider did not answer within"), "{}", refused.transcript());
     job.assert_nothing_left();
 }
@@ -113,7 +113,7 @@ fn a_pass_whose_job_gets_no_token_any_more_is_told_until_when_it_lives() {
     job.request().succeed();
     let token = job.token();
     known.set_answer(Answer::Status(403, "{}".to_owned()));
-    let ended = job.revoke().args(["--timeout", "3s"]).run();
+    let ended = job.revoke().args(["--timeout", "8s"]).run();
     assert_snapshot!(ended.said());
     assert!(world.accepts(&token), "nothing of ours lets a token end its own lease");
     known.set_answer(Answer::Token);

@@ -325,7 +325,8 @@ fn a_service_account_that_is_deleted_is_told() {
 #[test]
 fn an_identity_that_expires_meanwhile_is_told_and_the_pass_goes_on_to_its_end() {
     let world = World::sandbox("the answers are scripted");
-    world.on_sandbox().max_token_expiration(3);
+    // The first refusal comes after four fifths of that, the last one at the end.
+    world.on_sandbox().max_token_expiration(10);
     let job = Job::tekton(&world);
     let no = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "Unauthorized", "reason": "Unauthorized", "code": 401});
     world.on_sandbox().fault(Fault::on("POST", "/token").nth(2).answer(401, no).always());
@@ -672,6 +673,21 @@ fn no_reader_ever_sees_half_a_file() {
         }
         over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(readers.into_iter().all(|reader| reader.join().expect("it has seen whole files only") > 10));
+    });
+    ended(&job, holding);
+}
+
+#[test]
+fn a_lock_that_stays_beside_the_kubeconfig_is_told_however_often_the_token_is_renewed() {
+    let world = World::sandbox("many renewals take a while on a real server");
+    let job = Job::tekton(&world);
+    let holding = held(&job);
+    doors::write(&job.place().join("kubeconfig.lock"), "");
+    // More often than it takes to give up on the lock for one token.
+    eventually("it is told", || {
+        holding.signal(Signal::USR1);
+        std::thread::sleep(Duration::from_millis(100));
+        holding.so_far().contains("the renewed token is not in the kubeconfig")
     });
     ended(&job, holding);
 }

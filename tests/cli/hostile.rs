@@ -67,7 +67,8 @@ fn all(world: &World, asked: &Asked<'_>, elsewhere: &str) -> String {
     let mut said = Vec::new();
     for (what, answer) in answers(elsewhere, &asked.foreign, &gate) {
         (asked.set)(answer);
-        let ran = refused(|| asked.job.request().args(["--timeout", "4s"]).run());
+        // Of which the issuer has a half.
+        let ran = refused(|| asked.job.request().args(["--timeout", "12s"]).run());
         assert!(!ran.is_success() && ran.requests.is_empty(), "{what}: {}", ran.transcript());
         said.push(format!("# {what}\n{}", ran.said()));
         asked.job.assert_nothing_left();
@@ -86,7 +87,7 @@ fn post(world: &World, asked: &Asked<'_>, elsewhere: &str) {
         asked.job.request().succeed();
         let token = asked.job.token();
         (asked.set)(answer);
-        let ran = refused(|| asked.job.revoke().args(["--timeout", "2s"]).run());
+        let ran = refused(|| asked.job.revoke().args(["--timeout", "8s"]).run());
         assert!(ran.stderr.contains("is not revoked") && ran.stderr.contains("stays valid"), "{what}: {}", ran.transcript());
         (asked.set)(Answer::Token);
         asked.job.revoke().succeed();
@@ -141,7 +142,7 @@ fn an_issuer_that_nobody_vouches_for_is_shown_nothing() {
     let mut said = Vec::new();
     let mut tell = |what: &str, job: &Job<'_>, set: [(&str, String); 1]| {
         let [(name, value)] = set;
-        let ran = refused(|| job.request().env(name, value).args(["--timeout", "4s"]).run());
+        let ran = refused(|| job.request().env(name, value).args(["--timeout", "12s"]).run());
         assert!(!ran.is_success() && ran.requests.is_empty(), "{}", ran.transcript());
         said.push(format!("# {what}\n{}", ran.said()));
         job.assert_nothing_left();

@@ -131,7 +131,8 @@ fn a_credential_plugin_that_hangs_is_killed() {
     let job = Job::gitlab(&world);
     let script = format!("echo $$ >'{}/pid'; exec sleep 50", job.directory().display());
     doors::write(&job.identity_file(), &replace_user(&world.kubeconfig(), &exec(&plugin(&job, &script), "")));
-    let ran = job.request().args(["--timeout", "1s"]).run();
+    // In which it is started, on any machine.
+    let ran = job.request().args(["--timeout", "6s"]).run();
     assert!(!ran.is_success());
     assert_snapshot!(ran.said());
     let pid = fs::read_to_string(job.directory().join("pid")).expect("it ran");

@@ -14,13 +14,18 @@ fn world() -> World {
     world
 }
 
-/// The head of a script: what waits for the next token, and for a kubeconfig that has it. Each gives up after ten seconds.
+/// The head of a script: what waits for the next token, for a kubeconfig that has it, and for a moment in which these files lie beside
+/// it and no others, as between two renewals. Each gives up after ten seconds. What changes the kubeconfig holds its lock meanwhile, as
+/// kubectl does: or the machine would decide which of two writers is the last.
 const WAITS: &str = "set -eu
 token() { cat \"$JOBPASS_TOKEN_FILE\"; }
 until_true() { n=0; until \"$@\"; do n=$((n+1)); [ $n -lt 500 ]; sleep 0.02; done; }
 is_renewed() { [ \"$(token)\" != \"$former\" ]; }
 renewed() { former=$(token); until_true is_renewed; }
 has_token() { t=$(token); grep -qF \"$t\" \"$KUBECONFIG\"; }
+lists() { [ \"$(ls \"${KUBECONFIG%/*}\" | tr '\\n' ' ')\" = \"$* \" ]; }
+lock() { (set -C; : >\"$KUBECONFIG.lock\") 2>/dev/null; }
+locked() { until_true lock; \"$@\"; rm \"$KUBECONFIG.lock\"; }
 ";
 
 fn run<'w>(job: &'w Job<'w>, script: &str) -> Ran {
@@ -73,9 +78,9 @@ fn it_is_renewed_with_the_token() {
     let world = world();
     let job = Job::gitlab(&world);
     let script = "renewed; until_true has_token; renewed; until_true has_token
-stat -c %a \"$KUBECONFIG\"; ls \"${KUBECONFIG%/*}\"";
+stat -c %a \"$KUBECONFIG\"; until_true lists ca.crt curlrc kubeconfig token";
     let ran = run(&job, script);
-    assert_eq!(ran.stdout, "600\nca.crt\ncurlrc\nkubeconfig\ntoken\n", "{}", ran.transcript());
+    assert_eq!(ran.stdout, "600\n", "{}", ran.transcript());
     assert!(!ran.stderr.contains("the renewed token is not"), "{}", ran.transcript());
     job.assert_nothing_left();
 }
@@ -86,7 +91,7 @@ fn what_the_job_has_written_into_it_stays() {
     let job = Job::local(&world);
     // As `oc project`, `oc login` and `kubectl config` leave it: in YAML, with contexts and users of their own; and a comment.
     let script = "old=$(token)
-cat >\"$KUBECONFIG\" <<END
+cat >before <<END
 apiVersion: v1
 # a comment
 clusters:
@@ -121,10 +126,10 @@ users:
   user:
     token: sha256~another-token-of-another-user
 END
-cp \"$KUBECONFIG\" before; chmod 640 \"$KUBECONFIG\"
-renewed; until_true has_token
-new=$(token)
-sed \"s/$old/$new/\" before | cmp - \"$KUBECONFIG\"
+change() { chmod 640 \"$KUBECONFIG\"; cat before >\"$KUBECONFIG\"; }
+locked change
+is_as_before() { new=$(token); sed \"s/$old/$new/\" before | cmp -s - \"$KUBECONFIG\"; }
+renewed; until_true has_token; until_true is_as_before
 stat -c %a \"$KUBECONFIG\"
 rm before";
     let ran = run(&job, script);
@@ -137,18 +142,14 @@ fn what_programs_write_under_its_lock_while_it_is_renewed_is_not_lost() {
     let world = world();
     let job = Job::local(&world);
     // As client-go does it: the lock is made exclusively, the file truncated and written in place. Who finds the lock gives up, and
-    // here tries again. Between two changes there is a moment without a lock, as between two programs: a lock that is always there is
-    // another test's.
-    let script = "started=$(token)
-locked() { (set -C; : >\"$KUBECONFIG.lock\") 2>/dev/null; }
-i=0; renewals=0; last=$started
+    // here tries again. Between two changes there is a moment without a lock, as between two programs, and after a renewal as long a one
+    // as jobpass needs: a lock that is always there is another test's.
+    let script = "i=0; renewals=0; last=$(token)
+change() { text=$(cat \"$KUBECONFIG\"); : >\"$KUBECONFIG\"; printf '%s\\n# %s\\n' \"$text\" $i >\"$KUBECONFIG\"; }
 while [ $renewals -lt 3 ] && [ $i -lt 3000 ]; do
   i=$((i+1))
-  until_true locked
-  text=$(cat \"$KUBECONFIG\"); : >\"$KUBECONFIG\"
-  printf '%s\\n# %s\\n' \"$text\" $i >\"$KUBECONFIG\"
-  rm \"$KUBECONFIG.lock\"; sleep 0.02
-  now=$(token); [ \"$now\" = \"$last\" ] || { renewals=$((renewals+1)); last=$now; }
+  locked change; sleep 0.02
+  now=$(token); [ \"$now\" = \"$last\" ] || { until_true has_token; renewals=$((renewals+1)); last=$now; }
 done
 until_true has_token
 j=0; while [ $j -lt $i ]; do j=$((j+1)); grep -qx \"# $j\" \"$KUBECONFIG\" || echo \"lost: $j\"; done
@@ -166,7 +167,8 @@ fn a_token_that_kubectl_wrote_back_is_renewed_again() {
     // It had read the user before the renewal, and writes him when it is over.
     let ran = run(
         &job,
-        "cp \"$KUBECONFIG\" before; renewed; until_true has_token; cat before >\"$KUBECONFIG\"; rm before; until_true has_token; echo fine",
+        "back() { cat before >\"$KUBECONFIG\"; }
+cp \"$KUBECONFIG\" before; renewed; until_true has_token; locked back; rm before; until_true has_token; echo fine",
     );
     assert_eq!(ran.stdout, "fine\n", "{}", ran.transcript());
 }
@@ -175,14 +177,14 @@ fn a_token_that_kubectl_wrote_back_is_renewed_again() {
 fn a_lock_that_stays_is_told_once_and_not_taken_away() {
     let world = world();
     let job = Job::local(&world);
-    let script = "former=$(token); : >\"$KUBECONFIG.lock\"; until_true is_renewed; first=$(token)
+    let script = "until_true lock; former=$(token); until_true is_renewed; first=$(token)
 until_true grep -qF 'the renewed token is not in' err; renewed; renewed
-! grep -qF \"$first\" \"$KUBECONFIG\"; [ -e \"$KUBECONFIG.lock\" ]; ls \"${KUBECONFIG%/*}\"
+if grep -qF \"$first\" \"$KUBECONFIG\"; then exit 3; fi; [ -e \"$KUBECONFIG.lock\" ]
+until_true lists ca.crt curlrc kubeconfig kubeconfig.lock lease.json token
 rm \"$KUBECONFIG.lock\"; until_true has_token";
     doors::write(&job.workspace().join("script"), &format!("{WAITS}{script}"));
     let ran =
         job.shell("sh", &format!("jobpass run -s {} -- sh script 2>err; code=$?; cat err >&2; exit $code", world.account())).succeed();
-    assert_eq!(ran.stdout, "ca.crt\ncurlrc\nkubeconfig\nkubeconfig.lock\nlease.json\ntoken\n", "{}", ran.transcript());
     let said: Vec<_> = ran.stderr.lines().filter(|line| line.contains("kubeconfig")).collect();
     assert_snapshot!(world.plain(&said.join("\n")));
     job.assert_nothing_left();
@@ -201,7 +203,7 @@ fn what_is_no_longer_the_passs_is_left_as_it_is_and_told_once() {
     for change in changes {
         let job = Job::local(&world);
         let script = format!(
-            "{change}\nls -l \"$KUBECONFIG\" >before 2>&1 || :\nuntil_true grep -qF 'the renewed token is not in' err; renewed\n\
+            "change() {{ {change}; ls -l \"$KUBECONFIG\" >before 2>&1 || :; }}\nlocked change\nuntil_true grep -qF 'the renewed token is not in' err; renewed\n\
              ls -l \"$KUBECONFIG\" 2>&1 | cmp - before; rm -f before other"
         );
         doors::write(&job.workspace().join("script"), &format!("{WAITS}{script}"));

@@ -23,11 +23,10 @@ fn the_same_three_variables_are_enough_for_a_pass() {
     job.set("JOBPASS_CERTIFICATE_AUTHORITY", job.directory().join("identity.ca"));
     let oc = job.directory().join("bin/oc");
     doors::make_directory(&job.directory().join("bin"));
-    doors::write(
+    doors::write_program(
         &oc,
         "#!/bin/sh\ngrep -q tokenFile \"$KUBECONFIG\" && test -z \"${JOBPASS_IDENTITY_TOKEN-}\" && echo \"oc $*: $(cat \"$JOBPASS_TOKEN_FILE\")\"\n",
     );
-    doors::set_mode(&oc, 0o700);
     job.set("PATH", format!("{}:{}", job.directory().join("bin").display(), job.get("PATH").expect("set")));
     let yaml = pages::example("migrating", "step-1").replace("ci/deploy-bot", &world.account());
     let ran = job.shell("sh", &script(&yaml).join("\n")).succeed();

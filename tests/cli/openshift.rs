@@ -58,8 +58,7 @@ impl OpenShift {
 fn put_program(job: &Job<'_>, name: &str, script: &str) {
     let programs = job.directory().join("bin");
     doors::make_directory(&programs);
-    doors::write(&programs.join(name), &format!("#!/bin/sh\n{script}\n"));
-    doors::set_mode(&programs.join(name), 0o700);
+    doors::write_program(&programs.join(name), &format!("#!/bin/sh\n{script}\n"));
     let path = job.get("PATH").expect("set");
     if !path.starts_with(programs.to_str().expect("UTF-8")) {
         job.set("PATH", format!("{}:{path}", programs.display()));
@@ -243,7 +242,7 @@ fn what_the_oauth_server_can_say() {
         if let Some(fault) = fault {
             shift.world.on_sandbox().fault(fault);
         }
-        let ran = job.request().args(["--timeout", "2s"]).run();
+        let ran = job.request().args(["--timeout", "6s"]).run();
         shift.world.on_sandbox().clear_faults();
         shift.assert_no_token_lives();
         job.assert_nothing_left();
@@ -321,6 +320,17 @@ fn a_server_of_tokens_that_comes_back_is_waited_for() {
     assert_eq!(shift.world.on_sandbox().faults_left(), 0);
     job.revoke().succeed();
     shift.assert_no_token_lives();
+}
+
+#[test]
+fn what_the_server_has_said_counts_though_the_last_try_had_no_time() {
+    let shift = OpenShift::new();
+    shift.world.on_sandbox().fault(Fault::on("GET", "/oauth/authorize").answer_text(500, "no"));
+    shift.world.on_sandbox().fault(Fault::on("GET", "/oauth/authorize").nth(2).hang().always());
+    let job = shift.job(Job::gitlab(&shift.world));
+    let said = refused(&job.request().args(["--timeout", "8s"]).run());
+    assert!(said.ends_with("caused by: OpenShift's OAuth server answered 500 Internal Server Error"), "{said}");
+    job.assert_nothing_left();
 }
 
 #[test]
@@ -425,7 +435,7 @@ fn a_given_token_stays_where_a_pass_could_not_be_ended() {
     let (job, _) = with_token(&shift, Job::gitlab(&shift.world));
     job.request().succeed();
     shift.world.on_sandbox().fault(Fault::on("DELETE", "/secrets/").internal_error().always());
-    let ran = job.revoke().args(["--revoke-identity", "--timeout", "2s"]).run();
+    let ran = job.revoke().args(["--revoke-identity", "--timeout", "6s"]).run();
     assert!(ran.said().contains("is not revoked"), "{}", ran.transcript());
     assert_eq!(shift.oauth.tokens().len(), 1);
     shift.world.on_sandbox().clear_faults();

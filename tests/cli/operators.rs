@@ -18,8 +18,7 @@ fn desk<'w>(world: &'w World, directory: &Path) -> Job<'w> {
     let job = Job::local(world);
     let bin = job.directory().join("bin");
     doors::make_directory(&bin);
-    doors::write(&bin.join("kubectl"), &format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", ControlPlane::binary().display()));
-    doors::set_mode(&bin.join("kubectl"), 0o700);
+    doors::write_program(&bin.join("kubectl"), &format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", ControlPlane::binary().display()));
     job.set("PATH", format!("{}:{}", bin.display(), job.get("PATH").expect("set")));
     job.set("KUBECONFIG", directory.join("admin.kubeconfig"));
     job

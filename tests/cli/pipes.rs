@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink, os::unix::net::UnixListener, path::PathBuf}
 use insta::assert_snapshot;
 use rustix::process::Signal;
 
-use crate::harness::{End, Job, World, doors};
+use crate::harness::{End, Job, World, doors, random};
 
 /// One of each kind that is no file, by name and path, with what keeps it alive.
 fn kinds(job: &Job<'_>) -> (Vec<(&'static str, PathBuf)>, impl Sized + use<>) {
@@ -175,12 +175,17 @@ fn a_file_of_certificates_need_not_be_text() {
 fn a_pipe_that_nobody_writes_to_is_left_on_a_signal_and_in_time() {
     let world = World::new();
     let job = Job::local(&world);
-    let pipe = job.directory().join("pipe");
-    doors::pipe(&pipe);
-    let path = pipe.to_string_lossy().into_owned();
+    // Each call has a pipe of its own: our end of the former one may live on for a moment, in a process that another test is just
+    // starting, and its end would be that of the next call's text.
+    let new_pipe = || {
+        let pipe = job.directory().join(format!("pipe-{}", random()));
+        doors::pipe(&pipe);
+        (pipe.to_string_lossy().into_owned(), pipe)
+    };
     for flag in ["--kubeconfig", "--identity-token-file", "--certificate-authority"] {
         for (verb, code) in [("request", 1), ("run", 125)] {
             for signal in [Signal::TERM, Signal::INT] {
+                let (path, pipe) = new_pipe();
                 let call = job.jobpass().args([verb, "-s", &world.account(), flag, &path]);
                 let call = if verb == "run" { call.args(["--", "true"]) } else { call };
                 let running = call.start();
@@ -193,11 +198,12 @@ fn a_pipe_that_nobody_writes_to_is_left_on_a_signal_and_in_time() {
             }
         }
     }
-    let late = job.request().args(["--kubeconfig", &path, "--timeout", "1s"]).run();
+    let late = job.request().args(["--kubeconfig", &new_pipe().0, "--timeout", "1s"]).run();
     assert_eq!(late.end, End::Code(2));
     assert_snapshot!(late.said());
     job.request().succeed();
     for flag in ["--lease-file", "--kubeconfig"] {
+        let (path, pipe) = new_pipe();
         let running = job.revoke().args([flag, &path]).start();
         let writer = running.reads(&pipe);
         running.signal(Signal::TERM);

@@ -1,9 +1,6 @@
 //! jobpass among other processes: who starts it and how, who of them dies, and what the command leaves behind.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use jobpass_sandbox::Fault;
 use rustix::process::Signal;
@@ -16,7 +13,9 @@ fn a_filter_outlives_whoever_started_it() {
     let job = Job::local(&world);
     job.set("PASSWORD", "correct horse battery");
     // As with `exec > >(jobpass scrub …)` in bash: the script ends, and what it said last is still on its way.
-    let script = "mkfifo pipe; jobpass scrub --scrub-env PASSWORD <pipe & { sleep 0.5; echo \"deploying failed: $PASSWORD\"; } >pipe & sleep 0.2; rm pipe; exit 3";
+    let script = "mkfifo pipe; jobpass scrub --scrub-env PASSWORD <pipe &
+{ : >open; while kill -0 $$ 2>/dev/null; do sleep 0.02; done; echo \"deploying failed: $PASSWORD\"; } >pipe &
+until [ -e open ]; do sleep 0.02; done; rm pipe open; exit 3";
     let ran = job.shell("sh", script).run();
     assert_eq!((ran.end, ran.stdout.as_str()), (End::Code(3), "deploying failed: ***\n"));
 }
@@ -143,12 +142,10 @@ fn what_a_cancellation_does_to_the_command_is_said() {
     ] {
         let running = job.run(command).start();
         running.said("ready");
-        for signal in signals {
-            running.signal(*signal);
-            if signals.len() > 1 {
-                // Each is to be heard alone.
-                std::thread::sleep(Duration::from_millis(50));
-            }
+        // Each is to be heard alone: the second one kills, and the third one then says nothing more.
+        for (signal, heard) in signals.iter().zip(["the command gets", "the command is killed", ""]) {
+            running.signal_if_there(*signal);
+            running.said(heard);
         }
         let ran = running.wait();
         // What a shell says of its own `sleep`, at some moments.
@@ -166,10 +163,10 @@ fn revoke_goes_on_when_it_is_told_to_end_and_then_loses_its_parent() {
     world.relay().hold_request(1);
     let shell = job.shell("sh", "jobpass revoke & echo $! >pid; wait").start();
     world.relay().wait_held();
-    doors::terminate(fs::read_to_string(job.workspace().join("pid")).expect("written").trim());
+    doors::terminate(&doors::line(&job.workspace().join("pid")));
     shell.said("SIGTERM: revoking first");
     shell.signal(Signal::KILL);
-    std::thread::sleep(Duration::from_millis(100));
+    shell.is_dead();
     world.relay().release();
     let ran = shell.wait();
     assert!(ran.stderr.contains("revoked the pass"), "{}", ran.transcript());
@@ -183,8 +180,8 @@ fn a_signal_that_is_sent_to_the_process_and_to_its_group_is_one() {
     let running =
         job.run_with(["--grace", "4s"], "trap 'sleep 0.4; echo cleaned; exit 4' TERM; echo ready; while :; do sleep 0.02; done").start();
     running.said("ready");
+    // One after the other: what is heard a quarter of a second later is a second one.
     running.signal(Signal::TERM);
-    std::thread::sleep(Duration::from_millis(20));
     running.signal(Signal::TERM);
     let ran = running.wait();
     assert_eq!((ran.end, ran.stdout.as_str()), (End::Code(4), "ready\ncleaned\n"), "{}", ran.transcript());
@@ -236,7 +233,7 @@ fn the_dead_that_nobody_buries_are_not_waited_for() {
     let inner = format!(
         "jobpass run -s {} --grace 5s -- sh -c 'sleep 60 & echo >began; wait' &
 run=$!
-until test -e began; do sleep 0.02; done
+until test -e go; do sleep 0.02; done
 echo >told
 kill -TERM $run
 wait $run
@@ -247,12 +244,18 @@ echo >over
     let file = |name: &str| job.workspace().join(name);
     doors::write(&file("inner"), &inner);
     // Process 1 of many images is `sleep` or `tail`, which takes no notice of orphans.
-    let line = "exec unshare --pid --fork --kill-child --mount-proc sh -c 'sh ./inner & exec sleep 20'";
+    let line = "exec unshare --pid --fork --kill-child --mount-proc sh -c 'sh ./inner & exec sleep 60'";
     let running = job.shell("sh", line).start();
+    eventually("the command has begun", || file("began").exists());
+    // The DELETE, whose answer is another's matter.
+    world.relay().hold_request(1);
+    doors::write(&file("go"), "");
     eventually("the command is told to end", || file("told").exists());
     let start = Instant::now();
-    eventually("jobpass has ended", || file("over").exists());
+    world.relay().wait_held();
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    world.relay().release();
+    eventually("jobpass has ended", || file("over").exists());
     drop(running);
     job.assert_nothing_left();
 }

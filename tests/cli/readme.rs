@@ -30,12 +30,10 @@ fn programs(job: &Job<'_>) {
         ),
     ] {
         let path = bin.join(name);
-        doors::write(&path, &format!("#!/bin/sh\n{script}\n"));
-        doors::set_mode(&path, 0o700);
+        doors::write_program(&path, &format!("#!/bin/sh\n{script}\n"));
     }
     let deploy = job.workspace().join("deploy.sh");
-    doors::write(&deploy, "#!/bin/sh\necho \"deployed with $DB_PASSWORD and ${OPENSHIFT_TOKEN-no token}\"\n");
-    doors::set_mode(&deploy, 0o700);
+    doors::write_program(&deploy, "#!/bin/sh\necho \"deployed with $DB_PASSWORD and ${OPENSHIFT_TOKEN-no token}\"\n");
     job.set("PATH", format!("{}:{}", bin.display(), job.get("PATH").expect("set")));
     job.set("JOBPASS_SERVICE_ACCOUNT", job.world.account());
 }
@@ -57,7 +55,7 @@ fn a_pass_that_is_held_beside_a_script() {
     let job = Job::local(&world);
     programs(&job);
     let kubectl = job.directory().join("bin/kubectl");
-    doors::write(&kubectl, "#!/bin/sh\ngrep -q '\"token\": \"eyJ' \"$2\" && shift 2 && echo \"kubectl $*: fine\"\n");
+    doors::write_program(&kubectl, "#!/bin/sh\ngrep -q '\"token\": \"eyJ' \"$2\" && shift 2 && echo \"kubectl $*: fine\"\n");
     let script = block("hold").replace("ci/deploy-bot", &world.account());
     let ran = job.shell("sh", &format!("set -e\n{script}")).succeed();
     assert_eq!(ran.stdout, "kubectl apply -f manifests/: fine\n");
@@ -119,8 +117,7 @@ fn of_another<'w>(world: &'w World, program: &str, said: &str, token: &str) -> J
     // What it is asked for is what the page says.
     let script = format!("#!/bin/sh\n[ \"$*\" = '{said}' ] || {{ echo \"$*\" >&2; exit 2; }}\ncat {}\n", identity.display());
     let path = job.directory().join("home").join(program);
-    doors::write(&path, &script);
-    doors::set_mode(&path, 0o700);
+    doors::write_program(&path, &script);
     job.set("PATH", format!("{}:{}", job.directory().join("home").display(), job.get("PATH").expect("set")));
     job
 }

@@ -473,7 +473,7 @@ fn a_wait_that_ends_too_early_is_pending() {
     let job = Job::local(&world);
     job.request().succeed();
     assert!(world.accepts(&job.token()));
-    let ran = job.revoke().args(["--wait-dead", "--timeout", "1s"]).succeed();
+    let ran = job.revoke().args(["--wait-dead", "--timeout", "5s"]).succeed();
     assert!(ran.said().contains("dead at "), "{}", ran.transcript());
 }
 
@@ -514,7 +514,7 @@ fn a_server_that_cannot_be_reached_is_tried_again_later() {
     let job = Job::gitlab(&world);
     job.request().succeed();
     world.on_sandbox().fault(Fault::on("DELETE", "/secrets").unavailable().always());
-    let ran = job.revoke().args(["--timeout", "1s"]).run();
+    let ran = job.revoke().args(["--timeout", "5s"]).run();
     code(&ran, 0);
     assert_snapshot!(ran.said());
     world.on_sandbox().clear_faults();

@@ -509,7 +509,8 @@ fn on_a_real_cluster_forty_teams_are_set_up_in_one_run() {
     let begun = Instant::now();
     let ran = own.setup(&format!("-f {} --apply --yes", file.display()));
     done(&ran);
-    assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
+    // A second for each object would be four minutes; how many requests there are says more.
+    assert!(begun.elapsed() < Duration::from_mins(3), "{:?}", begun.elapsed());
     let line = ran.stderr.lines().find(|line| line.contains(" requests")).expect("it says how many");
     let requests: usize = line.split(' ').rev().nth(1).and_then(|number| number.parse().ok()).expect("a number");
     // Each object is looked at, tried, and applied.

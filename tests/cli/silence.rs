@@ -21,8 +21,12 @@ fn requests(world: &World, ran: &Ran) -> String {
 fn a_connection_that_the_network_forgot_during_the_command() {
     let world = World::new();
     let job = Job::local(&world);
-    world.relay().forget_idle(Duration::from_millis(800));
-    let ran = job.run_with(["--strict"], "sleep 2").succeed();
+    let running = job.run_with(["--strict"], "echo begun; until [ -e go ]; do sleep 0.02; done").start();
+    running.said("begun");
+    world.relay().forget();
+    doors::write(&job.workspace().join("go"), "");
+    let ran = running.wait();
+    assert!(ran.is_success(), "{}", ran.transcript());
     assert!(ran.stderr.contains("dead:") || ran.stderr.contains("dead at "), "{}", ran.transcript());
     assert_snapshot!(requests(&world, &ran), @"
     POST /api/v1/namespaces/NS/secrets -> 201
@@ -39,13 +43,15 @@ fn a_connection_that_the_network_forgot_during_the_command() {
 fn a_connection_that_the_network_forgot_before_a_renewal() {
     let world = World::sandbox("a real server grants no token for seconds");
     world.on_sandbox().max_token_expiration(5);
-    world.relay().forget_idle(Duration::from_millis(1500));
     let job = Job::local(&world);
-    let script = "first=$(cat \"$JOBPASS_TOKEN_FILE\"); i=0
+    let script = "first=$(cat \"$JOBPASS_TOKEN_FILE\"); i=0; echo begun
 while [ \"$(cat \"$JOBPASS_TOKEN_FILE\")\" = \"$first\" ] && [ $i -lt 1000 ]; do sleep 0.02; i=$((i+1)); done
 test $i -lt 1000 && echo renewed";
-    let ran = job.run(script).succeed();
-    assert_eq!(ran.stdout, "renewed\n", "{}", ran.transcript());
+    let running = job.run(script).start();
+    running.said("begun");
+    world.relay().forget();
+    let ran = running.wait();
+    assert_eq!(ran.stdout, "begun\nrenewed\n", "{}", ran.transcript());
     assert!(!ran.stderr.contains("not renewed"), "{}", ran.transcript());
     job.assert_nothing_left();
 }
@@ -262,7 +268,7 @@ fn a_quota_that_is_being_counted_is_no_lease_of_that_name() {
     job.revoke().succeed();
     job.assert_nothing_left();
     world.on_sandbox().fault(Fault::on("POST", "/secrets").conflict().always());
-    let ran = job.request().args(["--timeout", "2s"]).run();
+    let ran = job.request().args(["--timeout", "6s"]).run();
     assert_eq!(ran.end, End::Code(1));
     assert_snapshot!(ran.said());
     job.assert_nothing_left();

@@ -1,7 +1,5 @@
 //! The first moment of a process: who can look into it before it has closed itself.
 
-use std::fs;
-
 use crate::harness::{Job, World, doors};
 
 /// A process of the same user looks at `/proc/PID/environ` of a jobpass that is held up before its first line: its loader waits for a
@@ -18,7 +16,7 @@ fn one_whose_file_its_user_cannot_read_is_closed_from_the_start() {
     doors::set_mode(directory.path(), 0o755);
     for (mode, expected) in [(0o755, "seen"), (0o711, "closed")] {
         let program = directory.path().join(format!("jobpass-{mode:o}"));
-        fs::copy(env!("CARGO_BIN_EXE_jobpass"), &program).expect("copied");
+        doors::copy_program(env!("CARGO_BIN_EXE_jobpass").as_ref(), &program);
         doors::set_mode(&program, mode);
         let pipes = directory.path().join(format!("{mode:o}"));
         doors::make_directory(&pipes);

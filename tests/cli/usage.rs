@@ -278,7 +278,6 @@ pub(crate) fn exec(command: &str, more: &str) -> String {
 /// A credential plugin that runs this script; returns its path.
 pub(crate) fn plugin(job: &Job<'_>, script: &str) -> String {
     let path = job.directory().join("identity.plugin");
-    doors::write(&path, &format!("#!/bin/sh\n{script}\n"));
-    doors::set_mode(&path, 0o700);
+    doors::write_program(&path, &format!("#!/bin/sh\n{script}\n"));
     path.to_string_lossy().into_owned()
 }

@@ -258,8 +258,9 @@ fn a_kubeconfig_that_the_runner_put_there_is_the_identity_all_the_same() {
 fn the_volume_never_has_the_token_of_a_run() {
     let world = World::new();
     let mut job = Job::gitlab(&world);
-    let running =
-        job.run("grep -c tokenFile \"$KUBECONFIG\"; cmp \"$JOBPASS_TOKEN_FILE\" \"${KUBECONFIG%/*}/token\" && echo ready; sleep 2").start();
+    let running = job
+        .run("grep -c tokenFile \"$KUBECONFIG\"; cmp \"$JOBPASS_TOKEN_FILE\" \"${KUBECONFIG%/*}/token\" && echo ready; sleep 50")
+        .start();
     running.said("ready");
     let token = job.token();
     running.signal(Signal::KILL);
@@ -278,7 +279,7 @@ fn revoke_in_the_same_container_has_the_token_to_ask_with() {
     let world = World::new();
     let job = Job::gitlab(&world);
     for by_file in [false, true] {
-        let running = job.run("echo ready; sleep 2").start();
+        let running = job.run("echo ready; sleep 50").start();
         running.said("ready");
         running.signal(Signal::KILL);
         running.wait();

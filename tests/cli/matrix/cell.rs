@@ -163,7 +163,8 @@ first=$(token); while [ \"$(token)\" = \"$first\" ]; do sleep 0.05; done; exit 7
             job.world.relay().lose_server();
         }
         if self.call == Call::Renewal && self.fails() {
-            running.said(self.not_renewed());
+            // Where it ends without that, it was too late for anything.
+            running.has_said(self.not_renewed());
             doors::write(&job.workspace().join("go"), "");
         }
         running.wait()

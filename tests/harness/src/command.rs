@@ -186,6 +186,12 @@ impl Running<'_> {
         self.until(words, || self.so_far().contains(words));
     }
 
+    /// Waits until it has said this or has ended without it; whether it has.
+    pub fn has_said(&self, words: &str) -> bool {
+        super::eventually(words, || self.so_far().contains(words) || self.end().is_some() && self.is_all_read());
+        self.so_far().contains(words)
+    }
+
     /// Waits until it reads this pipe, and gives the other end.
     pub fn reads(&self, pipe: &Path) -> File {
         let mut writer = None;
@@ -211,6 +217,11 @@ impl Running<'_> {
         }
     }
 
+    /// Waits until it has ended itself, whoever of what it has started still holds its output.
+    pub fn is_dead(&self) {
+        super::eventually("it is dead", || self.end().is_some());
+    }
+
     /// How it has ended, if it has; it stays a zombie until it is waited for.
     fn end(&self) -> Option<WaitIdStatus> {
         let child = self.child.as_ref().expect("not waited for");
@@ -222,7 +233,8 @@ impl Running<'_> {
         [&self.out, &self.err].into_iter().flatten().all(|drain| drain.reader.is_finished())
     }
 
-    fn so_far(&self) -> String {
+    /// All that it has said by now.
+    pub fn so_far(&self) -> String {
         [&self.out, &self.err].into_iter().flatten().map(Drain::so_far).collect()
     }
 

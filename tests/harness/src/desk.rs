@@ -44,8 +44,7 @@ impl<'w> Desk<'w> {
     pub fn has_kubectl(&self) {
         let bin = self.job.directory().join("bin");
         doors::make_directory(&bin);
-        doors::write(&bin.join("kubectl"), &format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", ControlPlane::binary().display()));
-        doors::set_mode(&bin.join("kubectl"), 0o700);
+        doors::write_program(&bin.join("kubectl"), &format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", ControlPlane::binary().display()));
         self.job.set("PATH", format!("{}:{}", bin.display(), self.job.get("PATH").expect("set")));
     }
 

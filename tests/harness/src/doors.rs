@@ -120,6 +120,18 @@ pub fn write(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("the file can be written");
 }
 
+/// Writes a program that only its owner may run. Not by ourselves: a process that another test is just starting would hold the open
+/// file for a moment, and the kernel runs no file that somebody has open for writing.
+pub fn write_program(path: &Path, text: &str) {
+    let script = "umask 077; cat >\"$1\"; chmod 700 \"$1\"";
+    tool("/bin/sh").env("PATH", "/usr/bin:/bin").args(["-ec", script, "sh"]).arg(path).write_stdin(text).assert().success();
+}
+
+/// Copies a program, in the same way.
+pub fn copy_program(from: &Path, to: &Path) {
+    tool("/bin/cp").arg(from).arg(to).assert().success();
+}
+
 /// The same for what is no text.
 pub fn write_bytes(path: &Path, bytes: &[u8]) {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).expect("the file can be made");
@@ -163,6 +175,16 @@ pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStre
     })?;
     stream.set_nonblocking(false)?;
     Ok(stream)
+}
+
+/// The first line of a file, once it is there and whole.
+pub fn line(path: &Path) -> String {
+    let mut line = None;
+    super::eventually(&format!("a line in {}", path.display()), || {
+        line = fs::read_to_string(path).ok().and_then(|text| text.split_once('\n').map(|(line, _)| line.to_owned()));
+        line.is_some()
+    });
+    line.expect("it is there")
 }
 
 /// Whether a process still runs.

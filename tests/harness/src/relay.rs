@@ -7,7 +7,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{PATIENCE, doors};
@@ -28,8 +28,8 @@ enum Plan {
 #[derive(Default)]
 struct State {
     plan: Option<Plan>,
-    /// The request whose answer waits beside what is planned, and the connection on which it does.
-    late: Option<(usize, Option<usize>)>,
+    /// From which request on the answers wait beside what is planned, and the connections on which they do.
+    late: Option<(usize, Vec<usize>)>,
     connections: usize,
     requests: usize,
     /// The connection that is held, from the planned moment on until it is over.
@@ -38,8 +38,12 @@ struct State {
     held: Vec<usize>,
     /// The connection of which nothing is passed on.
     stalled: Option<usize>,
-    /// A connection that was idle for so long is forgotten: what comes later on it goes nowhere, and nobody is told.
-    memory: Option<Duration>,
+    /// The connections up to this one are forgotten: what comes later on them goes nowhere, and nobody is told.
+    forgotten: usize,
+    /// The connections on which the server has said something since it was given what had been held, or is gone.
+    answered: Vec<usize>,
+    /// How many connections the server has not ended yet.
+    open: usize,
     closed: bool,
     /// There is no server any more.
     gone: bool,
@@ -101,6 +105,12 @@ impl Relay {
         self.shared.lock().connections
     }
 
+    /// How many requests there were since the last plan, or ever: when one was sent is its client's matter, when it is answered its
+    /// server's.
+    pub fn requests(&self) -> usize {
+        self.shared.lock().requests
+    }
+
     /// The n-th request does not reach the server until [`Relay::release`].
     pub fn hold_request(&self, n: usize) {
         self.plan(Plan::HoldRequest(n));
@@ -111,13 +121,14 @@ impl Relay {
         self.plan(Plan::HoldAnswer(n));
     }
 
-    /// Beside the request that is held, the answer to the n-th one waits too, until [`Relay::release_answer`].
-    pub fn hold_answer_too(&self, n: usize) {
-        self.shared.lock().late = Some((n, None));
+    /// Beside the request that is held, the answers to the n-th one and to those after it wait too, until [`Relay::release_answers`]:
+    /// to its copies on other connections as well.
+    pub fn hold_answers_too(&self, n: usize) {
+        self.shared.lock().late = Some((n, Vec::new()));
     }
 
-    /// Lets go the answer that waits beside a request.
-    pub fn release_answer(&self) {
+    /// Lets go the answers that wait beside a request.
+    pub fn release_answers(&self) {
         self.shared.lock().late = None;
         self.shared.changed.notify_all();
     }
@@ -127,9 +138,16 @@ impl Relay {
         self.shared.lock().stalled = Some(n);
     }
 
-    /// A connection that is idle for so long is forgotten, without a word to either side.
-    pub fn forget_idle(&self, memory: Duration) {
-        self.shared.lock().memory = Some(memory);
+    /// The connections that there are by now are forgotten, without a word to either side, as by a firewall when they were idle.
+    pub fn forget(&self) {
+        let mut state = self.shared.lock();
+        state.forgotten = state.connections;
+    }
+
+    /// Waits until all connections of a client that was killed are over: what it has sent last is read by then, and done or not.
+    pub fn settle(&self) {
+        let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), PATIENCE, |state| state.open > 0);
+        assert!(!waited.expect("the relay's lock is sound").1.timed_out(), "the server does not end a connection of nobody");
     }
 
     /// Waits until the request stands here that is to be held.
@@ -210,44 +228,48 @@ impl Shared {
             return;
         }
         state.streams.extend([client.try_clone(), server.try_clone()].into_iter().flatten());
-        drop(state);
         if is_stalled {
             return;
         }
+        state.open += 1;
+        drop(state);
         let (there, back) = (self.clone(), self.clone());
-        let last = Arc::new(Mutex::new(Instant::now()));
-        let last_too = last.clone();
         std::thread::spawn(move || {
-            let _ = there.requests(connection, &client, &server, &last);
+            let _ = there.requests(connection, &client, &server);
             if !there.lock().held.contains(&connection) {
                 let _ = server.shutdown(Shutdown::Write);
             }
         });
         std::thread::spawn(move || {
-            let _ = back.answers(connection, &server_too, &client_too, &last_too);
+            let _ = back.answers(connection, &server_too, &client_too);
+            back.has_answered(connection);
+            back.lock().open -= 1;
+            back.changed.notify_all();
             let _ = client_too.shutdown(Shutdown::Write);
         });
     }
 
-    /// Whether a connection was idle for too long; if not, it is in use now.
-    fn is_forgotten(&self, last: &Mutex<Instant>) -> bool {
-        let memory = self.lock().memory;
-        let mut last = last.lock().expect("the clock's lock is sound");
-        let is_forgotten = memory.is_some_and(|memory| last.elapsed() > memory);
-        if !is_forgotten {
-            *last = Instant::now();
-        }
-        is_forgotten
+    fn is_forgotten(&self, connection: usize) -> bool {
+        self.lock().forgotten >= connection
     }
 
-    fn requests(&self, connection: usize, mut from: &TcpStream, mut to: &TcpStream, last: &Mutex<Instant>) -> io::Result<()> {
+    fn has_answered(&self, connection: usize) {
+        let mut state = self.lock();
+        if !state.answered.contains(&connection) {
+            state.answered.push(connection);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn requests(&self, connection: usize, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
         // What belongs to the request that was last seen comes before any answer to it.
         loop {
             let mut header = [0; 5];
             from.read_exact(&mut header)?;
             let mut body = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
             from.read_exact(&mut body)?;
-            if self.is_forgotten(last) {
+            if self.is_forgotten(connection) {
                 continue;
             }
             if header[0] == 23 && body.len() > LONGEST_FINISHED {
@@ -255,9 +277,9 @@ impl Shared {
                 state.requests += 1;
                 let now = state.requests;
                 if let Some((n, waiting)) = &mut state.late
-                    && *n == now
+                    && *n <= now
                 {
-                    *waiting = Some(connection);
+                    waiting.push(connection);
                 }
                 match state.plan {
                     Some(Plan::HoldAnswer(n)) if n == now => state.holding = Some(connection),
@@ -288,30 +310,35 @@ impl Shared {
         state.held.push(connection);
         self.changed.notify_all();
         let waited = self.changed.wait_timeout_while(state, PATIENCE, |state| state.holding == Some(connection) && !state.closed);
-        drop(waited.expect("the relay's lock is sound"));
+        waited.expect("the relay's lock is sound").0.answered.retain(|answered| *answered != connection);
         to.write_all(&request)?;
-        // The end of a client that is gone must not overtake what the server does with its request.
-        std::thread::sleep(QUIET);
+        // The end of a client that is gone must not overtake what the server does with its request: it ends that, too.
+        let is_waiting = |state: &mut State| !state.answered.contains(&connection) && !state.closed;
+        drop(self.changed.wait_timeout_while(self.lock(), PATIENCE, is_waiting).expect("the relay's lock is sound"));
         io::copy(&mut from, &mut to).map(drop)
     }
 
-    fn answers(&self, connection: usize, mut from: &TcpStream, mut to: &TcpStream, last: &Mutex<Instant>) -> io::Result<()> {
+    fn answers(&self, connection: usize, mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 14];
         loop {
             let read = from.read(&mut buffer)?;
             if read == 0 {
                 return Ok(());
             }
-            if self.is_forgotten(last) {
+            self.has_answered(connection);
+            if self.is_forgotten(connection) {
                 continue;
             }
             let held = |state: &mut State| {
                 let is_planned = state.holding == Some(connection) && matches!(state.plan, Some(Plan::HoldAnswer(_)));
-                let is_late = state.late.is_some_and(|(_, waiting)| waiting == Some(connection));
+                let is_late = state.late.as_ref().is_some_and(|(_, waiting)| waiting.contains(&connection));
                 (is_planned || is_late) && !state.closed
             };
             drop(self.changed.wait_timeout_while(self.lock(), PATIENCE, held).expect("the relay's lock is sound"));
-            to.write_all(&buffer[..read])?;
+            if to.write_all(&buffer[..read]).is_err() {
+                // The client is gone; the server has its time to end what it has begun.
+                return io::copy(&mut from, &mut io::sink()).map(drop);
+            }
         }
     }
 }

@@ -148,8 +148,7 @@ impl<'w> Project<'w> {
 
     fn program(&self, name: &str, script: &str) {
         let path = self.at("bin").join(name);
-        doors::write(&path, script);
-        doors::set_mode(&path, 0o700);
+        doors::write_program(&path, script);
     }
 
     fn path(&self) -> String {

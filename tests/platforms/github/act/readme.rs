@@ -28,8 +28,7 @@ fn user<'w>(world: &'w World, name: &str) -> Repository<'w> {
     repository.commit();
     for (program, script) in [("cargo", CARGO), ("kubectl", KUBECTL)] {
         let path = repository.at("bin").join(program);
-        doors::write(&path, script);
-        doors::set_mode(&path, 0o700);
+        doors::write_program(&path, script);
     }
     repository
 }
