@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use kube::config::AuthInfo;
 
 use super::{
-    Identity, form, migrating, mounted, oidc,
+    Identity, form, migrating, missing, mounted, oidc,
     rank::Rank,
     source::{AGAIN, Kind as IdentityKind, Ranked, Source, counts},
     token_of,
@@ -18,7 +18,6 @@ use crate::{
     files,
     options::{self as o, Setting},
     origin::{Origin, Word},
-    platform::Platform,
     secret::Secret,
     shown::Kind,
 };
@@ -116,15 +115,8 @@ fn from_file(path: &Path, source: &str, context: &Context) -> Result<Identity, F
 fn identity(token: &Secret, source: &str, origin: Origin, context: &Context) -> Result<Identity, Failure> {
     let options = &context.options;
     if token.is_blank() {
-        return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is empty")).hint(
-            match (context.platform, &origin) {
-                (Platform::Github, _) => "check the secret's name; secrets are not given to pull requests from forks or by Dependabot",
-                (Platform::Gitlab, Origin::Bearer { token_file: None }) => {
-                    "check where its value comes from; a protected variable is given to protected branches and tags only"
-                }
-                (Platform::Gitlab | Platform::Tekton | Platform::Local, _) => "check what writes it, and that it has been written by now",
-            },
-        ));
+        return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is empty"))
+            .hint(missing::where_a_token_comes_from(context.platform, &origin)));
     }
     if let Some((cause, hint)) = form::misshapen(token) {
         return Err(Failure::new(Code::IdentityToken, format!("the identity token of {source} is in a form that no API server takes"))

@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     failure::{Code, Failure},
     options as o,
+    origin::Origin,
     platform::Platform,
 };
 
@@ -77,6 +78,17 @@ pub(super) fn none(context: &Context, kind: Option<Kind>) -> Failure {
         }
     });
     migrating::told(failure, context)
+}
+
+/// What to look at where an identity token is empty.
+pub(super) fn where_a_token_comes_from(platform: Platform, origin: &Origin) -> &'static str {
+    match (platform, origin) {
+        (Platform::Github, _) => "check the secret's name; secrets are not given to pull requests from forks or by Dependabot",
+        (Platform::Gitlab, Origin::Bearer { token_file: None }) => {
+            "check where its value comes from; a protected variable is given to protected branches and tags only"
+        }
+        (Platform::Gitlab | Platform::Tekton | Platform::Local, _) => "check what writes it, and that it has been written by now",
+    }
 }
 
 /// The failure that there is no OIDC token, and what each CI system needs to give one.
