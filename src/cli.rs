@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub mod mistaken;
+pub mod version;
 
 /// The verbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +168,7 @@ fn with_settings_of_doctor(command: Command) -> Command {
 /// The part of it that is a job's: all that the small binary has.
 pub fn of_job() -> Command {
     Command::new("jobpass")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(version::TEXT)
         .about(ABOUT)
         .disable_help_subcommand(true)
         .subcommand_required(true)

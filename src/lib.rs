@@ -71,7 +71,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     action::Phase,
-    cli::{Called, Cli, Verb, mistaken},
+    cli::{Called, Cli, Verb, mistaken, version},
     context::{Context, Stdout},
     env::Env,
     failure::{Code, Exit, Failure},
@@ -161,6 +161,14 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     if let Some(failure) = mistaken::one_dash(cli::command, &arguments) {
         out.fail(&failure);
         return code(failure.exit());
+    }
+    match version::asked(&arguments) {
+        Ok(None) => {}
+        Ok(Some(text)) => return out.data(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
+        Err(failure) => {
+            out.say(failure.to_string());
+            return code(failure.exit());
+        }
     }
     let cli = match Called::parse(&arguments) {
         Ok(Called::Job(cli)) => cli,

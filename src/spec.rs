@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::RawMode;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -76,7 +77,7 @@ pub struct TokenSpec {
     /// How the kubeconfig gives the token.
     pub kubeconfig_mode: KubeconfigMode,
     /// The mode of the token, kubeconfig and env files.
-    pub file_mode: u32,
+    pub file_mode: RawMode,
 }
 
 /// How the kubeconfig of a pass gives the token to a client.
@@ -237,7 +238,7 @@ fn kubeconfig_mode(given: &Given) -> Result<KubeconfigMode, Failure> {
     }
 }
 
-fn mode(given: &Given) -> Result<u32, Failure> {
+fn mode(given: &Given) -> Result<RawMode, Failure> {
     match given.text.trim_start_matches('0') {
         "600" => Ok(0o600),
         "400" => Ok(0o400),

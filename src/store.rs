@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::anyhow;
 use rustix::{
-    fs::{AtFlags, FlockOperation},
+    fs::{AtFlags, FlockOperation, RawMode},
     io::Errno,
     process::geteuid,
 };
@@ -102,7 +102,7 @@ pub enum Readers {
 impl Readers {
     /// The readers that a file mode allows.
     #[must_use]
-    pub fn of(mode: u32) -> Self {
+    pub fn of(mode: RawMode) -> Self {
         if mode & 0o040 == 0 { Self::User } else { Self::Group }
     }
 }
@@ -164,7 +164,7 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
+    pub fn write(&self, name: &str, content: &[u8], mode: RawMode) -> Result<(), Failure> {
         let store = self.home(name).map_or_else(|| self.open(), |home| home.open());
         store.and_then(|store| create(&store, name, content, mode)).map_err(|error| unwritable(&self.file(name), error))
     }
@@ -173,7 +173,7 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn replace(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
+    pub fn replace(&self, name: &str, content: &[u8], mode: RawMode) -> Result<(), Failure> {
         let new = name.to_owned() + NEW;
         let replace = || {
             let store = self.home(name).map_or_else(|| self.open(), |home| home.open())?;

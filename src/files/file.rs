@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{anyhow, bail, ensure};
 use rustix::{
-    fs::{Access, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat},
+    fs::{Access, AtFlags, FileType, FlockOperation, Mode, OFlags, RawMode, Stat},
     io::Errno,
     process::geteuid,
 };
@@ -28,7 +28,7 @@ pub(super) const LARGEST: u64 = 1 << 20;
 ///
 /// # Errors
 /// When the name is taken already, or the file cannot be written.
-pub fn create(at: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
+pub fn create(at: &OwnedFd, name: &str, content: &[u8], mode: RawMode) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = fs::File::from(rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR)?);
     let written = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))

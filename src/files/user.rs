@@ -11,7 +11,7 @@ use std::{
 use anyhow::{anyhow, bail};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{Access, AtFlags, FileType, Mode, OFlags},
+    fs::{Access, AtFlags, FileType, Mode, OFlags, RawMode},
     io::Errno,
 };
 
@@ -55,7 +55,7 @@ pub enum Change {
 ///
 /// # Errors
 /// When something else has the name, or the file cannot be written.
-pub fn write_user_file(path: &Path, content: &[u8], mode: u32, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
+pub fn write_user_file(path: &Path, content: &[u8], mode: RawMode, is_former: impl Fn(&str) -> bool) -> Result<(), Failure> {
     remove_user_file(path, is_former)?;
     let (parent, name) = split(path);
     let open = || open_named(&parent);
@@ -63,7 +63,7 @@ pub fn write_user_file(path: &Path, content: &[u8], mode: u32, is_former: impl F
 }
 
 /// Creates a file that has its whole text from the moment that it has its name.
-fn create_whole(parent: &OwnedFd, name: &str, content: &[u8], mode: u32) -> Result<(), Errno> {
+fn create_whole(parent: &OwnedFd, name: &str, content: &[u8], mode: RawMode) -> Result<(), Errno> {
     let new = name.to_owned() + NEW;
     if create(parent, &new, content, mode).is_ok() {
         // Unlike a renaming, a link never takes the place of what somebody else has put there meanwhile.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode},
+    fs::{AtFlags, FileType, Mode, RawMode},
     io::Errno,
 };
 
@@ -29,7 +29,7 @@ const ERROR: &str = "error";
 const RECEIPT: &str = "receipt.json";
 
 /// Everybody who sees the volume may read the marks: there is no secret in them.
-const FOR_ALL: u32 = 0o644;
+const FOR_ALL: RawMode = 0o644;
 
 /// The directory in which `hold` shows its pass.
 #[derive(Debug)]

@@ -31,7 +31,9 @@ fn with_jenkins(tree: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tests = ["harness", "issuers", "sandbox"].map(|name| format!("tests/{name}"));
     let manifests = tests.each_ref().map(|path| format!("{path}/Cargo.toml"));
-    for path in ["src", "scrub", "deploy", "README.md", "Cargo.toml", "Cargo.lock"].into_iter().chain(manifests.iter().map(String::as_str))
+    for path in ["src", "scrub", "deploy", "build.rs", "README.md", "Cargo.toml", "Cargo.lock"]
+        .into_iter()
+        .chain(manifests.iter().map(String::as_str))
     {
         let to = tree.join(path);
         doors::make_directory(to.parent().expect("it is in the tree"));

@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use insta::assert_snapshot;
+use regex::Regex;
 use serde_json::Value;
 
 use crate::harness::{Command, End, Job, World, doors, records};
@@ -286,6 +287,32 @@ fn help_shows_every_setting_and_no_value() {
         assert_snapshot!(format!("help_{verb}"), help.stdout);
     }
     assert_snapshot!("help", help.stdout);
-    let version = job.jobpass().arg("--version").succeed();
-    assert_eq!(version.stdout, format!("jobpass {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_version_says_what_was_built_of_what() {
+    let world = World::sandbox("nothing is sent");
+    let job = Job::local(&world);
+    let shown = |line: &str| {
+        let shown = line.split(' ').fold(job.jobpass(), Command::arg).succeed().stdout;
+        // By whom, for which machine and of which commit these tests were built.
+        let places = [
+            (r"\((source|ci|release), [a-z0-9_-]+(, commit [0-9a-f]{40})?\)", "(BUILT, TARGET, COMMIT)"),
+            (r#""built":"(source|ci|release)""#, r#""built":"BUILT""#),
+            (r#""target":"[a-z0-9_-]+""#, r#""target":"TARGET""#),
+            (r#""commit":("[0-9a-f]{40}"|null)"#, r#""commit":"COMMIT""#),
+        ];
+        places.iter().fold(shown, |text, (place, word)| Regex::new(place).expect("valid").replace(&text, *word).into_owned())
+    };
+    assert_snapshot!("version", shown("--version"));
+    assert_snapshot!("version_json", shown("--version -o json"));
+    for line in ["-V", "version", "--version -o text", "--output=text version"] {
+        assert_eq!(shown(line), shown("--version"), "{line}");
+    }
+    for line in ["-o json --version", "version --output json", "--version -ojson", "-V -o=json"] {
+        assert_eq!(shown(line), shown("--version -o json"), "{line}");
+    }
+    let refused = job.jobpass().args(["--version", "-o", "yaml"]).run();
+    assert_eq!(refused.end, End::Code(2));
+    assert_snapshot!("version_in_another_format", refused.transcript());
 }

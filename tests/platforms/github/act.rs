@@ -323,6 +323,7 @@ fn sweep(path: &Path, secrets: &[String]) {
 }
 
 mod readme;
+mod released;
 
 /// The requests of a pass that nobody has used: the proof's question finds its token dead.
 const UNUSED: [&str; 4] = [CREATE, TOKEN, "DELETE secrets/LEASE-1 -> 200", "POST selfsubjectreviews -> 401"];

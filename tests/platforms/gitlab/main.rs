@@ -6,6 +6,7 @@
 
 mod image;
 mod local;
+mod roots;
 mod runner;
 #[path = "../shared.rs"]
 mod shared;

@@ -92,7 +92,7 @@ impl Node {
         }
         let (binary, out) = (tools(&["jobpass-static"]).join("jobpass-static"), self.directory.join("images"));
         doors::make_directory(&out);
-        doors::tool(repository("tekton/images/build")).arg(&out).arg(binary).env("PATH", "/usr/bin:/bin").assert().success();
+        doors::tool(repository("release/images")).arg(&out).arg(binary).env("PATH", "/usr/bin:/bin").assert().success();
         let mut load = doors::tool(repository("target/cluster/jobpass-cluster"));
         load.args(["node", "load"]).arg(&self.directory).arg(out.join("jobpass.tar")).arg(out.join("jobpass-busybox.tar"));
         load.env("PATH", "/usr/bin:/bin").assert().success();
