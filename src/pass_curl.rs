@@ -70,7 +70,6 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test reads the page of users")]
 mod tests {
     use std::fs;
 

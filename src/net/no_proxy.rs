@@ -73,7 +73,6 @@ fn is_in(address: IpAddr, network: IpAddr, length: u32) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test reads the page of users")]
 mod tests {
     use std::fs;
 

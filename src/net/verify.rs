@@ -1,8 +1,8 @@
 //! Whose certificates we accept as a server's, where an authority is given, and what is checked where nothing is to be.
 //!
 //! Go, and so kubectl, also takes a certificate that is itself given as authority: such a file is the server's own certificate, as
-//! people copy it. It also takes one that says of itself that it is an authority, where a given one has signed it. Where nothing is to be checked, nothing of the certificate is: only that the server has its key, where our
-//! cryptography can tell.
+//! people copy it. It also takes one that says of itself that it is an authority, where a given one has signed it. Where nothing is to be
+//! checked, nothing of the certificate is: only that the server has its key, where our cryptography can tell.
 
 use std::{fmt, sync::Arc};
 
@@ -18,7 +18,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 use webpki::RawPublicKeyEntity;
-use x509_cert::{Certificate, der::Decode};
+use x509_cert::{Certificate, Version, der::Decode, ext::pkix::BasicConstraints};
 
 use super::key;
 
@@ -41,6 +41,9 @@ fn unusable(what: &str, kind: &str) -> rustls::Error {
 
 /// Extensions that we look at, or that say nothing against a server: what it may sign, its names, its purposes.
 const UNDERSTOOD: [&str; 4] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.37"];
+
+/// The extension that says who is an authority.
+const BASIC_CONSTRAINTS: &str = "2.5.29.19";
 
 /// The extension of an authority that may sign for some names only.
 const NAME_CONSTRAINTS: &str = "2.5.29.30";
@@ -81,7 +84,7 @@ impl Vouched {
 
 impl Vouched {
     /// Whether one of the given authorities has itself signed this certificate, of which nothing else is checked here. One that may sign
-    /// for some names only is none of these, as its own limits would be passed over.
+    /// for some names only is none of these, as its own limits would be passed over; nor is a server's own certificate.
     fn has_signed(&self, leaf: &CertificateDer<'_>) -> bool {
         let Ok(certificate) = Certificate::from_der(leaf) else { return false };
         let certificate = certificate.tbs_certificate();
@@ -93,9 +96,12 @@ impl Vouched {
         let is_issuer = |given: &&CertificateDer<'_>| {
             Certificate::from_der(given).is_ok_and(|given| {
                 let given = given.tbs_certificate();
-                let is_limited =
-                    given.extensions().into_iter().flatten().any(|extension| extension.extn_id.to_string() == NAME_CONSTRAINTS);
-                given.subject() == certificate.issuer() && !is_limited
+                let extension = |id: &str| given.extensions().into_iter().flatten().find(|extension| extension.extn_id.to_string() == id);
+                // A certificate of version 1 cannot say what it is.
+                let may_sign = extension(BASIC_CONSTRAINTS).map_or(given.version() == Version::V1, |extension| {
+                    BasicConstraints::from_der(extension.extn_value.as_bytes()).is_ok_and(|constraints| constraints.ca)
+                });
+                given.subject() == certificate.issuer() && may_sign && extension(NAME_CONSTRAINTS).is_none()
             })
         };
         self.given.iter().filter(is_issuer).any(|given| {

@@ -69,6 +69,11 @@ fn a_certificate_that_says_it_is_an_authority_is_a_servers_where_a_given_one_has
     assert!(ran.requests.is_empty() && ran.end == End::Code(1), "{}", ran.transcript());
     said.push(ran.said().lines().filter(|line| !line.contains("it presented")).collect::<Vec<_>>().join("\n"));
     assert_snapshot!(said.join("\n"));
+    // What has signed it is a server's own certificate, which may sign nothing.
+    let front = Front::start(&world, &Shown::SignedByAServer);
+    doors::write(&job.identity_file(), &front.kubeconfig(&world, &data(&front.authority)));
+    let ran = job.request().args(["--timeout", "3s"]).run();
+    assert!(ran.requests.is_empty() && ran.stderr.contains("certificate is not trusted: it is an authority's own"), "{}", ran.transcript());
 }
 
 #[test]

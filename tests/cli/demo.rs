@@ -22,7 +22,7 @@ fn program() -> &'static Path {
     BUILT.get_or_init(|| {
         let mut cargo = doors::cargo();
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        cargo.args(["build", "--locked", "--offline", "--example", "demo", "--message-format", "json-render-diagnostics"]);
+        cargo.args(["build", "--workspace", "--locked", "--offline", "--example", "demo", "--message-format", "json-render-diagnostics"]);
         let output = cargo.assert().success().get_output().stdout.clone();
         let messages = String::from_utf8(output).expect("UTF-8");
         let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -25,6 +25,8 @@ pub enum Shown<'a> {
     Ending(i32),
     /// A certificate for this name that says that it is an authority, and that another one has signed.
     SignedAuthority(&'static str),
+    /// The same, but what has signed it is a server's own certificate, and no authority's.
+    SignedByAServer,
     /// A certificate of an authority that nobody is given.
     OfAnAuthority,
     /// The same for other names.
@@ -52,7 +54,8 @@ pub struct Front {
 impl Front {
     /// Starts one.
     pub fn start(world: &World, shown: &Shown<'_>) -> Self {
-        let (authority, issuer) = authority();
+        let signs = if matches!(shown, Shown::SignedByAServer) { IsCa::ExplicitNoCa } else { IsCa::Ca(BasicConstraints::Unconstrained) };
+        let (authority, issuer) = authority(signs);
         let (certificate, key) = made(shown, &issuer);
         let pem = pem_of(&certificate);
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
@@ -101,10 +104,10 @@ fn pem_of(certificate: &[u8]) -> String {
 }
 
 /// An authority: its certificate as PEM, and what it signs with.
-fn authority() -> (String, Issuer<'static, KeyPair>) {
+fn authority(is_ca: IsCa) -> (String, Issuer<'static, KeyPair>) {
     let key = KeyPair::generate().expect("the system has randomness");
     let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.is_ca = is_ca;
     params.distinguished_name.push(DnType::CommonName, "an authority");
     let certificate = params.self_signed(&key).expect("sound").pem();
     (certificate, Issuer::new(params, key))
@@ -138,6 +141,10 @@ fn made(shown: &Shown<'_>, issuer: &Issuer<'static, KeyPair>) -> (CertificateDer
         }
         Shown::SignedAuthority(name) => {
             params.subject_alt_names = CertificateParams::new([(*name).to_owned()]).expect("a name").subject_alt_names;
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            (params.signed_by(&key, issuer).expect("sound").der().clone(), signing)
+        }
+        Shown::SignedByAServer => {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             (params.signed_by(&key, issuer).expect("sound").der().clone(), signing)
         }
