@@ -8,8 +8,8 @@ use jobpass::{
     env::Env,
     failure::Exit,
     identity::{Identity, Purpose},
-    options::Options,
     kubeconfig_text,
+    options::Options,
     platform::Platform,
 };
 use secrecy::ExposeSecret;
