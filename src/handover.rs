@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     files::{self, Accepts},
     name,
-    out::{API_VERSION, Out, instant},
+    out::{API_VERSION, Out, instant, one_line},
     pass::Pass,
     pass_curl,
     pass_extension::PassExtension,
@@ -100,7 +100,7 @@ fn announcement(pass: &Pass) -> String {
     let last = lease.ends().filter(|last| *last > pass.expires_at);
     let more = last.map(|last| format!(", renewed until {last}")).unwrap_or_default();
     let until = format!("until {}{more}", pass.expires_at);
-    let (account, short, why) = (&lease.service_account, name::short(&lease.name), &pass.cluster.identity().why);
+    let (account, short, why) = (&lease.service_account, name::short(&lease.name), one_line(&pass.cluster.identity().why));
     let text = format!("pass for service account `{account}` {until}, lease `{short}`, asked as {why}");
     pass.warnings.iter().fold(text, |text, warning| text + "\nwarning: " + warning)
 }

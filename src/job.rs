@@ -13,7 +13,7 @@ use crate::{
     lease::{self, seal::Seal},
     net::Way,
     options::{self as o, Setting},
-    out::Out,
+    out::{Out, one_line},
     pass::{Observer, Pass, Plan},
     platform::github,
     registry_auth,
@@ -62,7 +62,7 @@ pub async fn begin(
         out.warn(warning);
     }
     if identity.is_worth_a_line(context) {
-        out.say(format!("the CI identity is {}", identity.why));
+        out.say(format!("the CI identity is {}", one_line(&identity.why)));
     }
     let seal = Seal::of(context);
     let name = lease::name(context.platform, &seal, job_key.as_deref(), &spec.service_account);

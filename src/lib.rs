@@ -166,7 +166,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(None) => {}
         Ok(Some(text)) => return out.data(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
         Err(failure) => {
-            out.say(failure.to_string());
+            out.fail(&failure);
             return code(failure.exit());
         }
     }

@@ -24,8 +24,10 @@ use crate::{
 };
 
 mod aside;
+mod hidden;
 
 use aside::Aside;
+use hidden::Hidden;
 
 /// In characters: the longest text from outside that one of our lines repeats.
 const LINE: usize = 2000;
@@ -127,7 +129,7 @@ pub fn is_one_file() -> bool {
 /// (`ProcessInvoker.cs`, `ScriptHandler.cs` of actions/runner).
 #[derive(Clone, Debug, Default)]
 pub struct Out {
-    hidden: Rc<RefCell<Vec<Secret>>>,
+    hidden: Rc<RefCell<Hidden>>,
     /// Whether data of ours was written to stdout.
     answered: Rc<Cell<bool>>,
     /// Whether the first words of some messages are coloured.
@@ -156,9 +158,7 @@ impl Out {
 
     /// From now on replaces this value in all our messages, from every clone.
     pub fn hide(&self, secret: &Secret) {
-        if !secret.is_blank() {
-            self.hidden.borrow_mut().push(secret.clone());
-        }
+        self.hidden.borrow_mut().add(secret);
     }
 
     /// From now on says everything aside, see [`Out::say_aside`]: for a process whose messages may have no reader any more when it ends.
@@ -179,7 +179,7 @@ impl Out {
 
     /// No longer looks for this value, which has been replaced: the list must not grow as long as a pass is held.
     pub fn forget(&self, secret: &Secret) {
-        self.hidden.borrow_mut().retain(|known| known != secret);
+        self.hidden.borrow_mut().forget(secret);
     }
 
     /// Prints a message for the person who reads the log. A closed stderr is no reason to fail.
@@ -226,14 +226,7 @@ impl Out {
     /// A text without what is hidden: before it becomes a part of JSON, which would spell a quote in a password another way.
     #[must_use]
     pub fn without_hidden(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        // To prepare the search for a long secret costs more than all the rest of a short line.
-        for secret in self.hidden.borrow().iter() {
-            if secret.expose().len() <= text.len() {
-                text = text.replace(secret.expose(), "[redacted]");
-            }
-        }
-        text
+        self.hidden.borrow().without(text)
     }
 
     /// The message line by line, without secrets, and with no line that a runner takes for a command.

@@ -91,11 +91,10 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         };
     }
     if let Some(given) = options.flag(&o::LEASE) {
-        let revocation = match named(&given.text) {
-            Some((namespace, name)) => of_name(bases(), namespace, name, Named::Flag),
-            None => of_beginning(given, searches.iter().flatten())?,
+        return match named(&given.text) {
+            Some((namespace, name)) => Ok(Some(judge.one(of_name(bases(), namespace, name, Named::Flag))).into()),
+            None => of_beginning(given, searches.iter().flatten()),
         };
-        return Ok(Some(judge.one(revocation)).into());
     }
     if options.is_post() && options.flag(&o::ALL_LEASES).is_none() {
         // No other setting counts: an earlier step of the job could have set it.
@@ -131,8 +130,12 @@ pub fn find(context: &Context) -> Result<Found, Failure> {
         let is_first = *platform == search.context.platform;
         let looked = found.looked.clone();
         let more = match (every, search.context.platform) {
-            (true, _) => of_user(&search),
-            (false, Platform::Local) if is_first => one_of(of_user(&search), &search.marks, env)?,
+            (true, _) => {
+                let mut found = of_user(&search);
+                found.unknown.extend(search.lost(&found.revocations));
+                found
+            }
+            (false, Platform::Local) if is_first => one_of(of_user(&search), &search, env)?,
             (false, Platform::Local) if !found.revocations.iter().any(|revocation| revocation.known) => of_a_shell(of_user(&search)),
             (false, Platform::Local) => Found::default(),
             (false, Platform::Github | Platform::Gitlab | Platform::Tekton) => of_job(&search, account.as_ref(), if_here)?,
@@ -178,29 +181,35 @@ fn of_user(search: &Search<'_>) -> Found {
 ///
 /// # Errors
 /// When that is the beginning of no name, of none here, or of several.
-fn of_beginning<'a>(given: &Given, searches: impl Iterator<Item = &'a Search<'a>>) -> Result<Revocation, Failure> {
+fn of_beginning<'a>(given: &Given, searches: impl Iterator<Item = &'a Search<'a>>) -> Result<Found, Failure> {
     let beginning = Beginning::of(&given.text).ok_or_else(|| {
         Failure::new(Code::UsageValue, format!("{} names no lease of jobpass", given.source))
             .hint("write its first digits, at least 4, as `request` said them, or the whole of it: NAMESPACE/jobpass-…")
     })?;
     let mut found = Found::default();
     for search in searches {
-        found.take(all(&search.bases));
-        let marked = search.marked(&found.revocations);
-        found.revocations.extend(marked);
+        let mut more = of_user(search);
+        // A file that any job may have written must not give its name to a pass, nor take one from it.
+        more.revocations.retain(|revocation| !search.context.platform.derives_names() || revocation.named.is_ours_alone());
+        let marks = search.unkept(&more.revocations);
+        let marked = marks.map(|mark| of_name(search.bases.iter(), &mark.service_account.namespace, &mark.name, Named::Flag));
+        let marked: Vec<_> = marked.map(|revocation| search.judge.one(revocation)).collect();
+        more.revocations.extend(marked);
+        found.take(more);
     }
     found.revocations.retain(|Revocation { lease, .. }| beginning.is_of(&lease.service_account.namespace, &lease.name));
     if found.revocations.len() > 1 {
         let several = Failure::new(Code::LeaseSeveral, format!("{} is the beginning of several leases", given.source));
         return Err(listed(several.hint("write more digits"), &found.revocations));
     }
-    found.revocations.pop().ok_or_else(|| {
+    if found.revocations.is_empty() {
         let missing = Failure::new(Code::LeaseMissing, format!("{} is the beginning of no lease that is kept here", given.source));
-        found.unknown.iter().fold(missing, |missing, unknown| missing.cause(unknown.brief())).hint(
+        return Err(found.unknown.iter().fold(missing, |missing, unknown| missing.cause(unknown.brief())).hint(
             "write the whole of it, NAMESPACE/jobpass-…, as files and receipts have it; \
              who may list Secrets finds a pass from anywhere by `jobpass leases revoke`",
-        )
-    })
+        ));
+    }
+    Ok(Found { revocations: found.revocations, ..Found::default() })
 }
 
 /// A failure, with the passes between which one has to choose.
@@ -321,8 +330,20 @@ fn of_a_shell(mut found: Found) -> Found {
 }
 
 /// On a plain shell: the pass that `JOBPASS_LEASE` names, else the only one there is.
-fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure> {
-    if let Some((namespace, name)) = env.get("JOBPASS_LEASE").and_then(named) {
+fn one_of(mut found: Found, search: &Search<'_>, env: &Env) -> Result<Found, Failure> {
+    let marks = &search.marks;
+    // As messages show it; of a whole name more is known.
+    if let Some(beginning) = env.get("JOBPASS_LEASE").filter(|text| named(text).is_none()).and_then(Beginning::of) {
+        let lost = search.unkept(&found.revocations).filter(|mark| beginning.is_of(&mark.service_account.namespace, &mark.name));
+        let lost: Vec<_> = lost.map(Mark::lost).collect();
+        found.revocations.retain(|Revocation { lease, .. }| beginning.is_of(&lease.service_account.namespace, &lease.name));
+        if found.revocations.is_empty() {
+            found.unknown.extend(lost);
+        }
+        if found.revocations.len() < 2 {
+            return Ok(found);
+        }
+    } else if let Some((namespace, name)) = env.get("JOBPASS_LEASE").and_then(named) {
         let is_meant = |revocation: &Revocation| revocation.lease.name == name && revocation.lease.service_account.namespace == namespace;
         let revocation = match found.revocations.iter().position(is_meant) {
             Some(at) => Some(found.revocations.swap_remove(at)),
@@ -339,11 +360,9 @@ fn one_of(mut found: Found, marks: &[Mark], env: &Env) -> Result<Found, Failure>
         return Ok(Found { unknown: lost.map(Mark::lost).collect(), revocations: revocation.into_iter().collect(), ..found });
     }
     let revocations = &found.revocations;
-    if revocations.is_empty() {
-        found.unknown.extend(marks.iter().map(Mark::lost));
-        return Ok(found);
-    }
     if revocations.len() < 2 {
+        let lost = search.lost(revocations);
+        found.unknown.extend(lost);
         return Ok(found);
     }
     let failure =

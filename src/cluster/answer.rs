@@ -31,8 +31,9 @@ pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
 }
 
-/// What RBAC takes a request for whose address has a path too much: `/apis`, `/apis/GROUP`, `/api`, or any other.
-const MISREAD: [&str; 4] = ["in API group \"api\"", "resource \"v1\"", "resource \"api\"", " path \""];
+/// What RBAC takes a request for whose address has a path too much: `/apis`, `/apis/GROUP`, `/api`, `/api/v1`, or any other. From
+/// Kubernetes 1.37 on, the resource is named with what follows it.
+const MISREAD: [&str; 6] = ["in API group \"api\"", "resource \"v1\"", "resource \"v1/", "resource \"api\"", "resource \"api/", " path \""];
 
 /// Why the answer is no.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +131,16 @@ impl Answer {
     #[must_use]
     pub fn is_page(&self) -> bool {
         self.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<')
+    }
+
+    /// Whether the body is a Status, as an API server gives with every refusal.
+    #[must_use]
+    pub fn is_status(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Kind {
+            kind: String,
+        }
+        serde_json::from_slice::<Kind>(&self.body).is_ok_and(|body| body.kind == "Status")
     }
 
     /// The Status in the body; an empty one if there is none.
@@ -398,6 +409,8 @@ mod tests {
         for message in [
             r#"secrets.api is forbidden: User "alice" cannot create resource "secrets" in API group "api" in the namespace "ci""#,
             r#"v1 is forbidden: User "alice" cannot create resource "v1" in API group "" at the cluster scope"#,
+            r#"v1 "namespaces" is forbidden: User "alice" cannot create resource "v1/ci" in API group "" in the namespace "namespaces""#,
+            r#"api "v1" is forbidden: User "alice" cannot create resource "api/namespaces" in API group "" in the namespace "v1""#,
             r#"forbidden: User "alice" cannot post path "/apis/api/v1/namespaces/ci/secrets""#,
         ] {
             assert!(said(message).contains("hint: leave the path out"), "{}", said(message));

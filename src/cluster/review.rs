@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Cluster, Standing,
-    answer::Answer,
+    answer::{Answer, Refusal},
     exchange::Message,
     hedge::{Again, Event, Silence, Tries},
 };
@@ -80,7 +80,7 @@ impl Cluster {
             let (trouble, timeout) = (&mut self.trouble, self.timeout);
             let silent = |target: &Target, silence| trouble.silent("cannot ask the API server who we are", target, silence, timeout);
             let answer = sent(&mut self.connector, half, silent).await.ok()?;
-            if answer.status == 401 && self.standing == Standing::Good && self.identity.is_renewable() {
+            if answer.refusal() == Refusal::Unauthorized && self.standing == Standing::Good && self.identity.is_renewable() {
                 self.renew().await.ok()?;
                 self.standing = Standing::Renewed;
                 continue;

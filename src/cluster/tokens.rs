@@ -111,7 +111,9 @@ impl Cluster {
         let Some(Ok(mut connector)) = shown else { return Probed::Unknown("the token cannot be shown".into()) };
         match review::sent(&mut connector, self.deadline, |_, _| {}).await {
             Ok(answer) if answer.is_page() => Probed::Unknown(format!("a web page answered {}, and not the API server", answer.status)),
-            Ok(answer) if answer.status == 401 => Probed::Dead,
+            Ok(answer) if answer.status == 401 && answer.is_status() => Probed::Dead,
+            // A proxy before it says no by itself, and may say so to a token that lives.
+            Ok(answer) if answer.status == 401 => Probed::Unknown("something that is no API server answered 401".into()),
             Ok(answer) if answer.is_success() || matches!(answer.status, 403 | 404 | 405 | 422) => Probed::Accepted,
             Ok(answer) => Probed::Unknown(format!("the API server answered {}", answer.status)),
             Err(broken) => Probed::Unknown(broken.brief(API_SERVER, self.timeout)),

@@ -45,6 +45,14 @@ impl<'a> Marks<'a> {
     }
 }
 
+/// Whether a mark tells of this lease, on whichever platform.
+#[must_use]
+pub fn is_left(context: &Context, id: &str) -> bool {
+    let others = context.others.iter().map(|other| context.elsewhere(*other).own_bases());
+    let bases = [context.own_bases()].into_iter().chain(others).flatten().flatten();
+    bases.into_iter().any(|base| Mark::all(&base).iter().any(|mark| mark.id() == id))
+}
+
 /// Removes the mark of a pass that is over, whichever process has left it.
 pub fn take_away(context: &Context, name: &str) {
     for base in context.own_bases().into_iter().flatten() {

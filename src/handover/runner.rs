@@ -10,7 +10,7 @@ use crate::{
     jwt::Claims,
     lease::Lease,
     name::{self, random_hex},
-    out::Out,
+    out::{Out, one_line},
     pass::{Observer, Pass},
     pass_extension::PassExtension,
     platform::{
@@ -212,7 +212,7 @@ impl<'a> ForRunner<'a> {
             // A shell that has sourced it at once, as in `. "$(jobpass request …)"`, may do it again.
             Platform::Local => self.out.say(format!(
                 "  use it: `. {}`, then kubectl, oc and helm find it; end it: `jobpass revoke`; do not print the token, nothing masks it here",
-                shell::quoted(env_file)
+                one_line(&shell::quoted(env_file))
             )),
             Platform::Gitlab | Platform::Tekton if !self.masks() => {
                 self.out.say(format!("  nothing masks the token in the log of this {} job: do not print it", self.context.platform));
@@ -238,9 +238,10 @@ impl<'a> ForRunner<'a> {
             others = vec![(format!("{one}` and `{two}"), lease.clone())];
         }
         for (names, other) in others {
+            let set = if names.contains("` and `") { "were set" } else { "was set" };
             self.out.warn(format!(
-                "`{names}` was set by the pass `{}` and now by `{}`; the former lives on until it is revoked",
-                name::short(&other),
+                "`{names}` {set} by the pass `{}` and now by `{}`; the former lives on until it is revoked",
+                one_line(name::short(&other)),
                 name::short(&ours)
             ));
         }

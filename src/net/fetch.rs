@@ -104,9 +104,9 @@ impl Fetch<'_> {
     pub async fn send(&self, limit: Limit<'_>, is_final: impl Fn(&Reply) -> bool) -> Result<Reply, Failure> {
         let connector = Connector::new(self.target.clone(), Credential::default())?;
         let begun = Instant::now();
-        let (mut pause, mut told, mut earlier) = (FIRST, limit.out, None);
+        let (mut pause, mut told, mut silent, mut earlier) = (FIRST, limit.out, limit.out, None);
         loop {
-            let tried = match timeout_at(limit.deadline, self.watched(&connector, limit)).await {
+            let tried = match timeout_at(limit.deadline, self.watched(&connector, limit, &mut silent)).await {
                 Ok(tried) => tried,
                 Err(_) if connector.line.was_connected() => Err(TransportError::Late),
                 Err(_) => Err(TransportError::Unconnected),
@@ -145,14 +145,16 @@ impl Fetch<'_> {
         }
     }
 
-    /// The same once, told where it takes long.
-    async fn watched(&self, connector: &Connector, limit: Limit<'_>) -> Result<Reply, TransportError> {
+    /// The same once, told where it takes long; `silent` is where that is told the first time.
+    async fn watched(&self, connector: &Connector, limit: Limit<'_>, silent: &mut Option<&Out>) -> Result<Reply, TransportError> {
         let mut once = pin!(self.once(connector));
         match (timeout(TOLD, once.as_mut()).await, limit.out) {
             (Ok(tried), _) => return tried,
             (Err(_), Some(out)) => {
                 let why = format!("{}: `{}`: no answer for {}", self.target.what, self.target.server, human(TOLD));
-                out.warn_aside(format!("{why}; trying for at most {}", human(limit.timeout)));
+                if let Some(out) = silent.take() {
+                    out.warn_aside(format!("{why}; trying for at most {}", human(limit.timeout)));
+                }
                 out.keep_trouble(Some(why));
             }
             (Err(_), None) => {}

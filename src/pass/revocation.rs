@@ -223,9 +223,10 @@ impl Revocation {
         // A derived name belongs to this job on every API server, so the server that an unsealed file names can be ignored.
         let is_passed_over = self.word == Word::Hearsay && self.named.is_ours_alone();
         if self.is_said_elsewhere(&identity) && !is_passed_over {
+            let gone = self.store.as_ref().map(|store| format!("; if that cluster is gone for good, remove `{store}`")).unwrap_or_default();
             return Err(Failure::new(Code::LeaseOtherServer, format!("cannot revoke the lease `{}`", self.lease.id()))
                 .cause(format!("it is on `{}`, but the CI identity is for `{}`", self.lease.server, identity.server()))
-                .hint("name the right CI identity: a lease decides neither the server nor the credential"));
+                .hint(format!("name the right CI identity: a lease decides neither the server nor the credential{gone}")));
         }
         let own = self.token_for(&identity).map(|token| identity.bearing(&token, ITSELF));
         match (Cluster::connect(identity, terms.timeout, Patience::Whole, out).await, own) {

@@ -83,12 +83,21 @@ impl<'a> Search<'a> {
 
     /// The passes to which marks lead, without those that are known already. A mark whose store is gone leads to none.
     pub(super) fn marked(&self, known: &[Revocation]) -> Vec<Revocation> {
-        let marks = self.marks.iter().filter(|mark| !known.iter().any(|revocation| revocation.lease.name == mark.name));
-        let stores = marks.filter_map(|mark| {
+        let stores = self.unkept(known).filter_map(|mark| {
             let file = Path::new(&mark.store).join(store::LEASE);
             Store::around(&file, store::LEASE, &mark.name, self.bases.first().and_then(|base| base.memory.clone()))
         });
         stores.filter_map(|store| one::known(store).ok().flatten()).collect()
+    }
+
+    /// The marks of passes that are none of these.
+    pub(super) fn unkept(&self, known: &[Revocation]) -> impl Iterator<Item = &Mark> {
+        self.marks.iter().filter(|mark| !known.iter().any(|revocation| revocation.lease.name == mark.name))
+    }
+
+    /// The failures for them: what a mark tells of is neither in its store nor anywhere else.
+    pub(super) fn lost(&self, known: &[Revocation]) -> Vec<Failure> {
+        self.unkept(known).map(Mark::lost).collect()
     }
 
     /// The directories it looks in, as messages name them.

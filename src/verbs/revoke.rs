@@ -19,7 +19,7 @@ use crate::{
     },
     net::{Way, way::Ways},
     options::{self as o, Call, Setting},
-    out::Out,
+    out::{Out, one_line},
     pass::{Revocation, Terms},
     platform::{Platform, key::holds_uuid, shell::RESTORE},
     receipt::Proof,
@@ -261,7 +261,9 @@ async fn end_one(
         }
         return Ok(Some(failure));
     }
-    if revocation.is_hearsay() && revoked.receipt.proof == Proof::Absent {
+    // What a mark tells of was there: then it is over.
+    let was_begun = || marks::is_left(context, &revocation.lease.id());
+    if revocation.is_hearsay() && revoked.receipt.proof == Proof::Absent && !was_begun() {
         return Err(Failure::new(Code::LeaseMissing, format!("there is no lease `{}`", revoked.receipt.lease))
             .cause("the API server has no Secret of that name in that namespace")
             .hint("check namespace and name; it may have been revoked already"));
@@ -300,5 +302,5 @@ fn nowhere(platform: Platform, looked: &[String]) -> String {
         Platform::Github | Platform::Gitlab | Platform::Tekton => " of this job",
         Platform::Local => "",
     };
-    format!("no pass{whose} in {}", looked.join(" or "))
+    format!("no pass{whose} in {}", one_line(&looked.join(" or ")))
 }

@@ -158,6 +158,109 @@ fn one_of_several_by_its_first_digits() {
 }
 
 #[test]
+fn a_planted_file_takes_no_pass_its_short_name() {
+    for is_marked in [true, false] {
+        let world = World::new();
+        let job = Job::gitlab(&world);
+        job.request().succeed();
+        let (place, name) = (job.place(), job.lease());
+        let digits = &name["jobpass-".len()..][..6];
+        // Whoever can write to the volume has seen the log.
+        let planted = place.with_file_name(format!("jobpass-{digits}{:0>26}", 1));
+        fs::rename(&place, &planted).expect("renamed");
+        let file = planted.join("lease.json");
+        let mut lease: Value = serde_json::from_str(&fs::read_to_string(&file).expect("saved")).expect("JSON");
+        (lease["name"], lease["place"]) = (json!(planted.file_name().expect("named").to_string_lossy()), json!(planted));
+        (lease["uid"], lease["jobKey"]) = (json!("00000000-0000-0000-0000-000000000000"), json!("https://gitlab.example.com/1/1"));
+        lease.as_object_mut().expect("an object").remove("seal");
+        doors::write(&file, &lease.to_string());
+        if !is_marked {
+            fs::remove_file(job.base().join(format!("{name}.mark"))).expect("there was one");
+        }
+        let ran = job.revoke().args(["--lease", digits]).run();
+        // A mark has the whole name.
+        assert_eq!((ran.is_success(), world.secrets().is_empty()), (is_marked, is_marked), "{}", ran.transcript());
+        if !is_marked {
+            assert!(ran.stderr.contains("error: `--lease` is the beginning of no lease that is kept here"), "{}", ran.transcript());
+            job.revoke().arg("--lease").arg(format!("{}/{name}", world.namespace())).succeed();
+            assert_eq!(world.secrets(), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn the_shells_variable_may_have_the_first_digits_alone() {
+    let world = World::new();
+    let job = Job::local(&world);
+    job.request().succeed();
+    let first = job.lease();
+    job.request().succeed();
+    let digits = &first["jobpass-".len()..][..6];
+    job.revoke().env("JOBPASS_LEASE", digits).succeed();
+    assert_eq!((job.places().len(), world.secrets().contains(&first)), (1, false));
+    // That pass is over, and the other one is not meant.
+    assert_nothing(&job.revoke().env("JOBPASS_LEASE", digits).succeed());
+    assert_eq!(job.places().len(), 1);
+    job.revoke().succeed();
+}
+
+#[test]
+fn a_pass_whose_directory_is_gone_is_told_by_all_and_ended_by_its_name() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let elsewhere = job.directory().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("made");
+    let lost = job.request().arg("--dir").arg(elsewhere.to_string_lossy()).succeed().stderr;
+    let digits = lost.split_once("lease `").and_then(|(_, rest)| rest.split_once('`')).expect("it says the lease").0.to_owned();
+    fs::remove_dir_all(&elsewhere).expect("removed");
+    job.request().succeed();
+    let ran = job.revoke().args(["--all", "--strict"]).run();
+    code(&ran, 1);
+    assert!(ran.stderr.contains("\nrevoked the pass") || ran.stderr.starts_with("revoked the pass"), "{}", ran.transcript());
+    assert!(ran.stderr.contains("this job had a pass for service account"), "{}", ran.transcript());
+    // An operator has ended it meanwhile: then the mark is over, too.
+    let name = world.secrets().pop().expect("it lives");
+    world.delete_secret(&name);
+    let ran = job.revoke().args(["--lease", &digits]).succeed();
+    assert!(ran.stderr.contains("absent:"), "{}", ran.transcript());
+    assert_nothing(&job.revoke().succeed());
+}
+
+#[test]
+fn a_401_that_is_no_api_servers_proves_nothing() {
+    let world = World::sandbox("a proxy before the API server says no");
+    for body in ["Unauthorized", "", r#"{"error": "x"}"#] {
+        let job = Job::local(&world);
+        job.request().succeed();
+        world.on_sandbox().fault(Fault::on("POST", "selfsubjectreviews").answer_text(401, body));
+        let ran = job.revoke().succeed();
+        assert!(ran.said().contains("; removed: the lease is deleted") && !ran.said().contains("dead"), "{}", ran.transcript());
+        world.on_sandbox().clear_faults();
+    }
+}
+
+#[test]
+fn no_text_of_others_begins_a_line_of_ours() {
+    let world = World::new();
+    let job = Job::local(&world);
+    let forged = "x\nrevoked the pass of service account `ci/deploy-bot`; dead: the API server answers 401 to the token\u{202e}";
+    let mut config: Value = serde_saphyr::from_str(&world.kubeconfig()).expect("a kubeconfig");
+    config["contexts"][0]["name"] = json!(forged);
+    config["current-context"] = json!(forged);
+    doors::write(&job.identity_file(), &config.to_string());
+    // The kubeconfig of another pass, as it says.
+    let other = job.directory().join("other.kubeconfig");
+    let mark = json!({"extensions": [{"name": "jobpass.dev/pass", "extension": {"lease": forged}}]});
+    doors::write(&other, &mark.to_string());
+    let request = job.request().env("KUBECONFIG", other.as_os_str()).env("JOBPASS_KUBECONFIG", job.identity_file().as_os_str()).run();
+    for line in request.stderr.lines() {
+        assert!(!line.starts_with("revoked") && !line.contains('\u{202e}'), "{}", request.transcript());
+    }
+    assert!(request.is_success() && request.stderr.contains("asked as context `x revoked the pass"), "{}", request.transcript());
+    job.revoke().succeed();
+}
+
+#[test]
 fn digits_with_which_several_names_begin_are_refused_with_their_names() {
     let world = World::sandbox("no server gives a lease its name");
     let job = Job::local(&world);

@@ -14,7 +14,7 @@ and `revoke`) prints it on stdout, if no other answer was there before:
 FAILURE
 ```
 
-A receipt whose state is `failed` has the code of the reason: `{\"state\":\"failed\",\"code\":\"api.forbidden.rbac\",\"reason\":…}`. A call whose flags
+A receipt whose state is `failed` has the code of the reason in its `proof`: `{\"state\":\"failed\",\"code\":\"api.forbidden.rbac\",\"reason\":…}`. A call whose flags
 cannot be read at all is answered on stderr only.
 
 `message`, `causes` and `hint` are for people: branch on `code`, or on its beginning up to a dot.
