@@ -15,9 +15,15 @@ pub(crate) fn find() -> Result<PathBuf> {
     }
 }
 
+/// This program itself. Where cargo has built it anew meanwhile, the one that has taken its place.
+pub(crate) fn own() -> Result<PathBuf> {
+    let path = std::env::current_exe().context("this program cannot say where it is")?;
+    Ok(path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map_or_else(|| path.clone(), PathBuf::from))
+}
+
 /// Builds the binary in the profile that the demo itself was built in, and returns where it is.
 fn build() -> Result<PathBuf> {
-    let demo = std::env::current_exe().context("this program cannot say where it is")?;
+    let demo = own()?;
     // TARGET/PROFILE/examples/demo; only the profile `dev` has another name than its directory.
     let directory = demo.ancestors().nth(2).context("this program is not where cargo puts examples")?;
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
@@ -34,7 +40,7 @@ fn build() -> Result<PathBuf> {
     }
     // Build scripts that look at what `cargo run` has told us would run again, as cargo tells them something else.
     for name in doors::variables() {
-        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+        if name.to_str().is_some_and(|name| name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
             cargo.env_remove(name);
         }
     }

@@ -336,7 +336,7 @@ impl Job {
     /// jobpass comes first on the path, whatever else is installed, and then the commands that the demo has for `run`.
     fn search_path(&self, jobpass: &Path) -> Result<String> {
         let (own, commands) = (self.path("own"), self.path("commands"));
-        let demo = std::env::current_exe().context("this program cannot say where it is")?;
+        let demo = crate::binary::own()?;
         for (directory, name, program) in [(&own, "jobpass", jobpass), (&commands, LEAKY, &demo), (&commands, SLOW, &demo)] {
             doors::make_directory(directory)?;
             symlink(program, directory.join(name))?;
