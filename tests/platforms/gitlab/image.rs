@@ -107,10 +107,19 @@ fn the_one_for_arm64_does_so_too() {
     image.emulator = Some("/emulator");
     image.write("identity", &world.kubeconfig());
     let account = world.account();
+    let mut env_file = String::new();
     for arguments in [vec!["request", "--service-account", &account], vec!["require"], vec!["revoke"]] {
-        let output = image.jobpass(&arguments).env("JOBPASS_KUBECONFIG", "/identity").output().expect("unshare is there");
+        let mut jobpass = image.jobpass(&arguments);
+        if let Some(place) = env_file.strip_suffix("/env") {
+            // As the job's shell has them when it has sourced the file.
+            jobpass.env("JOBPASS_TOKEN_FILE", format!("{place}/token")).env("KUBECONFIG", format!("{place}/kubeconfig"));
+        }
+        let output = jobpass.env("JOBPASS_KUBECONFIG", "/identity").output().expect("unshare is there");
         let log = image.log(&output);
         assert!(output.status.success(), "{arguments:?}: {log}");
+        if arguments[0] == "request" {
+            env_file = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        }
     }
     image.assert_nothing_left();
 }
