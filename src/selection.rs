@@ -191,7 +191,12 @@ fn of_beginning<'a>(given: &Given, searches: impl Iterator<Item = &'a Search<'a>
         let mut more = of_user(search);
         // A file that any job may have written must not give its name to a pass, nor take one from it.
         more.revocations.retain(|revocation| !search.context.platform.derives_names() || revocation.named.is_ours_alone());
-        let marks = search.unkept(&more.revocations);
+        // Nor may a mark, but it may be this job's, of which the name itself is the proof.
+        let is_own = |mark: &&Mark| {
+            !search.context.platform.derives_names()
+                || search.keys.iter().any(|key| search.judge.seal.name(key, &mark.service_account) == mark.name)
+        };
+        let marks = search.unkept(&more.revocations).filter(is_own);
         let marked = marks.map(|mark| of_name(search.bases.iter(), &mark.service_account.namespace, &mark.name, Named::Flag));
         let marked: Vec<_> = marked.map(|revocation| search.judge.one(revocation)).collect();
         more.revocations.extend(marked);

@@ -11,6 +11,7 @@ use clap::{
 use super::OPERATORS;
 use crate::{
     failure::{Code, Failure},
+    name::{Beginning, PREFIX},
     options::{ALL, Kind, unknown::distance},
 };
 
@@ -295,10 +296,9 @@ fn verb<'a>(given: &str, verbs: &[&'a str]) -> Option<&'a str> {
 
 /// Whether a text has the form of a lease's name, or of what is shown of it.
 fn is_lease(text: &str) -> bool {
-    let (namespace, lease) = text.rsplit_once('/').map_or((None, text), |(namespace, lease)| (Some(namespace), lease));
-    let digits = lease.strip_prefix("jobpass-").unwrap_or(lease);
-    let is_hex = (4..=32).contains(&digits.len()) && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_hex && namespace.is_none_or(is_account) && (lease != digits || digits.bytes().any(|byte| byte.is_ascii_digit()))
+    // Words such as `cafe` are rather an account's.
+    let has_digit = || text.rsplit('/').next().is_some_and(|name| name.bytes().any(|byte| byte.is_ascii_digit()));
+    Beginning::of(text).is_some() && (text.contains(PREFIX) || has_digit())
 }
 
 /// Whether a text has the form of a service account.

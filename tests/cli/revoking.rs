@@ -175,7 +175,12 @@ fn a_planted_file_takes_no_pass_its_short_name() {
         lease.as_object_mut().expect("an object").remove("seal");
         doors::write(&file, &lease.to_string());
         if !is_marked {
-            fs::remove_file(job.base().join(format!("{name}.mark"))).expect("there was one");
+            // And a mark that says the same takes the place of the job's own.
+            let mark = job.base().join(format!("{name}.mark"));
+            let own = fs::read_to_string(&mark).expect("there is one");
+            let other = planted.file_name().expect("named").to_string_lossy().into_owned();
+            doors::write(&job.base().join(format!("{other}.mark")), &own.replace(&name, &other));
+            fs::remove_file(mark).expect("it is there");
         }
         let ran = job.revoke().args(["--lease", digits]).run();
         // A mark has the whole name.
